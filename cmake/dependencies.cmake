@@ -1,0 +1,11 @@
+# Debian 12 packages; script/bootstrap installs them. Nothing is downloaded at build time.
+find_package(OpenMP REQUIRED)
+find_package(dnnl REQUIRED)
+find_package(ICU REQUIRED COMPONENTS uc i18n)
+find_package(nlohmann_json REQUIRED)
+find_package(CLI11 REQUIRED)
+find_package(fmt REQUIRED)
+find_package(spdlog REQUIRED)
+find_package(OpenSSL REQUIRED)
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(HWY REQUIRED IMPORTED_TARGET libhwy)

@@ -1,0 +1,41 @@
+// Files that are either the old one or the new one, never half of it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string_view>
+
+namespace chunkllm {
+
+// Collects a file beside its final path and moves it there in commit(): write, fsync, rename, fsync
+// of the folder. Without commit() the destructor removes what was written. Every failure is an
+// Error (kIo) that names the path. One thread at a time.
+class AtomicFile {
+ public:
+  explicit AtomicFile(const std::filesystem::path& path);
+  ~AtomicFile();
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+
+  void write(std::span<const std::byte> bytes);
+  void write(std::string_view text);
+  void commit();
+
+ private:
+  [[noreturn]] void fail_write(const char* what) const;
+
+  std::filesystem::path path_;
+  std::filesystem::path temporary_;
+  int fd_ = -1;
+};
+
+// Writes `text` to `path` as one AtomicFile.
+void write_file_atomically(const std::filesystem::path& path, std::string_view text);
+
+// Makes `path` a folder, with its parents, and checks that files can be made in it. Throws Error
+// (kIo).
+void make_writable_folder(const std::filesystem::path& path);
+
+}  // namespace chunkllm

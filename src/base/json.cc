@@ -1,0 +1,245 @@
+#include "base/json.h"
+
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <limits>
+#include <new>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+
+namespace chunkllm {
+namespace {
+
+using nlohmann::json;
+
+constexpr size_t kMaxDepth = 64;
+
+// Receives the events of nlohmann's parser, which keeps no stack frame per level, and builds the
+// value. Every refusal is thrown from here, so a hostile text is left at its first offence.
+class ValueBuilder final : public nlohmann::json_sax<json> {
+ public:
+  explicit ValueBuilder(const std::string& where) : where_(where) {}
+
+  json take() { return std::move(root_); }
+
+  bool null() override { return put(nullptr); }
+  bool boolean(bool value) override { return put(value); }
+  bool number_integer(number_integer_t value) override { return put(value); }
+  bool number_unsigned(number_unsigned_t value) override { return put(value); }
+  bool number_float(number_float_t value, const string_t&) override { return put(value); }
+  bool string(string_t& value) override { return put(std::move(value)); }
+  bool binary(binary_t& value) override { return put(std::move(value)); }
+  bool start_object(std::size_t) override { return open(json::object()); }
+  bool start_array(std::size_t) override { return open(json::array()); }
+  bool end_object() override { return close(); }
+  bool end_array() override { return close(); }
+
+  bool key(string_t& name) override {
+    auto& members = open_.back()->get_ref<json::object_t&>();
+    const auto [member, is_new] = members.emplace(std::move(name), nullptr);
+    if (!is_new) {
+      fail(ErrorCode::kData, "{}: the key {} stands twice in one object; remove one", where_,
+           show_text(member->first));
+    }
+    member_ = &member->second;
+    return true;
+  }
+
+  bool parse_error(std::size_t position, const std::string&,
+                   const nlohmann::detail::exception& error) override {
+    // The parser's text reads "[json.exception...] parse error at line 1, column 2: reason; last
+    // read: 'token'...", where the token is the file's, of any length and content.
+    std::string reason = error.what();
+    if (const size_t tag = reason.find("] "); tag != std::string::npos) reason.erase(0, tag + 2);
+    if (const size_t token = reason.find("; last read"); token != std::string::npos) {
+      reason.resize(token);
+    }
+    if (reason.size() > 160) reason = reason.substr(0, 160) + "...";
+    fail(ErrorCode::kData, "{} is not valid JSON (byte {}): {}; get the file again", where_,
+         position, reason);
+  }
+
+ private:
+  // Puts a value where the next one belongs and returns its place.
+  template <typename Value>
+  json* place(Value&& value) {
+    if (open_.empty()) {
+      root_ = std::forward<Value>(value);
+      return &root_;
+    }
+    if (open_.back()->is_array()) {
+      return &open_.back()->get_ref<json::array_t&>().emplace_back(std::forward<Value>(value));
+    }
+    *member_ = std::forward<Value>(value);
+    return member_;
+  }
+
+  template <typename Value>
+  bool put(Value&& value) {
+    place(std::forward<Value>(value));
+    return true;
+  }
+
+  bool open(json&& empty) {
+    if (open_.size() >= kMaxDepth) {
+      fail(ErrorCode::kData, "{}: JSON nested deeper than {} levels; flatten it", where_,
+           kMaxDepth);
+    }
+    open_.push_back(place(std::move(empty)));
+    return true;
+  }
+
+  bool close() {
+    open_.pop_back();
+    return true;
+  }
+
+  const std::string& where_;
+  json root_;
+  std::vector<json*> open_;  // the objects and arrays around the next value, outermost first
+  json* member_ = nullptr;   // the value of the last key
+};
+
+}  // namespace
+
+std::string show_text(std::string_view text) {
+  constexpr size_t kMaxShown = 80;
+  const bool cut = text.size() > kMaxShown;
+  const std::string line = json(std::string(text.substr(0, kMaxShown)))
+                               .dump(-1, ' ', true, json::error_handler_t::replace);
+  return cut ? line + "..." : line;
+}
+
+json parse_json(std::string_view text, const std::string& where) {
+  // The parser would take a NUL for the end of the text and pass over what follows.
+  if (const size_t nul = text.find('\0'); nul != std::string_view::npos) {
+    fail(ErrorCode::kData, "{} is not valid JSON (byte {}): a NUL byte; get the file again", where,
+         nul + 1);
+  }
+  try {
+    ValueBuilder builder(where);
+    json::sax_parse(text.begin(), text.end(), &builder);
+    return builder.take();
+  } catch (const std::bad_alloc&) {
+    fail(ErrorCode::kMemory, "{}: not enough memory to hold {} bytes of JSON; free some memory",
+         where, text.size());
+  }
+}
+
+json read_json_file(const std::filesystem::path& path, int64_t max_bytes) {
+  std::error_code error;
+  const auto status = std::filesystem::status(path, error);
+  if (!std::filesystem::exists(status)) {
+    fail(ErrorCode::kIo, "cannot open {}: {}; check the path", path.string(),
+         error ? error.message() : std::string("no such file"));
+  }
+  if (!std::filesystem::is_regular_file(status)) {
+    fail(ErrorCode::kIo, "{} is not a regular file; name a file", path.string());
+  }
+  const uintmax_t size_bytes = std::filesystem::file_size(path, error);
+  if (error) {
+    fail(ErrorCode::kIo, "cannot read {}: {}; check its permissions", path.string(),
+         error.message());
+  }
+  if (size_bytes > static_cast<uintmax_t>(max_bytes)) {
+    fail(ErrorCode::kData, "{} has {} bytes, more than the {} expected of such a file; check it",
+         path.string(), size_bytes, max_bytes);
+  }
+  std::ifstream file(path, std::ios::binary);
+  if (!file) {
+    fail(ErrorCode::kIo, "cannot open {}: {}; check its permissions", path.string(),
+         std::strerror(errno));
+  }
+  std::string text(size_bytes, '\0');
+  file.read(text.data(), static_cast<std::streamsize>(size_bytes));
+  if (static_cast<uintmax_t>(file.gcount()) != size_bytes) {
+    fail(ErrorCode::kIo, "cannot read all {} bytes of {}; check the disk", size_bytes,
+         path.string());
+  }
+  return parse_json(text, path.string());
+}
+
+JsonFields::JsonFields(const json& object, std::string where)
+    : object_(object), where_(std::move(where)) {
+  if (!object.is_object()) {
+    fail(ErrorCode::kData, "{}: expected a JSON object, found {}", where_, object.type_name());
+  }
+}
+
+bool JsonFields::has(const char* name) const {
+  const auto field = object_.find(name);
+  return field != object_.end() && !field->is_null();
+}
+
+const json& JsonFields::at(const char* name) const {
+  const auto field = object_.find(name);
+  if (field == object_.end() || field->is_null()) {
+    fail(ErrorCode::kData, "{}: the field \"{}\" is missing", where_, name);
+  }
+  return *field;
+}
+
+int64_t JsonFields::integer(const char* name, int64_t min, int64_t max) const {
+  const json& field = at(name);
+  if (!field.is_number_integer()) {
+    fail(ErrorCode::kData, "{}: \"{}\" must be an integer, found {}", where_, name,
+         field.is_number() ? "a fraction" : field.type_name());
+  }
+  constexpr auto kLargest = static_cast<uint64_t>(std::numeric_limits<int64_t>::max());
+  const bool fits = !field.is_number_unsigned() || field.get<uint64_t>() <= kLargest;
+  const int64_t value = fits ? field.get<int64_t>() : 0;
+  if (!fits || value < min || value > max) {
+    fail(ErrorCode::kData, "{}: \"{}\" is {}, outside {} to {}", where_, name, field.dump(), min,
+         max);
+  }
+  return value;
+}
+
+int64_t JsonFields::integer_or(const char* name, int64_t min, int64_t max, int64_t fallback) const {
+  return has(name) ? integer(name, min, max) : fallback;
+}
+
+double JsonFields::number(const char* name, double min, double max) const {
+  const json& field = at(name);
+  if (!field.is_number()) {
+    fail(ErrorCode::kData, "{}: \"{}\" must be a number, found {}", where_, name,
+         field.type_name());
+  }
+  const double value = field.get<double>();
+  if (!(value >= min && value <= max)) {
+    fail(ErrorCode::kData, "{}: \"{}\" is {}, outside {} to {}", where_, name, value, min, max);
+  }
+  return value;
+}
+
+double JsonFields::number_or(const char* name, double min, double max, double fallback) const {
+  return has(name) ? number(name, min, max) : fallback;
+}
+
+bool JsonFields::boolean_or(const char* name, bool fallback) const {
+  if (!has(name)) return fallback;
+  const json& field = at(name);
+  if (!field.is_boolean()) {
+    fail(ErrorCode::kData, "{}: \"{}\" must be true or false, found {}", where_, name,
+         field.type_name());
+  }
+  return field.get<bool>();
+}
+
+std::string JsonFields::string(const char* name) const {
+  const json& field = at(name);
+  if (!field.is_string()) {
+    fail(ErrorCode::kData, "{}: \"{}\" must be a string, found {}", where_, name,
+         field.type_name());
+  }
+  return field.get<std::string>();
+}
+
+std::string JsonFields::string_or(const char* name, const std::string& fallback) const {
+  return has(name) ? string(name) : fallback;
+}
+
+}  // namespace chunkllm

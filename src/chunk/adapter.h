@@ -1,0 +1,70 @@
+// The trained parts: a Chunk Adapter and, in each selecting layer, a QK Adapter (arXiv 2510.02361,
+// section 3), with the folder they are kept in.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "model/weights.h"
+
+namespace chunkllm {
+
+enum class FirstLayerKind { kGrid, kWindow, kDense };
+enum class ChunkKey { kBoundary, kMean };
+
+struct AdapterConfig {
+  std::string model_type;
+  int64_t n_layers = 0;
+  int64_t d_model = 0;
+  std::string fingerprint;  // ModelWeights::fingerprint() of the backbone
+  int64_t adapter_dim = 0;
+  ChunkKey chunk_key = ChunkKey::kBoundary;  // of all layers but the first, whose key is the mean
+  int64_t fixed_chunk = 0;                   // tokens a chunk, or 0: chunks are sentences
+  float alpha = 0.5f;                        // boundary threshold of p
+  int64_t max_chunk = 128;                   // tokens after which a chunk is ended by force
+  int64_t sink = 4;                          // tokens
+  int64_t window = 512;                      // tokens
+  FirstLayerKind first_layer = FirstLayerKind::kGrid;
+  int64_t first_layer_tokens = 32;  // of a grid chunk, or of the window
+  nlohmann::ordered_json training =
+      nlohmann::ordered_json::object();  // data, steps, target, losses
+
+  // Defaults for a backbone.
+  static AdapterConfig for_model(const ModelWeights& weights);
+
+  // Whether the layer selects with a QK Adapter.
+  bool selects(int64_t layer) const { return layer > 0 || first_layer == FirstLayerKind::kGrid; }
+};
+
+// q^ = q x and k^ = k x for the layer's normalised input x, without rotary embedding.
+struct QkAdapter {
+  std::vector<float> q;  // [adapter_dim, d_model]; empty in a layer that does not select
+  std::vector<float> k;  // [adapter_dim, d_model]
+};
+
+struct Adapter {
+  AdapterConfig config;
+  std::vector<float> boundary_weight;  // [d_model]
+  float boundary_bias = 0.0f;
+  std::vector<QkAdapter> layers;  // [n_layers]
+
+  int64_t n_parameters() const;
+  int64_t size_bytes() const { return n_parameters() * 4; }
+};
+
+// Reads adapter_config.json and adapter_model.safetensors from `folder`. Throws Error: kIo, kData
+// (missing or wrong fields, shapes, values that are not finite), kUnsupported (newer version,
+// several selection heads).
+Adapter load_adapter(const std::filesystem::path& folder);
+
+// Throws Error (kData) that says what differs if the adapter was trained on another backbone.
+void check_adapter_fits(const Adapter& adapter, const ModelWeights& weights,
+                        const std::filesystem::path& adapter_folder);
+
+// Writes both files into `folder`, each atomically, the config last. Throws Error (kIo).
+void save_adapter(const Adapter& adapter, const std::filesystem::path& folder);
+
+}  // namespace chunkllm

@@ -1,0 +1,49 @@
+// The chunk index of one layer: keys of chunks, queries of refreshes, and the choice they make.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "chunk/adapter.h"
+#include "chunk/selection.h"
+
+namespace chunkllm {
+
+// Grows with the sequence. Refers to an adapter, which must outlive it. One thread at a time.
+class SelectingLayer {
+ public:
+  SelectingLayer(const QkAdapter& adapter, const AdapterConfig& config, ChunkKey chunk_key);
+
+  // Takes in the block at `positions`, whose boundaries and refreshes are in `track`:
+  // x [n_tokens, d_model], the layer's normalised input.
+  void extend(const ChunkTrack& track, Range positions, const float* x);
+
+  // Scores s(t, j) (METHOD.md, "chunk score") of refresh number `refresh` against the chunks
+  // `eligible`.
+  std::vector<float> scores(int64_t refresh, Range eligible) const;
+
+  // Forgets everything from position `n` on; `track` is truncated already. With mean keys `n` must
+  // be the begin of a chunk.
+  void truncate(const ChunkTrack& track);
+
+  int64_t size_bytes() const {
+    return static_cast<int64_t>((keys_.size() + queries_.size()) * sizeof(float));
+  }
+
+ private:
+  // Rows of x, one a chunk that ends in the block, whose product with k is the chunk's key.
+  void gather_key_inputs(const ChunkTrack& track, Range positions, const float* x);
+  // Appends inputs_ [n, d_model] times weight^T to `target`.
+  void project(const std::vector<float>& weight, int64_t n, std::vector<float>& target);
+
+  const QkAdapter& adapter_;
+  int64_t d_model_;
+  int64_t adapter_dim_;
+  ChunkKey chunk_key_;
+  std::vector<float> keys_;      // [n_chunks, adapter_dim]
+  std::vector<float> queries_;   // [n_refreshes, adapter_dim]
+  std::vector<float> open_sum_;  // [d_model], sum of x over the open chunk, for mean keys
+  std::vector<float> inputs_;    // scratch [n, d_model]
+};
+
+}  // namespace chunkllm

@@ -1,0 +1,248 @@
+// chunkllm bench: speed by policy, length and depth, in the manner of llama-bench.
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/threads.h"
+#include "cli/common.h"
+#include "engine/session.h"
+#include "kernels/isa.h"
+#include "text/synthetic.h"
+
+namespace chunkllm::cli {
+namespace {
+
+struct BenchArgs {
+  EngineArgs engine;
+  SelectionArgs selection;
+  std::string kv_type;
+  std::vector<std::string> policies;
+  std::vector<int64_t> prompt_lengths{512};
+  std::vector<int64_t> generate_lengths{32};
+  std::vector<int64_t> depths{0};
+  int64_t repetitions = 3;
+  std::string output = "md";
+};
+
+struct BenchRow {
+  std::string policy;
+  std::string test;  // "pp512", "tg32"
+  int64_t depth = 0;
+  double tokens_per_second = 0;
+  double stddev = 0;
+  double kv_retention = 0;
+};
+
+// Text of whole sentences where there is a tokenizer, so that chunks end as they do in prose.
+std::vector<int32_t> make_tokens(const Engine& engine, int64_t n_tokens) {
+  Rng rng(1);
+  std::vector<int32_t> ids;
+  while (static_cast<int64_t>(ids.size()) < n_tokens) {
+    if (engine.has_tokenizer()) {
+      const std::vector<int32_t> more =
+          engine.tokenizer().encode(make_text(rng, 4 * n_tokens),
+                                    {.add_special_tokens = ids.empty(), .parse_special = false});
+      ids.insert(ids.end(), more.begin(), more.end());
+    } else {
+      ids.push_back(static_cast<int32_t>(rng.below(engine.config().n_vocab)));
+    }
+  }
+  ids.resize(static_cast<size_t>(n_tokens));
+  return ids;
+}
+
+class Bench {
+ public:
+  Bench(const Engine& engine, const BenchArgs& args, const SessionOptions& options)
+      : args_(args), session_(engine, options), policy_(options.policy) {
+    tokens_ = make_tokens(engine, options.ctx);
+  }
+
+  std::vector<BenchRow> run(const CancelToken& cancel) {
+    std::vector<BenchRow> rows;
+    for (const int64_t depth : args_.depths) {
+      fill(depth, cancel);
+      for (const int64_t n : args_.prompt_lengths) {
+        if (n > 0) rows.push_back(measure(fmt::format("pp{}", n), depth, n, true, cancel));
+      }
+      for (const int64_t n : args_.generate_lengths) {
+        if (n > 0) rows.push_back(measure(fmt::format("tg{}", n), depth, n, false, cancel));
+      }
+    }
+    return rows;
+  }
+
+ private:
+  std::span<const int32_t> tokens(int64_t begin, int64_t n) const {
+    return std::span(tokens_).subspan(static_cast<size_t>(begin), static_cast<size_t>(n));
+  }
+
+  // Brings the session to `depth` tokens, the last of them a prompt end.
+  void fill(int64_t depth, const CancelToken& cancel) {
+    if (session_.n_tokens() > depth) session_.truncate(depth);
+    const int64_t missing = depth - session_.n_tokens();
+    if (missing == 0) return;
+    ProgressBar bar(fmt::format("depth {}", depth), "tokens");
+    const int64_t end = missing - 1;
+    session_.prefill(
+        tokens(session_.n_tokens(), missing), {&end, 1},
+        [&](int64_t done, int64_t total) { bar.update(done, total); }, &cancel);
+  }
+
+  BenchRow measure(std::string test, int64_t depth, int64_t n, bool prefill,
+                   const CancelToken& cancel) {
+    RetentionCount retention;
+    std::vector<double> rates;
+    for (int64_t i = -1; i < args_.repetitions; ++i) {  // the first run warms up and is not counted
+      if (i < 0 && prefill && depth + n > kLongRun) continue;
+      const Timer timer;
+      if (prefill) {
+        const int64_t end = n - 1;
+        session_.prefill(tokens(depth, n), {&end, 1}, {}, &cancel);
+        session_.count_pass(retention);
+      } else {
+        for (int64_t t = 0; t < n; ++t) {
+          cancel.check();
+          session_.decode(tokens_[static_cast<size_t>(depth + t)]);
+          session_.count_pass(retention);
+          session_.logits();
+        }
+      }
+      if (i >= 0) rates.push_back(static_cast<double>(n) / timer.seconds());
+      session_.truncate(depth);
+    }
+    double mean = 0;
+    for (const double rate : rates) mean += rate / static_cast<double>(rates.size());
+    double variance = 0;
+    for (const double rate : rates) variance += (rate - mean) * (rate - mean);
+    const double n_free = static_cast<double>(std::max<size_t>(rates.size(), 2) - 1);
+    return {policy_name(policy_),         std::move(test),         depth, mean,
+            std::sqrt(variance / n_free), retention.kv_retention()};
+  }
+
+  static constexpr int64_t kLongRun = 16384;  // tokens from which prefill is warm enough by itself
+
+  const BenchArgs& args_;
+  Session session_;
+  PolicyKind policy_;
+  std::vector<int32_t> tokens_;
+};
+
+struct BenchSetup {
+  std::string model, weights, kv_type, isa;
+  int threads = 0;
+};
+
+void print_rows(const BenchSetup& setup, const std::vector<BenchRow>& rows,
+                const std::string& output) {
+  if (output == "json") {
+    nlohmann::ordered_json list = nlohmann::ordered_json::array();
+    for (const BenchRow& row : rows) {
+      list.push_back({{"model", setup.model},
+                      {"weights", setup.weights},
+                      {"kv_type", setup.kv_type},
+                      {"policy", row.policy},
+                      {"threads", setup.threads},
+                      {"isa", setup.isa},
+                      {"test", row.test},
+                      {"depth", row.depth},
+                      {"tokens_per_second", row.tokens_per_second},
+                      {"stddev", row.stddev},
+                      {"kv_retention", row.kv_retention}});
+    }
+    std::puts(list.dump(1).c_str());
+    return;
+  }
+  const bool csv = output == "csv";
+  const char* const separator = csv ? "," : " | ";
+  const char* const edge = csv ? "" : "| ";
+  const char* const end = csv ? "" : " |";
+  std::puts(fmt::format("{0}model{1}weights{1}kv_type{1}policy{1}threads{1}isa{1}test{1}depth{1}"
+                        "tokens_per_second{1}stddev{1}kv_retention{2}",
+                        edge, separator, end)
+                .c_str());
+  if (!csv) std::puts("|---|---|---|---|---|---|---|---|---|---|---|");
+  for (const BenchRow& row : rows) {
+    std::puts(
+        fmt::format("{1}{3}{0}{4}{0}{5}{0}{6}{0}{7}{0}{8}{0}{9}{0}{10}{0}{11:.1f}{0}{12:.1f}{0}"
+                    "{13:.4f}{2}",
+                    separator, edge, end, setup.model, setup.weights, setup.kv_type, row.policy,
+                    setup.threads, setup.isa, row.test, row.depth, row.tokens_per_second,
+                    row.stddev, row.kv_retention)
+            .c_str());
+  }
+}
+
+void run(const BenchArgs& args) {
+  SessionOptions options;
+  options.selection = to_settings(args.selection);
+  const CancelToken& cancel = interrupt_token();
+  Engine engine = open_engine(args.engine);
+  options.kv_type = parse_kv_type(args.kv_type, engine.compute_type());
+  options.ctx = *std::ranges::max_element(args.depths) +
+                std::max(*std::ranges::max_element(args.prompt_lengths),
+                         *std::ranges::max_element(args.generate_lengths));
+  if (options.ctx < 1)
+    fail(ErrorCode::kInvalidArgument, "nothing to measure; give -p or -n above 0");
+  std::vector<PolicyKind> policies;
+  for (const std::string& name : args.policies)
+    policies.push_back(parse_policy(name, PolicyKind::kFull));
+  if (policies.empty()) {
+    policies.push_back(PolicyKind::kFull);
+    if (engine.adapter() != nullptr) policies.push_back(PolicyKind::kChunk);
+  }
+  engine.load_weights();
+
+  std::vector<BenchRow> rows;
+  for (const PolicyKind policy : policies) {
+    options.policy = policy;
+    const std::vector<BenchRow> more = Bench(engine, args, options).run(cancel);
+    rows.insert(rows.end(), more.begin(), more.end());
+  }
+  BenchSetup setup;
+  setup.model = std::filesystem::path(args.engine.model).filename().string();
+  if (setup.model.empty()) setup.model = args.engine.model;
+  setup.weights = engine.compute_type() == ComputeType::kBf16 ? "bf16" : "f32";
+  setup.kv_type = kv_type_name(options.kv_type);
+  setup.isa = std::string(isa_name(active_isa()));
+  setup.threads = current_threads();
+  print_rows(setup, rows, args.output);
+}
+
+}  // namespace
+
+void add_bench_command(CLI::App& app) {
+  auto args = std::make_shared<BenchArgs>();
+  const auto length = CLI::Range(int64_t{0}, int64_t{1} << 32);
+  CLI::App* command = app.add_subcommand("bench", "Measure prefill and decode speed");
+  add_engine_options(*command, args->engine, true);
+  command->add_option("--policy", args->policies, "full, chunk (default: those that can run)")
+      ->delimiter(',');
+  add_selection_options(*command, args->selection);
+  add_kv_type_option(*command, args->kv_type);
+  command->add_option("-p", args->prompt_lengths, "Prompt tokens, a list; 0: no prefill test")
+      ->delimiter(',')
+      ->check(length)
+      ->capture_default_str();
+  command->add_option("-n", args->generate_lengths, "Generated tokens, a list; 0: no decode test")
+      ->delimiter(',')
+      ->check(length)
+      ->capture_default_str();
+  command->add_option("-d", args->depths, "Tokens in the KV cache before the test, a list")
+      ->delimiter(',')
+      ->check(length)
+      ->capture_default_str();
+  command->add_option("-r", args->repetitions, "Repetitions of each test")
+      ->check(CLI::Range(int64_t{1}, int64_t{1000}))
+      ->capture_default_str();
+  command->add_option("-o", args->output, "md, csv or json")
+      ->check(CLI::IsMember({"md", "csv", "json"}))
+      ->capture_default_str();
+  command->callback([args] { run(*args); });
+}
+
+}  // namespace chunkllm::cli

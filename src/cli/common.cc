@@ -1,0 +1,189 @@
+#include "cli/common.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+#include <csignal>
+#include <cstdio>
+
+#include "base/error.h"
+#include "base/threads.h"
+#include "kernels/isa.h"
+
+namespace chunkllm::cli {
+namespace {
+
+CancelToken g_interrupt;  // a signal handler can reach nothing else
+
+void on_interrupt(int) {
+  if (g_interrupt.requested()) ::_exit(130);
+  g_interrupt.request();
+}
+
+constexpr double kQuietSeconds = 2.0;
+constexpr double kRedrawSeconds = 0.2;
+
+std::string format_duration(double seconds) {
+  const auto total = static_cast<int64_t>(seconds + 0.5);
+  if (total >= 3600) return fmt::format("{}h{:02}m", total / 3600, total / 60 % 60);
+  return fmt::format("{}m{:02}s", total / 60, total % 60);
+}
+
+void parse_refresh(const std::string& text, SelectionSettings& settings) {
+  constexpr std::string_view kEveryPrefix = "every:";
+  if (text == "prompt-end") {
+    settings.refresh = RefreshKind::kPromptEnd;
+  } else if (text == "boundary") {
+    settings.refresh = RefreshKind::kBoundary;
+  } else if (text.starts_with(kEveryPrefix)) {
+    settings.refresh = RefreshKind::kEvery;
+    const char* begin = text.data() + kEveryPrefix.size();
+    const char* end = text.data() + text.size();
+    const auto [stop, error] = std::from_chars(begin, end, settings.refresh_every);
+    if (error != std::errc() || stop != end || settings.refresh_every < 1) {
+      fail(ErrorCode::kInvalidArgument, "--refresh {}: N in every:N must be a number above 0",
+           text);
+    }
+  } else {
+    fail(ErrorCode::kInvalidArgument, "--refresh {}: must be prompt-end, boundary or every:N",
+         text);
+  }
+}
+
+}  // namespace
+
+void add_engine_options(CLI::App& app, EngineArgs& args, bool with_adapter) {
+  app.add_option("--model", args.model, "Folder of a Hugging Face checkpoint")
+      ->required()
+      ->type_name("DIR");
+  if (with_adapter) {
+    app.add_option("--adapter", args.adapter, "Folder of trained adapters")->type_name("DIR");
+  }
+  app.add_option("--dtype", args.dtype,
+                 "Type of the dense products: auto (bf16 where the processor has it), bf16, f32")
+      ->check(CLI::IsMember({"auto", "bf16", "f32"}))
+      ->capture_default_str();
+  app.add_option("--threads", args.threads, "Threads; default: the cores this process may use")
+      ->check(CLI::Range(1, 4096));
+}
+
+Engine open_engine(const EngineArgs& args) {
+  active_isa();
+  set_threads(args.threads > 0 ? args.threads : usable_cores());
+  EngineOptions options;
+  options.model = args.model;
+  options.adapter = args.adapter;
+  options.dtype = args.dtype == "bf16"  ? DtypeChoice::kBf16
+                  : args.dtype == "f32" ? DtypeChoice::kF32
+                                        : DtypeChoice::kAuto;
+  return Engine(options);
+}
+
+void add_selection_options(CLI::App& app, SelectionArgs& args) {
+  const auto tokens = CLI::Range(int64_t{1}, int64_t{1} << 40);
+  app.add_option("--kv-budget", args.kv_budget,
+                 "Tokens attended at a refresh, or with a point a fraction of those so far "
+                 "(default: 2048)")
+      ->type_name("N|0.x");
+  app.add_option(
+         "--kv-budget-min", args.kv_budget_min,
+         "Least tokens of a fractional budget (default: max(256, sink + window + 2 max_chunk))")
+      ->check(tokens);
+  app.add_option("--top-k-chunks", args.top_k_chunks, "Chunks selected, instead of --kv-budget")
+      ->check(tokens);
+  app.add_option("--window", args.window, "Tokens of the local range (default: the adapter's)")
+      ->check(tokens);
+  app.add_option("--sink", args.sink, "First tokens always attended (default: the adapter's)")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 40));
+  app.add_option(
+         "--refresh", args.refresh,
+         "When the selection is renewed: prompt-end (boundaries and prompt ends), boundary, "
+         "every:N tokens")
+      ->capture_default_str();
+  app.add_option(
+         "--prefill", args.prefill,
+         "chunk: prompt tokens attend to selections; full: to everything before the prompt end")
+      ->check(CLI::IsMember({"chunk", "full"}))
+      ->capture_default_str();
+}
+
+SelectionSettings to_settings(const SelectionArgs& args) {
+  SelectionSettings settings;
+  if (args.top_k_chunks && !args.kv_budget.empty()) {
+    fail(ErrorCode::kInvalidArgument,
+         "--kv-budget and --top-k-chunks exclude each other; give one");
+  }
+  if (!args.kv_budget.empty()) settings.budget = KvBudget::parse(args.kv_budget);
+  settings.budget.min_tokens = args.kv_budget_min;
+  settings.budget.top_k_chunks = args.top_k_chunks;
+  settings.window = args.window;
+  settings.sink = args.sink;
+  parse_refresh(args.refresh, settings);
+  settings.prefill = args.prefill == "full" ? PrefillKind::kFull : PrefillKind::kChunk;
+  return settings;
+}
+
+PolicyKind parse_policy(const std::string& name, PolicyKind fallback) {
+  if (name.empty()) return fallback;
+  if (name == "full") return PolicyKind::kFull;
+  if (name == "chunk") return PolicyKind::kChunk;
+  fail(ErrorCode::kInvalidArgument, "--policy {}: must be full or chunk", name);
+}
+
+const char* policy_name(PolicyKind kind) { return kind == PolicyKind::kFull ? "full" : "chunk"; }
+
+void add_kv_type_option(CLI::App& app, std::string& kv_type) {
+  app.add_option("--kv-type", kv_type,
+                 "Type of cached keys and values: bf16, f32 (default: that of the dense products)")
+      ->check(CLI::IsMember({"bf16", "f32"}));
+}
+
+KvType parse_kv_type(const std::string& name, ComputeType compute_type) {
+  if (name.empty()) return compute_type == ComputeType::kBf16 ? KvType::kBf16 : KvType::kF32;
+  return name == "bf16" ? KvType::kBf16 : KvType::kF32;
+}
+
+const char* kv_type_name(KvType type) { return type == KvType::kBf16 ? "bf16" : "f32"; }
+
+CancelToken& interrupt_token() {
+  static const bool installed = [] {
+    struct sigaction action {};
+    action.sa_handler = on_interrupt;
+    action.sa_flags = SA_RESTART;
+    ::sigaction(SIGINT, &action, nullptr);
+    ::sigaction(SIGTERM, &action, nullptr);
+    return true;
+  }();
+  (void)installed;
+  return g_interrupt;
+}
+
+ProgressBar::ProgressBar(std::string label, std::string unit)
+    : label_(std::move(label)), unit_(std::move(unit)) {}
+
+ProgressBar::~ProgressBar() {
+  if (drawn_) std::fputs("\r\033[K", stderr);
+}
+
+void ProgressBar::update(int64_t n_done, int64_t n_total) {
+  const double seconds = timer_.seconds();
+  if (seconds < kQuietSeconds || seconds - last_drawn_seconds_ < kRedrawSeconds) return;
+  if (::isatty(STDERR_FILENO) == 0 || n_done <= 0 || n_total <= 0) return;
+  last_drawn_seconds_ = seconds;
+  drawn_ = true;
+  constexpr int64_t kWidth = 24;
+  const int64_t filled = std::clamp<int64_t>(n_done * kWidth / n_total, 0, kWidth);
+  const double rate = static_cast<double>(n_done) / seconds;
+  const double left = static_cast<double>(n_total - n_done) / rate;
+  const std::string line =
+      fmt::format("\r\033[K{} [{}{}] {:3.0f}%  {:.0f} {}/s  {} left", label_,
+                  std::string(static_cast<size_t>(filled), '#'),
+                  std::string(static_cast<size_t>(kWidth - filled), ' '),
+                  100.0 * static_cast<double>(n_done) / static_cast<double>(n_total), rate, unit_,
+                  format_duration(left));
+  std::fputs(line.c_str(), stderr);
+  std::fflush(stderr);
+}
+
+}  // namespace chunkllm::cli

@@ -1,0 +1,191 @@
+// chunkllm inspect: what a model or adapter is, and the memory it needs.
+
+#include <cstdio>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <numeric>
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "chunk/adapter.h"
+#include "cli/common.h"
+#include "engine/session.h"
+#include "formats/safetensors.h"
+
+namespace chunkllm::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+struct InspectArgs {
+  std::string path;
+  std::string adapter;
+  std::string kv_type;
+  std::string dtype = "auto";
+  int64_t ctx = 0;
+  bool tensors = false;
+  bool json = false;
+};
+
+Json tensor_list(const SafetensorsFile& file) {
+  Json list = Json::array();
+  for (const auto& [name, tensor] : file.tensors()) {
+    list.push_back({{"name", name}, {"dtype", dtype_name(tensor.dtype)}, {"shape", tensor.shape}});
+  }
+  return list;
+}
+
+int64_t count_parameters(const SafetensorsFile& file) {
+  return std::accumulate(
+      file.tensors().begin(), file.tensors().end(), int64_t{0},
+      [](int64_t sum, const auto& entry) { return sum + entry.second.n_elements(); });
+}
+
+Json describe_adapter(const Adapter& adapter) {
+  const AdapterConfig& config = adapter.config;
+  return {{"model_type", config.model_type},
+          {"n_layers", config.n_layers},
+          {"d_model", config.d_model},
+          {"adapter_dim", config.adapter_dim},
+          {"parameters", adapter.n_parameters()},
+          {"bytes", adapter.size_bytes()},
+          {"max_chunk", config.max_chunk},
+          {"sink", config.sink},
+          {"window", config.window},
+          {"fingerprint", config.fingerprint},
+          {"training", config.training}};
+}
+
+Json describe_model(const InspectArgs& args) {
+  const std::filesystem::path folder = args.path;
+  const ModelConfig config = read_model_config(folder);
+  const SafetensorsFile file(folder / "model.safetensors");
+  const ComputeType compute = resolve_compute_type(args.dtype == "f32"    ? DtypeChoice::kF32
+                                                   : args.dtype == "bf16" ? DtypeChoice::kBf16
+                                                                          : DtypeChoice::kAuto);
+  const int64_t n_parameters = count_parameters(file);
+  Json json = {{"model_type", config.model_type},
+               {"n_layers", config.n_layers},
+               {"d_model", config.d_model},
+               {"n_heads", config.n_heads},
+               {"n_kv_heads", config.n_kv_heads},
+               {"head_dim", config.head_dim},
+               {"d_ff", config.d_ff},
+               {"n_vocab", config.n_vocab},
+               {"max_positions", config.max_positions},
+               {"rope_theta", config.rope_theta},
+               {"tied_embeddings", config.tied_embeddings},
+               {"parameters", n_parameters}};
+
+  std::optional<Adapter> adapter;
+  if (!args.adapter.empty()) adapter = load_adapter(args.adapter);
+  SessionOptions options;
+  options.ctx = args.ctx > 0 ? args.ctx : config.max_positions;
+  options.kv_type = parse_kv_type(args.kv_type, compute);
+  options.policy = adapter ? PolicyKind::kChunk : PolicyKind::kFull;
+  const SessionMemory session =
+      session_memory(config, adapter ? &adapter->config : nullptr, options);
+  const int64_t weights_bytes = packed_weights_bytes(config, compute);
+  const int64_t adapter_bytes = adapter ? adapter->size_bytes() : 0;
+  json["memory"] = {{"ctx", options.ctx},
+                    {"dtype", compute == ComputeType::kBf16 ? "bf16" : "f32"},
+                    {"kv_type", kv_type_name(options.kv_type)},
+                    {"weights_bytes", weights_bytes},
+                    {"adapter_bytes", adapter_bytes},
+                    {"kv_bytes", session.kv_bytes},
+                    {"chunk_index_bytes", session.chunk_index_bytes},
+                    {"workspace_bytes", session.workspace_bytes},
+                    {"total_bytes", weights_bytes + adapter_bytes + session.total_bytes()},
+                    {"available_bytes", available_memory_bytes()}};
+  if (adapter) {
+    json["adapter"] = describe_adapter(*adapter);
+    json["adapter"]["share_of_parameters"] =
+        static_cast<double>(adapter->n_parameters()) / static_cast<double>(n_parameters);
+  }
+  if (args.tensors || args.json) json["tensors"] = tensor_list(file);
+  return json;
+}
+
+bool has_file(const std::string& path, const char* name) {
+  return std::filesystem::exists(std::filesystem::path(path) / name);
+}
+
+Json describe(const InspectArgs& args) {
+  if (has_file(args.path, "adapter_config.json")) {
+    Json json = describe_adapter(load_adapter(args.path));
+    const SafetensorsFile file(std::filesystem::path(args.path) / "adapter_model.safetensors");
+    if (args.tensors || args.json) json["tensors"] = tensor_list(file);
+    return json;
+  }
+  if (has_file(args.path, "config.json")) return describe_model(args);
+  if (args.path.ends_with(".safetensors")) {
+    const SafetensorsFile file(args.path);
+    return {{"parameters", count_parameters(file)}, {"tensors", tensor_list(file)}};
+  }
+  fail(ErrorCode::kData,
+       "{} is no model or adapter folder (no config.json or adapter_config.json) and no "
+       ".safetensors file",
+       args.path);
+}
+
+// One line a field; bytes with their unit; nested objects indented.
+void print_fields(const Json& json, const std::string& indent) {
+  for (const auto& [name, value] : json.items()) {
+    if (name == "tensors") {
+      std::puts((indent + "tensors").c_str());
+      for (const Json& tensor : value) {
+        std::puts(fmt::format("{}  {:<52} {:<5} {}", indent, tensor["name"].get<std::string>(),
+                              tensor["dtype"].get<std::string>(), tensor["shape"].dump())
+                      .c_str());
+      }
+    } else if (value.is_object()) {
+      std::puts((indent + name).c_str());
+      print_fields(value, indent + "  ");
+    } else {
+      const bool is_bytes = name.ends_with("bytes") && value.is_number_integer();
+      const std::string label =
+          is_bytes && name.size() > 6 ? name.substr(0, name.size() - 6) : name;
+      const std::string text = is_bytes            ? format_bytes(value.get<int64_t>())
+                               : value.is_string() ? value.get<std::string>()
+                                                   : value.dump();
+      std::puts(fmt::format("{}{:<22} {}", indent, label, text).c_str());
+    }
+  }
+}
+
+void run(const InspectArgs& args) {
+  if (!std::filesystem::exists(args.path)) {
+    fail(ErrorCode::kIo, "{} does not exist; name a model folder, an adapter folder or a file",
+         args.path);
+  }
+  const Json json = describe(args);
+  if (args.json) {
+    std::puts(json.dump().c_str());
+  } else {
+    print_fields(json, "");
+  }
+}
+
+}  // namespace
+
+void add_inspect_command(CLI::App& app) {
+  auto args = std::make_shared<InspectArgs>();
+  CLI::App* command =
+      app.add_subcommand("inspect", "Say what a model, adapter or safetensors file is");
+  command->add_option("path", args->path, "Model folder, adapter folder or .safetensors file")
+      ->required();
+  command->add_option("--adapter", args->adapter, "Adapter folder: adds its share and its memory")
+      ->type_name("DIR");
+  command
+      ->add_option("--ctx", args->ctx, "Tokens to foretell memory for (default: the model's limit)")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 32));
+  command->add_option("--dtype", args->dtype, "Type of the dense products: auto, bf16, f32")
+      ->check(CLI::IsMember({"auto", "bf16", "f32"}))
+      ->capture_default_str();
+  add_kv_type_option(*command, args->kv_type);
+  command->add_flag("--tensors", args->tensors, "List every tensor");
+  command->add_flag("--json", args->json, "Print one JSON object, tensors included");
+  command->callback([args] { run(*args); });
+}
+
+}  // namespace chunkllm::cli

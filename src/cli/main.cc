@@ -1,0 +1,68 @@
+// chunkllm: one program for training adapters, running models with them, and measuring both.
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <new>
+
+#include "base/error.h"
+#include "cli/common.h"
+
+namespace {
+
+constexpr int kExitFailure = 1;
+constexpr int kExitUsage = 2;
+constexpr int kExitInterrupted = 130;
+
+// Errors are one line, whatever a file or an argument put into them.
+std::string one_line(std::string text) {
+  while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.pop_back();
+  for (char& c : text) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
+  }
+  return text;
+}
+
+int report(const std::string& message, int exit_code) {
+  std::fprintf(stderr, "error: %s\n", one_line(message).c_str());
+  return exit_code;
+}
+
+int exit_code_of(chunkllm::ErrorCode code) {
+  switch (code) {
+    case chunkllm::ErrorCode::kInvalidArgument:
+      return kExitUsage;
+    case chunkllm::ErrorCode::kInterrupted:
+      return kExitInterrupted;
+    default:
+      return kExitFailure;
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app{"chunkllm makes long contexts cheap for language models you already have."};
+  app.set_version_flag("--version", CHUNKLLM_VERSION);
+  app.require_subcommand(1);
+  chunkllm::cli::add_train_command(app);
+  chunkllm::cli::add_generate_command(app);
+  chunkllm::cli::add_bench_command(app);
+  chunkllm::cli::add_inspect_command(app);
+  try {
+    app.parse(argc, argv);
+    if (std::fflush(stdout) != 0) return report("cannot write to standard output", kExitFailure);
+    return 0;
+  } catch (const CLI::CallForHelp& e) {
+    return app.exit(e);
+  } catch (const CLI::CallForVersion& e) {
+    return app.exit(e);
+  } catch (const CLI::ParseError& e) {
+    return report(std::string(e.what()) + "; see chunkllm --help", kExitUsage);
+  } catch (const chunkllm::Error& e) {
+    return report(e.what(), exit_code_of(e.code()));
+  } catch (const std::bad_alloc&) {
+    return report("out of memory; use a smaller model, context or batch", kExitFailure);
+  } catch (const std::exception& e) {
+    return report(e.what(), kExitFailure);
+  }
+}

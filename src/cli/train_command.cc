@@ -1,0 +1,201 @@
+// chunkllm train: adapters for a frozen model.
+
+#include <charconv>
+#include <cstdio>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "cli/common.h"
+#include "train/trainer.h"
+
+namespace chunkllm::cli {
+namespace {
+
+struct TrainArgs {
+  EngineArgs engine;
+  std::vector<std::string> data;
+  std::vector<std::string> eval_data;
+  std::string out;
+  std::string target = "both";
+  std::string first_layer = "grid:32";
+  std::string chunks = "sentence";
+  bool json = false;
+  TrainOptions train;
+};
+
+// The N of "name:N". Throws Error (kInvalidArgument) naming the option.
+int64_t parse_suffix(const char* option, const std::string& text, size_t name_length) {
+  int64_t n = 0;
+  const char* end = text.data() + text.size();
+  if (text.size() > name_length + 1 && text[name_length] == ':') {
+    const auto [stop, error] = std::from_chars(text.data() + name_length + 1, end, n);
+    if (error == std::errc() && stop == end && n > 0 && n <= (int64_t{1} << 30)) return n;
+  }
+  fail(ErrorCode::kInvalidArgument, "{} {}: give a number of tokens above 0 after the colon",
+       option, text);
+}
+
+TrainOptions to_options(const TrainArgs& args) {
+  TrainOptions options = args.train;
+  options.out = args.out;
+  options.teacher.target = args.target == "own"    ? TeacherTarget::kOwn
+                           : args.target == "next" ? TeacherTarget::kNext
+                                                   : TeacherTarget::kBoth;
+  if (args.first_layer.starts_with("grid")) {
+    options.first_layer = FirstLayerKind::kGrid;
+    options.first_layer_tokens = parse_suffix("--first-layer", args.first_layer, 4);
+  } else if (args.first_layer.starts_with("window")) {
+    options.first_layer = FirstLayerKind::kWindow;
+    options.first_layer_tokens = parse_suffix("--first-layer", args.first_layer, 6);
+  } else if (args.first_layer == "dense") {
+    options.first_layer = FirstLayerKind::kDense;
+  } else {
+    fail(ErrorCode::kInvalidArgument, "--first-layer {}: must be grid:N, window:N or dense",
+         args.first_layer);
+  }
+  if (args.chunks.starts_with("fixed")) {
+    options.fixed_chunk = parse_suffix("--chunks", args.chunks, 5);
+  } else if (args.chunks != "sentence") {
+    fail(ErrorCode::kInvalidArgument, "--chunks {}: must be sentence or fixed:N", args.chunks);
+  }
+  return options;
+}
+
+nlohmann::ordered_json to_json(const TrainResult& result) {
+  nlohmann::ordered_json json;
+  json["steps"] = result.steps;
+  json["tokens"] = result.n_tokens;
+  json["seconds"] = result.seconds;
+  json["tokens_per_second"] =
+      result.seconds > 0 ? static_cast<double>(result.n_tokens) / result.seconds : 0.0;
+  json["loss"] = result.loss;
+  if (result.eval) json["eval"] = *result.eval;
+  return json;
+}
+
+void print_summary(const TrainResult& result, const std::string& out) {
+  std::puts(fmt::format("{} steps, {} tokens in {:.1f} s; loss {:.3f}; adapters and curves in {}",
+                        result.steps, result.n_tokens, result.seconds, result.loss, out)
+                .c_str());
+  if (!result.eval) return;
+  const nlohmann::ordered_json& eval = *result.eval;
+  std::puts(fmt::format("held-out text: boundary precision {:.3f}, recall {:.3f}, F1 {:.3f}",
+                        eval["boundary_precision"].get<double>(),
+                        eval["boundary_recall"].get<double>(), eval["boundary_f1"].get<double>())
+                .c_str());
+  if (!eval.contains("kl")) return;
+  std::puts("layer   KL     recall@8  most recent  random");
+  for (const auto& [layer, kl] : eval["kl"].items()) {
+    std::puts(fmt::format("{:>5}   {:.3f}  {:.3f}     {:.3f}        {:.3f}", layer,
+                          kl.get<double>(), eval["recall_at_8"][layer].get<double>(),
+                          eval["recall_at_8_recent"][layer].get<double>(),
+                          eval["recall_at_8_random"][layer].get<double>())
+                  .c_str());
+  }
+}
+
+void run(const TrainArgs& args) {
+  const TrainOptions options = to_options(args);
+  const CancelToken& cancel = interrupt_token();
+  Engine engine = open_engine(args.engine);
+  const auto read = [](const std::vector<std::string>& paths) {
+    return read_corpus({paths.begin(), paths.end()});
+  };
+  const Corpus data = read(args.data);
+  const Corpus eval_data = args.eval_data.empty() ? Corpus{} : read(args.eval_data);
+  engine.load_weights();
+
+  TrainResult result;
+  {
+    ProgressBar bar("train", "steps");
+    TrainCallbacks callbacks;
+    callbacks.message = [](const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); };
+    callbacks.progress = [&](int64_t step, int64_t n_steps) { bar.update(step, n_steps); };
+    result = train_adapters(engine, data, args.eval_data.empty() ? nullptr : &eval_data, options,
+                            callbacks, &cancel);
+  }
+  if (args.json) {
+    std::puts(to_json(result).dump().c_str());
+  } else {
+    print_summary(result, args.out);
+  }
+}
+
+}  // namespace
+
+void add_train_command(CLI::App& app) {
+  auto args = std::make_shared<TrainArgs>();
+  TrainOptions& train = args->train;
+  const auto positive = CLI::Range(int64_t{1}, int64_t{1} << 40);
+  CLI::App* command =
+      app.add_subcommand("train", "Train adapters for a model, whose weights stay as they are");
+  add_engine_options(*command, args->engine, false);
+  command->add_option("--data", args->data, ".txt or .jsonl files, or folders of them")
+      ->required()
+      ->type_name("PATH...");
+  command
+      ->add_option("--out", args->out, "Folder for adapters, checkpoint, train.jsonl and train.svg")
+      ->required()
+      ->type_name("DIR");
+  command
+      ->add_option("--eval-data", args->eval_data, "Text that is measured on and never trained on")
+      ->type_name("PATH...");
+  command->add_option("--steps", train.steps, "Optimiser steps")
+      ->check(positive)
+      ->capture_default_str();
+  command->add_option("--seq-len", train.seq_len, "Tokens a sequence")
+      ->check(positive)
+      ->capture_default_str();
+  command->add_option("--batch-tokens", train.batch_tokens, "Tokens a step")
+      ->check(positive)
+      ->capture_default_str();
+  command->add_option("--lr", train.learning_rate, "Peak learning rate of the QK Adapters")
+      ->capture_default_str();
+  command
+      ->add_option("--boundary-lr", train.boundary_learning_rate,
+                   "Peak learning rate of the Chunk Adapter")
+      ->check(CLI::Range(1e-8, 1.0))
+      ->capture_default_str();
+  command
+      ->add_option("--adapter-dim", train.adapter_dim,
+                   "Size of q^ and k^ (default: 128, or 64 where d_model is below 1024)")
+      ->check(CLI::Range(int64_t{1}, int64_t{65536}));
+  command
+      ->add_option(
+          "--target", args->target,
+          "Whose attention teaches: own (the refresh token's), next (of all up to the next "
+          "refresh), both")
+      ->check(CLI::IsMember({"own", "next", "both"}))
+      ->capture_default_str();
+  command
+      ->add_option("--prompt-end-weight", train.teacher.prompt_end_weight,
+                   "Weight of prompt ends in the loss; other queries have 1")
+      ->check(CLI::Range(0.0f, 1000.0f))
+      ->capture_default_str();
+  command
+      ->add_option("--first-layer", args->first_layer,
+                   "How the first layer attends: grid:N, window:N, dense")
+      ->capture_default_str();
+  command->add_option("--chunks", args->chunks, "What a chunk is: sentence or fixed:N")
+      ->capture_default_str();
+  command
+      ->add_option("--chat-share", train.chat_share, "Share of sequences that are retrieval chats")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+  command->add_option("--save-every", train.save_every, "Steps between checkpoints")
+      ->check(positive)
+      ->capture_default_str();
+  command->add_option("--eval-every", train.eval_every, "Steps between evaluations")
+      ->check(positive)
+      ->capture_default_str();
+  command->add_option("--eval-sequences", train.eval_sequences, "Sequences of an evaluation")
+      ->check(positive)
+      ->capture_default_str();
+  command->add_flag("--resume", train.resume, "Continue the run in --out from its last checkpoint");
+  command->add_option("--seed", train.seed, "Seed of all random choices")->capture_default_str();
+  command->add_flag("--json", args->json, "Print one JSON object");
+  command->callback([args] { run(*args); });
+}
+
+}  // namespace chunkllm::cli

@@ -1,0 +1,65 @@
+// A model ready to run: weights, tokenizer, chat template and adapters, loaded from their folders.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "chunk/adapter.h"
+#include "model/weights.h"
+#include "text/chat_template.h"
+#include "text/tokenizer.h"
+
+namespace chunkllm {
+
+enum class DtypeChoice { kAuto, kF32, kBf16 };
+
+struct EngineOptions {
+  std::filesystem::path model;    // Hugging Face folder
+  std::filesystem::path adapter;  // adapter folder; empty: none
+  DtypeChoice dtype =
+      DtypeChoice::kAuto;  // kAuto: bf16 where the processor multiplies it, else f32
+};
+
+// Owns what it loads; immutable once load_weights() is done.
+class Engine {
+ public:
+  // Reads configs, tokenizer and adapter, which is quick; weights come with load_weights(). Throws
+  // Error.
+  explicit Engine(const EngineOptions& options);
+
+  // Reads and packs the weights and checks that the adapter belongs to them. Throws Error.
+  void load_weights();
+
+  const EngineOptions& options() const { return options_; }
+  ComputeType compute_type() const { return compute_type_; }
+  const ModelConfig& config() const { return config_; }
+  // Only after load_weights().
+  const ModelWeights& weights() const { return *weights_; }
+  // Null if there is none.
+  const Adapter* adapter() const { return adapter_ ? &*adapter_ : nullptr; }
+  bool has_tokenizer() const { return tokenizer_.has_value(); }
+  // Throws Error (kData) if the folder has no tokenizer.json.
+  const Tokenizer& tokenizer() const;
+  // Throws Error (kUnsupported) if the model has no chat template that the program knows.
+  ChatTemplate chat_template() const { return ChatTemplate::from_folder(options_.model); }
+  // The tokenizer's special tokens; empty without one.
+  std::vector<int32_t> special_ids() const;
+  // Tokens that end an answer: the model's, or else the tokenizer's.
+  std::vector<int32_t> eos_ids() const;
+
+ private:
+  EngineOptions options_;
+  ComputeType compute_type_;
+  ModelConfig config_;
+  std::optional<Tokenizer> tokenizer_;
+  std::optional<Adapter> adapter_;
+  std::optional<ModelWeights> weights_;
+};
+
+// The element type to compute in. Throws Error (kInvalidArgument) for kBf16 without native
+// products.
+ComputeType resolve_compute_type(DtypeChoice choice);
+
+}  // namespace chunkllm

@@ -1,0 +1,44 @@
+// A completion of a prompt.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/sampler.h"
+#include "engine/session.h"
+
+namespace chunkllm {
+
+struct GenerateOptions {
+  int64_t max_tokens = 128;
+  SamplingOptions sampling;
+  std::vector<int32_t> eos_ids;  // end the answer; not part of its text
+};
+
+struct GenerateResult {
+  std::vector<int32_t> ids;   // generated, without the one that ended the answer
+  std::string text;           // valid UTF-8
+  std::string finish_reason;  // "stop" or "length"
+  int64_t prompt_tokens = 0;
+  int64_t generated_tokens = 0;  // the one that ended the answer included
+  double prefill_seconds = 0;
+  double decode_seconds = 0;
+  RetentionCount retention;
+};
+
+// Called with each piece of text as it becomes complete.
+using OnText = std::function<void(std::string_view)>;
+
+// Runs the prompt (its prompt ends are indices into it) and then token by token until an end token
+// or max_tokens. The session may already hold tokens. Throws Error; (kInterrupted) when cancelled.
+GenerateResult generate(Session& session, const Tokenizer& tokenizer,
+                        std::span<const int32_t> prompt, std::span<const int64_t> prompt_ends,
+                        const GenerateOptions& options, const OnText& on_text = {},
+                        const Session::Progress& progress = {},
+                        const CancelToken* cancel = nullptr);
+
+}  // namespace chunkllm

@@ -1,0 +1,142 @@
+#include "engine/session.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/memory.h"
+
+namespace chunkllm {
+
+SessionMemory session_memory(const ModelConfig& config, const AdapterConfig* adapter,
+                             const SessionOptions& options) {
+  constexpr int64_t kTokensPerChunk = 16;
+  SessionMemory memory;
+  memory.kv_bytes =
+      options.ctx * config.n_layers * 2 * config.kv_dim() * kv_type_bytes(options.kv_type);
+  memory.workspace_bytes = Transformer::workspace_bytes(config, options.block_tokens);
+  if (options.policy == PolicyKind::kChunk && adapter != nullptr) {
+    memory.chunk_index_bytes =
+        options.ctx / kTokensPerChunk * config.n_layers * 2 * adapter->adapter_dim * 4;
+  }
+  return memory;
+}
+
+namespace {
+
+// Throws before anything of the session is allocated.
+const SessionOptions& checked(const Engine& engine, const SessionOptions& options) {
+  if (options.ctx < 1)
+    fail(ErrorCode::kInvalidArgument, "--ctx {} must be at least 1", options.ctx);
+  const SessionMemory memory = session_memory(
+      engine.config(), engine.adapter() ? &engine.adapter()->config : nullptr, options);
+  require_memory(memory.total_bytes(), fmt::format("the KV cache at {} tokens", options.ctx),
+                 options.kv_type == KvType::kF32 ? "try --kv-type bf16 or a smaller --ctx"
+                                                 : "try a smaller --ctx");
+  return options;
+}
+
+}  // namespace
+
+Session::Session(const Engine& engine, const SessionOptions& options)
+    : engine_(engine),
+      options_(checked(engine, options)),
+      cache_(engine.config(), options.ctx, options.kv_type),
+      transformer_(engine.weights(), options.block_tokens),
+      policy_(
+          make_policy(options.policy, options.selection, engine.adapter(), engine.special_ids())) {
+  tokens_.reserve(static_cast<size_t>(options.ctx));
+  origins_.reserve(static_cast<size_t>(options.ctx));
+}
+
+void Session::check_room(int64_t n_more) const {
+  if (this->n_tokens() + n_more <= options_.ctx) return;
+  fail(ErrorCode::kInvalidArgument, "{} tokens do not fit the context of {}; use a larger --ctx",
+       this->n_tokens() + n_more, options_.ctx);
+}
+
+// Before the policy hears of them: a refused token leaves the state as it was.
+void Session::check_ids(std::span<const int32_t> tokens) const {
+  for (const int32_t token : tokens) {
+    if (token < 0 || token >= engine_.config().n_vocab) {
+      fail(ErrorCode::kData, "token id {} is outside the model's vocabulary of {}; is the tokenizer its own?",
+           token, engine_.config().n_vocab);
+    }
+  }
+}
+
+void Session::run(std::span<const int32_t> tokens) {
+  transformer_.forward(tokens, n_tokens(), cache_, *policy_);
+  tokens_.insert(tokens_.end(), tokens.begin(), tokens.end());
+  last_block_tokens_ = static_cast<int64_t>(tokens.size());
+}
+
+void Session::prefill(std::span<const int32_t> tokens, std::span<const int64_t> prompt_ends,
+                      const Progress& progress, const CancelToken* cancel) {
+  const auto n = static_cast<int64_t>(tokens.size());
+  if (n == 0) fail(ErrorCode::kInvalidArgument, "the prompt is empty; give at least one token");
+  check_room(n);
+  check_ids(tokens);
+  auto next_end = prompt_ends.begin();
+  for (int64_t done = 0; done < n;) {
+    if (cancel != nullptr) cancel->check();
+    const int64_t end = std::min(n, done + options_.block_tokens);
+    const int64_t offset = n_tokens() - done;
+    std::vector<int64_t> ends;
+    for (; next_end != prompt_ends.end() && *next_end < end; ++next_end) {
+      ends.push_back(offset + *next_end);
+    }
+    const Range positions{offset + done, offset + end};
+    policy_->add_prompt(positions, ends);
+    run(tokens.subspan(static_cast<size_t>(done), static_cast<size_t>(end - done)));
+    origins_.resize(tokens_.size(), Origin::kPrompt);
+    for (const int64_t position : ends)
+      origins_[static_cast<size_t>(position)] = Origin::kPromptEnd;
+    done = end;
+    if (progress) progress(done, n);
+  }
+}
+
+void Session::decode(int32_t token) {
+  check_room(1);
+  check_ids({&token, 1});
+  run({&token, 1});
+  origins_.push_back(Origin::kGenerated);
+}
+
+void Session::truncate(int64_t n_tokens) {
+  if (n_tokens < 0 || n_tokens > this->n_tokens()) {
+    fail(ErrorCode::kInvalidArgument, "cannot go back to {} tokens; the sequence has {}", n_tokens,
+         this->n_tokens());
+  }
+  const auto restored = static_cast<size_t>(policy_->truncate(n_tokens));
+  const std::vector<int32_t> again(tokens_.begin() + static_cast<ptrdiff_t>(restored),
+                                   tokens_.begin() + n_tokens);
+  const std::vector<Origin> origins(origins_.begin() + static_cast<ptrdiff_t>(restored),
+                                    origins_.begin() + n_tokens);
+  tokens_.resize(restored);
+  origins_.resize(restored);
+  for (size_t i = 0; i < again.size(); ++i) {
+    if (origins[i] == Origin::kGenerated) {
+      decode(again[i]);
+    } else {
+      const int64_t end = 0;
+      const bool is_end = origins[i] == Origin::kPromptEnd;
+      prefill({&again[i], 1}, {&end, is_end ? size_t{1} : size_t{0}});
+    }
+  }
+}
+
+std::span<const float> Session::logits() { return transformer_.logits(last_block_tokens_ - 1); }
+
+void Session::count_pass(RetentionCount& count) const {
+  const ModelConfig& config = engine_.config();
+  int64_t rows = 0;
+  for (int64_t layer = 0; layer < config.n_layers; ++layer) rows += policy_->rows_attended(layer);
+  const double visible = static_cast<double>(config.n_layers) * static_cast<double>(n_tokens());
+  ++count.n_passes;
+  count.retention_sum += static_cast<double>(rows) / visible;
+  count.bytes_attended_sum += static_cast<double>(rows) *
+                              static_cast<double>(cache_.bytes_per_position() / config.n_layers);
+}
+
+}  // namespace chunkllm

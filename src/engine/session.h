@@ -1,0 +1,101 @@
+// One sequence on an engine: its KV cache, its policy's state, and the passes over it.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "base/cancel.h"
+#include "chunk/policy.h"
+#include "engine/engine.h"
+#include "model/transformer.h"
+
+namespace chunkllm {
+
+struct SessionOptions {
+  PolicyKind policy = PolicyKind::kFull;
+  SelectionSettings selection;
+  int64_t ctx = 0;  // tokens the KV cache can hold
+  KvType kv_type = KvType::kF32;
+  int64_t block_tokens = 512;  // most tokens of one prefill pass
+};
+
+// Memory a session takes beyond the weights, in bytes.
+struct SessionMemory {
+  int64_t kv_bytes = 0;
+  int64_t workspace_bytes = 0;
+  int64_t chunk_index_bytes = 0;  // at one chunk every 16 tokens
+  int64_t total_bytes() const { return kv_bytes + workspace_bytes + chunk_index_bytes; }
+};
+SessionMemory session_memory(const ModelConfig& config, const AdapterConfig* adapter,
+                             const SessionOptions& options);
+
+// What was attended, counted over the passes that yield a token.
+struct RetentionCount {
+  int64_t n_passes = 0;
+  double retention_sum = 0;       // of the mean over layers of rows attended / rows visible
+  double bytes_attended_sum = 0;  // of the keys and values attended to, all layers
+
+  double kv_retention() const {
+    return n_passes > 0 ? retention_sum / static_cast<double>(n_passes) : 0;
+  }
+  double kv_bytes_attended() const {
+    return n_passes > 0 ? bytes_attended_sum / static_cast<double>(n_passes) : 0;
+  }
+};
+
+// Refers to an engine with loaded weights, which must outlive it. One thread at a time.
+class Session {
+ public:
+  using Progress = std::function<void(int64_t n_done, int64_t n_tokens)>;
+
+  // Throws Error (kMemory) with the numbers if the machine has less than the session needs, or
+  // (kInvalidArgument).
+  Session(const Engine& engine, const SessionOptions& options);
+
+  // Appends prompt tokens and leaves the logits of the last one. `prompt_ends` are indices into
+  // `tokens`, ascending: the last tokens before an answer. A prompt may come in several calls.
+  // Throws Error (kInvalidArgument) if there are none, or more than fit; (kInterrupted) when
+  // cancelled, after which the session holds the blocks done so far.
+  void prefill(std::span<const int32_t> tokens, std::span<const int64_t> prompt_ends,
+               const Progress& progress = {}, const CancelToken* cancel = nullptr);
+
+  // Appends one generated token and leaves its logits.
+  void decode(int32_t token);
+
+  // Forgets all tokens from `n_tokens` on. The logits are those of no token until the next pass.
+  void truncate(int64_t n_tokens);
+
+  // Logits [n_vocab] of the last token; valid until the next pass.
+  std::span<const float> logits();
+
+  int64_t n_tokens() const { return static_cast<int64_t>(tokens_.size()); }
+  std::span<const int32_t> tokens() const { return tokens_; }
+  const SessionOptions& options() const { return options_; }
+  SelectionPolicy& policy() { return *policy_; }
+  const KvCache& cache() const { return cache_; }
+
+  // Adds the last pass to `count`.
+  void count_pass(RetentionCount& count) const;
+  int64_t kv_bytes_stored() const { return n_tokens() * cache_.bytes_per_position(); }
+
+ private:
+  // How a token came in; what the policy must be told when it runs again.
+  enum class Origin : uint8_t { kGenerated, kPrompt, kPromptEnd };
+  void check_room(int64_t n_tokens) const;
+  void check_ids(std::span<const int32_t> tokens) const;
+  void run(std::span<const int32_t> tokens);
+
+  const Engine& engine_;
+  SessionOptions options_;
+  KvCache cache_;
+  Transformer transformer_;
+  std::unique_ptr<SelectionPolicy> policy_;
+  std::vector<int32_t> tokens_;
+  std::vector<Origin> origins_;
+  int64_t last_block_tokens_ = 0;
+};
+
+}  // namespace chunkllm

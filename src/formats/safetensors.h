@@ -1,0 +1,72 @@
+// safetensors: an 8-byte little-endian header length, a JSON header {name: {dtype, shape,
+// data_offsets}}, then the tensors' bytes. (huggingface/safetensors, README "Format".)
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/dtype.h"
+#include "base/mapped_file.h"
+
+namespace chunkllm {
+
+// A tensor in a mapped file, owned by its SafetensorsFile. Rows are contiguous, data may be
+// unaligned.
+struct TensorView {
+  std::string name;
+  DType dtype = DType::kF32;
+  std::vector<int64_t> shape;
+  std::span<const uint8_t> bytes;
+
+  int64_t n_elements() const;
+};
+
+// A mapped safetensors file whose every header field has been checked: lengths, offsets inside the
+// file without overlap or holes, sizes that agree with shape and type; at most 100 MB of header, a
+// million tensors, 16 dimensions. Immutable; any thread may read it. Moving it keeps its views
+// valid.
+class SafetensorsFile {
+ public:
+  // Throws Error (kIo if unreadable; kData if the content cannot be trusted, naming field and file;
+  // kUnsupported for a tensor type that is none of DType).
+  explicit SafetensorsFile(const std::filesystem::path& path);
+
+  const std::filesystem::path& path() const { return path_; }
+  const std::map<std::string, TensorView, std::less<>>& tensors() const { return tensors_; }
+  const std::map<std::string, std::string>& metadata() const { return metadata_; }
+
+  // Null if there is no such tensor.
+  const TensorView* find(std::string_view name) const;
+  // Throws Error (kData) naming the file if the tensor is missing or its shape is another one.
+  const TensorView& require(std::string_view name, const std::vector<int64_t>& shape) const;
+  // The tensor as float32, its shape checked. Throws as require() does; also if it holds integers,
+  // or a value that is NaN or infinite.
+  std::vector<float> require_floats(std::string_view name, const std::vector<int64_t>& shape) const;
+
+ private:
+  std::filesystem::path path_;
+  MappedFile file_;
+  std::map<std::string, TensorView, std::less<>> tensors_;
+  std::map<std::string, std::string> metadata_;
+};
+
+// A tensor to be written; `bytes` must hold the elements of `shape`.
+struct TensorToWrite {
+  std::string name;
+  DType dtype = DType::kF32;
+  std::vector<int64_t> shape;
+  std::span<const std::byte> bytes;
+};
+
+// Writes the tensors as one atomic file: wider types first, then by name, every element aligned to
+// its size. Throws Error (kIo; kInvalidArgument for a name given twice or bytes that do not fit the
+// shape).
+void write_safetensors(const std::filesystem::path& path, std::vector<TensorToWrite> tensors,
+                       const std::map<std::string, std::string>& metadata = {});
+
+}  // namespace chunkllm

@@ -1,0 +1,36 @@
+// What a model is: the fields of a Hugging Face config.json that the engine acts on.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace chunkllm {
+
+struct ModelConfig {
+  std::string model_type;  // "llama"
+  int64_t n_layers = 0;
+  int64_t d_model = 0;
+  int64_t n_heads = 0;
+  int64_t n_kv_heads = 0;
+  int64_t head_dim = 0;
+  int64_t d_ff = 0;
+  int64_t n_vocab = 0;
+  int64_t max_positions = 0;  // the context the model was made for
+  float rms_norm_epsilon = 0.0f;
+  double rope_theta = 0.0;
+  bool tied_embeddings = false;
+  std::vector<int32_t> eos_ids;  // from generation_config.json where it is there, else config.json
+
+  int64_t q_dim() const { return n_heads * head_dim; }
+  int64_t kv_dim() const { return n_kv_heads * head_dim; }
+};
+
+// Reads FOLDER/config.json (the old spelling, rope_theta and rope_scaling, and the new one,
+// rope_parameters) and FOLDER/generation_config.json. Throws Error: kIo if config.json cannot be
+// read, kData for a field that is missing or impossible, kUnsupported naming what the engine cannot
+// do.
+ModelConfig read_model_config(const std::filesystem::path& folder);
+
+}  // namespace chunkllm

@@ -1,0 +1,60 @@
+#include "model/kv_cache.h"
+
+#include <cstring>
+
+#include "base/bf16.h"
+#include "base/error.h"
+
+namespace chunkllm {
+
+KvCache::KvCache(const ModelConfig& config, int64_t capacity, KvType type)
+    : n_layers_(config.n_layers),
+      n_kv_heads_(config.n_kv_heads),
+      head_dim_(config.head_dim),
+      capacity_(capacity),
+      type_(type),
+      buffer_(static_cast<size_t>(capacity * bytes_per_position())) {}
+
+int64_t KvCache::bytes_per_position() const {
+  return n_layers_ * 2 * n_kv_heads_ * head_dim_ * kv_type_bytes(type_);
+}
+
+KvLayerView KvCache::layer(int64_t layer) const {
+  const int64_t half_bytes = n_kv_heads_ * capacity_ * head_dim_ * kv_type_bytes(type_);
+  const std::byte* keys = buffer_.data() + layer * 2 * half_bytes;
+  return {.keys = keys,
+          .values = keys + half_bytes,
+          .type = type_,
+          .n_kv_heads = n_kv_heads_,
+          .capacity = capacity_,
+          .head_dim = head_dim_};
+}
+
+void KvCache::store(int64_t layer, int64_t first_position, int64_t n_tokens, const float* k,
+                    const float* v, int64_t row_stride) {
+  if (first_position < 0 || first_position + n_tokens > capacity_) {
+    fail(ErrorCode::kInvalidArgument,
+         "position {} is beyond the KV cache's {} rows; use a larger --ctx",
+         first_position + n_tokens - 1, capacity_);
+  }
+  const KvLayerView view = this->layer(layer);
+  for (const auto& [source, target] : {std::pair{k, view.keys}, std::pair{v, view.values}}) {
+    // The buffer is this object's own; views are read-only for everybody else.
+    auto* rows = static_cast<std::byte*>(const_cast<void*>(target));
+    for (int64_t h = 0; h < n_kv_heads_; ++h) {
+      for (int64_t t = 0; t < n_tokens; ++t) {
+        const float* from = source + t * row_stride + h * head_dim_;
+        const int64_t row = h * capacity_ + first_position + t;
+        std::byte* to = rows + row * head_dim_ * kv_type_bytes(type_);
+        if (type_ == KvType::kF32) {
+          std::memcpy(to, from, static_cast<size_t>(head_dim_) * sizeof(float));
+        } else {
+          auto* words = reinterpret_cast<Bf16*>(to);
+          for (int64_t i = 0; i < head_dim_; ++i) words[i] = to_bf16(from[i]);
+        }
+      }
+    }
+  }
+}
+
+}  // namespace chunkllm

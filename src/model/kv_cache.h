@@ -1,0 +1,42 @@
+// Keys and values of one sequence, all layers.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "base/memory.h"
+#include "kernels/attention.h"
+#include "model/config.h"
+
+namespace chunkllm {
+
+// Rows are positions. Address space for `capacity` rows is reserved at once and becomes memory as
+// rows are stored. One thread at a time stores; reading needs that no one stores the same rows.
+class KvCache {
+ public:
+  // Throws Error (kMemory) if the address space cannot be had.
+  KvCache(const ModelConfig& config, int64_t capacity, KvType type);
+
+  // Stores rows for the positions [first_position, first_position + n_tokens) of a layer. k and v
+  // are float32 [n_tokens, n_kv_heads, head_dim] with `row_stride` floats from token to token; they
+  // are rounded to the cache's type. Rows must lie within the capacity.
+  void store(int64_t layer, int64_t first_position, int64_t n_tokens, const float* k,
+             const float* v, int64_t row_stride);
+
+  KvLayerView layer(int64_t layer) const;
+  int64_t capacity() const { return capacity_; }
+  KvType type() const { return type_; }
+  // Bytes of one position over all layers, keys and values.
+  int64_t bytes_per_position() const;
+  int64_t reserved_bytes() const { return capacity_ * bytes_per_position(); }
+
+ private:
+  int64_t n_layers_;
+  int64_t n_kv_heads_;
+  int64_t head_dim_;
+  int64_t capacity_;
+  KvType type_;
+  ReservedBuffer buffer_;  // [n_layers, 2 (keys, values), n_kv_heads, capacity, head_dim]
+};
+
+}  // namespace chunkllm

@@ -1,0 +1,141 @@
+#include "model/transformer.h"
+
+#include <cmath>
+
+#include "base/error.h"
+#include "kernels/ops.h"
+
+namespace chunkllm {
+
+void FullRows::begin_block(Range positions, std::span<const int32_t>) {
+  span_.queries = positions;
+  span_.rows.assign(1, {0, positions.end});
+}
+
+std::span<const AttentionSpan> FullRows::rows(const LayerInput&) { return {&span_, 1}; }
+
+Transformer::Transformer(const ModelWeights& weights, int64_t max_block_tokens)
+    : weights_(weights), max_block_tokens_(max_block_tokens) {
+  const ModelConfig& c = weights.config;
+  const auto rows_of = [&](int64_t n) { return static_cast<size_t>(max_block_tokens * n); };
+  inverse_frequencies_.resize(static_cast<size_t>(c.head_dim / 2));
+  for (int64_t i = 0; i < c.head_dim / 2; ++i) {
+    const double exponent = static_cast<double>(2 * i) / static_cast<double>(c.head_dim);
+    inverse_frequencies_[static_cast<size_t>(i)] =
+        static_cast<float>(1.0 / std::pow(c.rope_theta, exponent));
+  }
+  h_.resize(rows_of(c.d_model));
+  x_.resize(rows_of(c.d_model));
+  qkv_.resize(rows_of(c.q_dim() + 2 * c.kv_dim()));
+  attended_.resize(rows_of(c.q_dim()));
+  log_sum_exp_.resize(rows_of(c.n_heads));
+  gate_up_.resize(rows_of(2 * c.d_ff));
+  ffn_.resize(rows_of(c.d_ff));
+  delta_.resize(rows_of(c.d_model));
+  cos_.resize(rows_of(c.head_dim / 2));
+  sin_.resize(rows_of(c.head_dim / 2));
+  logits_.resize(static_cast<size_t>(c.n_vocab));
+}
+
+int64_t Transformer::workspace_bytes(const ModelConfig& c, int64_t max_block_tokens) {
+  const int64_t per_token =
+      3 * c.d_model + 2 * c.q_dim() + 2 * c.kv_dim() + c.n_heads + 3 * c.d_ff + c.head_dim;
+  return (max_block_tokens * per_token + c.n_vocab) * 4;
+}
+
+void Transformer::forward(std::span<const int32_t> tokens, int64_t first_position, KvCache& cache,
+                          RowSelector& selector) {
+  forward_layers(tokens, first_position, config().n_layers, cache, selector);
+}
+
+void Transformer::forward_layers(std::span<const int32_t> tokens, int64_t first_position,
+                                 int64_t n_layers, KvCache& cache, RowSelector& selector) {
+  const auto n_tokens = static_cast<int64_t>(tokens.size());
+  if (n_tokens > max_block_tokens_) {
+    fail(ErrorCode::kInvalidArgument, "a block of {} tokens exceeds the work space's {}", n_tokens,
+         max_block_tokens_);
+  }
+  const Range positions{first_position, first_position + n_tokens};
+  embed(tokens);
+  rope_table(first_position, n_tokens, inverse_frequencies_.data(), config().head_dim, cos_.data(),
+             sin_.data());
+  selector.begin_block(positions, tokens);
+  for (int64_t layer = 0; layer < n_layers; ++layer) {
+    const LayerWeights& w = weights_.layers[static_cast<size_t>(layer)];
+    attention_half(w, layer, positions, cache, selector);
+    ffn_half(w, n_tokens);
+    selector.layer_done(layer, positions, h_.data());
+  }
+}
+
+void Transformer::embed(std::span<const int32_t> tokens) {
+  const int64_t d_model = config().d_model;
+  const MatrixView& table = weights_.embedding;
+  for (size_t t = 0; t < tokens.size(); ++t) {
+    if (tokens[t] < 0 || tokens[t] >= config().n_vocab) {
+      fail(ErrorCode::kData, "token id {} is outside the model's vocabulary of {}", tokens[t],
+           config().n_vocab);
+    }
+    const int64_t row_bytes = d_model * dtype_bytes(table.dtype);
+    convert_to_float(table.dtype, static_cast<const std::byte*>(table.data) + tokens[t] * row_bytes,
+                     d_model, h_.data() + static_cast<int64_t>(t) * d_model);
+  }
+}
+
+// h += W_o attention(norm(h))
+void Transformer::attention_half(const LayerWeights& w, int64_t layer, Range positions,
+                                 KvCache& cache, RowSelector& selector) {
+  const ModelConfig& c = config();
+  const int64_t n = positions.size();
+  const int64_t stride = c.q_dim() + 2 * c.kv_dim();
+  float* q = qkv_.data();
+  float* k = q + c.q_dim();
+  const float* v = k + c.kv_dim();
+
+  rms_norm(h_.data(), w.attention_norm.data(), n, c.d_model, c.rms_norm_epsilon, x_.data());
+  w.qkv(x_.data(), n, qkv_.data());
+  rope_rotate(q, n, c.n_heads, c.head_dim, stride, cos_.data(), sin_.data());
+  rope_rotate(k, n, c.n_kv_heads, c.head_dim, stride, cos_.data(), sin_.data());
+  cache.store(layer, positions.begin, n, k, v, stride);
+
+  const LayerInput input{.layer = layer,
+                         .positions = positions,
+                         .x = x_.data(),
+                         .q = q,
+                         .q_stride = stride,
+                         .kv = cache.layer(layer)};
+  float* log_sum_exp = selector.wants_log_sum_exp() ? log_sum_exp_.data() : nullptr;
+  attend({.q = q,
+          .q_stride = stride,
+          .first_position = positions.begin,
+          .n_tokens = n,
+          .n_heads = c.n_heads,
+          .scale = 1.0f / std::sqrt(static_cast<float>(c.head_dim)),
+          .out = attended_.data(),
+          .log_sum_exp = log_sum_exp},
+         input.kv, selector.rows(input));
+  selector.attention_done(input, log_sum_exp);
+
+  w.output(attended_.data(), n, delta_.data());
+  add_to(delta_.data(), n * c.d_model, h_.data());
+}
+
+// h += W_down (silu(W_gate x) * W_up x), x = norm(h)
+void Transformer::ffn_half(const LayerWeights& w, int64_t n_tokens) {
+  const ModelConfig& c = config();
+  rms_norm(h_.data(), w.ffn_norm.data(), n_tokens, c.d_model, c.rms_norm_epsilon, x_.data());
+  w.gate_up(x_.data(), n_tokens, gate_up_.data());
+  silu_mul(gate_up_.data(), n_tokens, c.d_ff, ffn_.data());
+  w.down(ffn_.data(), n_tokens, delta_.data());
+  add_to(delta_.data(), n_tokens * c.d_model, h_.data());
+}
+
+std::span<const float> Transformer::logits(int64_t index) {
+  const ModelConfig& c = config();
+  rms_norm(h_.data() + index * c.d_model, weights_.final_norm.data(), 1, c.d_model,
+           c.rms_norm_epsilon, x_.data());
+  weights_.lm_head(x_.data(), 1, logits_.data());
+  return logits_;
+}
+
+}  // namespace chunkllm

@@ -1,0 +1,108 @@
+// The forward pass of a decoder-only Transformer over a KV cache.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "kernels/attention.h"
+#include "model/kv_cache.h"
+#include "model/weights.h"
+
+namespace chunkllm {
+
+// What a layer has when it asks which rows to attend to: the block's keys and values are already
+// stored.
+struct LayerInput {
+  int64_t layer = 0;
+  Range positions;           // of the block
+  const float* x = nullptr;  // [n_tokens, d_model], normalised: what q_proj and k_proj read
+  const float* q =
+      nullptr;  // [n_tokens, n_heads, head_dim] after rotary embedding, rows q_stride apart
+  int64_t q_stride = 0;  // floats
+  KvLayerView kv;
+};
+
+// Decides which cached rows each token attends to. The model knows nothing else about it. Calls
+// come in the order of the passes and, within a block, of the layers; on one thread.
+class RowSelector {
+ public:
+  virtual ~RowSelector() = default;
+
+  // A block of tokens is about to run at these positions.
+  virtual void begin_block(Range positions, std::span<const int32_t> tokens) = 0;
+
+  // The rows for the block's tokens in this layer, as attend() wants them; valid until the next
+  // call.
+  virtual std::span<const AttentionSpan> rows(const LayerInput& input) = 0;
+
+  // The layer's attention is done. log_sum_exp [n_tokens, n_heads] if wants_log_sum_exp(), else
+  // null.
+  virtual void attention_done(const LayerInput& /*input*/, const float* /*log_sum_exp*/) {}
+  virtual bool wants_log_sum_exp() const { return false; }
+
+  // The layer's output, the residual stream [n_tokens, d_model].
+  virtual void layer_done(int64_t /*layer*/, Range /*positions*/, const float* /*hidden*/) {}
+};
+
+// Attends to everything.
+class FullRows : public RowSelector {
+ public:
+  void begin_block(Range positions, std::span<const int32_t> tokens) override;
+  std::span<const AttentionSpan> rows(const LayerInput& input) override;
+
+ private:
+  AttentionSpan span_;
+};
+
+// Runs blocks of tokens. Owns the work space, not the weights, which must outlive it and may be
+// shared with other Transformers as long as one thread runs at a time.
+class Transformer {
+ public:
+  // `max_block_tokens` bounds the tokens of one forward() and with it the work space.
+  Transformer(const ModelWeights& weights, int64_t max_block_tokens);
+
+  // Appends `tokens` (at most max_block_tokens) at `first_position`, whose rows before it are in
+  // the cache, and leaves the last layer's output in hidden(). Throws Error (kData) for an id
+  // outside the vocabulary, (kInvalidArgument) beyond the cache.
+  void forward(std::span<const int32_t> tokens, int64_t first_position, KvCache& cache,
+               RowSelector& selector);
+
+  // The same through the first `n_layers` layers only.
+  void forward_layers(std::span<const int32_t> tokens, int64_t first_position, int64_t n_layers,
+                      KvCache& cache, RowSelector& selector);
+
+  // [n_tokens, d_model] of the last forward(), before the final norm.
+  const float* hidden() const { return h_.data(); }
+
+  // Logits [n_vocab] of token `index` of the last block; valid until the next call.
+  std::span<const float> logits(int64_t index);
+
+  int64_t max_block_tokens() const { return max_block_tokens_; }
+  const ModelConfig& config() const { return weights_.config; }
+
+  // Bytes of work space for a model of this shape.
+  static int64_t workspace_bytes(const ModelConfig& config, int64_t max_block_tokens);
+
+ private:
+  void embed(std::span<const int32_t> tokens);
+  void attention_half(const LayerWeights& w, int64_t layer, Range positions, KvCache& cache,
+                      RowSelector& selector);
+  void ffn_half(const LayerWeights& w, int64_t n_tokens);
+
+  const ModelWeights& weights_;
+  int64_t max_block_tokens_;
+  std::vector<float> inverse_frequencies_;  // [head_dim / 2]
+  std::vector<float> h_;                    // [max_block_tokens, d_model], the residual stream
+  std::vector<float> x_;                    // [max_block_tokens, d_model], normalised
+  std::vector<float> qkv_;                  // [max_block_tokens, q_dim + 2 kv_dim]
+  std::vector<float> attended_;             // [max_block_tokens, q_dim]
+  std::vector<float> log_sum_exp_;          // [max_block_tokens, n_heads]
+  std::vector<float> gate_up_;              // [max_block_tokens, 2 d_ff]
+  std::vector<float> ffn_;                  // [max_block_tokens, d_ff]
+  std::vector<float> delta_;                // [max_block_tokens, d_model], added to the stream
+  std::vector<float> cos_, sin_;            // [max_block_tokens, head_dim / 2]
+  std::vector<float> logits_;               // [n_vocab]
+};
+
+}  // namespace chunkllm

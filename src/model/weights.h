@@ -1,0 +1,51 @@
+// A model's weights, packed for the products that use them.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "formats/safetensors.h"
+#include "kernels/linear.h"
+#include "model/config.h"
+
+namespace chunkllm {
+
+struct LayerWeights {
+  std::vector<float> attention_norm;  // [d_model]
+  Linear qkv;                         // [q_dim + 2 kv_dim, d_model]: q_proj, k_proj, v_proj by rows
+  Linear output;                      // [d_model, q_dim]
+  std::vector<float> ffn_norm;        // [d_model]
+  Linear gate_up;                     // [2 d_ff, d_model]: gate_proj, up_proj by rows
+  Linear down;                        // [d_model, d_ff]
+};
+
+// Owns the packed weights and the mapping of the file that the embedding rows are read from.
+struct ModelWeights {
+  ModelConfig config;
+  ComputeType compute_type = ComputeType::kF32;
+  SafetensorsFile file;
+  MatrixView embedding;  // [n_vocab, d_model], in `file`
+  std::vector<LayerWeights> layers;
+  std::vector<float> final_norm;  // [d_model]
+  Linear lm_head;                 // [n_vocab, d_model]
+
+  // Bytes of the packed products and norms.
+  int64_t packed_bytes() const;
+  // Number of parameters, tied ones once.
+  int64_t n_parameters() const;
+  // SHA-256 over the shape and all RMSNorm weights as float32 in layer order: the same for every
+  // quantisation of a backbone, so that adapters know the model they were trained on.
+  std::string fingerprint() const;
+};
+
+// Reads FOLDER/model.safetensors in the layout of Hugging Face's LlamaForCausalLM. Throws Error:
+// kIo, kData (missing tensor, wrong shape or type, non-finite norm), kUnsupported (tensors of
+// biases, shards), kMemory before anything large is allocated.
+ModelWeights load_weights(const std::filesystem::path& folder, ComputeType compute_type);
+
+// Bytes load_weights() will pack for this shape.
+int64_t packed_weights_bytes(const ModelConfig& config, ComputeType compute_type);
+
+}  // namespace chunkllm

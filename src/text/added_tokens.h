@@ -1,0 +1,71 @@
+// Added tokens: those that are found in the text before the model sees it, such as <|user|>.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace chunkllm {
+
+// One entry of tokenizer.json's added_tokens.
+struct AddedToken {
+  int32_t id = 0;
+  std::string content;       // valid UTF-8, not empty
+  bool is_special = false;   // found only where special tokens are parsed
+  bool single_word = false;  // found only where no letter, mark, digit or _ touches it
+  bool lstrip = false;       // takes the white space before it
+  bool rstrip = false;       // takes the white space after it
+  bool normalized = false;   // looked for after all others, in what they leave
+};
+
+// A part of a text, bytes [begin, end): an added token, or text for the model.
+struct TextSegment {
+  static constexpr int32_t kPlainText = -1;
+
+  int32_t added_id = kPlainText;
+  size_t begin = 0;
+  size_t end = 0;
+};
+
+// Finds added tokens as Hugging Face tokenizers does: the leftmost first, of those the longest.
+// Immutable once made.
+class AddedTokens {
+ public:
+  static constexpr size_t kMaxContentBytes = 1024;  // keeps the search linear in the text
+
+  AddedTokens() = default;
+  // Contents must differ from each other and have at most kMaxContentBytes.
+  explicit AddedTokens(std::vector<AddedToken> tokens);
+
+  const std::vector<AddedToken>& tokens() const { return tokens_; }
+  // The token with this content, or nullptr.
+  const AddedToken* find(std::string_view content) const;
+
+  // Cuts `text`, valid UTF-8, into segments that are not empty. Special tokens stay plain text
+  // unless `parse_special`.
+  std::vector<TextSegment> split(std::string_view text, bool parse_special) const;
+
+ private:
+  // A trie over the contents of the tokens, byte by byte.
+  struct Node {
+    std::vector<std::pair<char, uint32_t>> children;
+    std::optional<uint32_t> token;  // index into tokens_ of the content that ends here
+  };
+  using Trie = std::vector<Node>;  // the root first; empty if there are no tokens
+
+  static std::optional<uint32_t> child(const Node& node, char byte);
+  static void insert(Trie& trie, std::string_view content, uint32_t token);
+  const AddedToken* longest_match(const Trie& trie, std::string_view text,
+                                  bool parse_special) const;
+  void split_segment(const Trie& trie, std::string_view text, TextSegment segment,
+                     bool parse_special, std::vector<TextSegment>& segments) const;
+
+  std::vector<AddedToken> tokens_;
+  Trie raw_;         // tokens with normalized = false
+  Trie normalized_;  // the others
+};
+
+}  // namespace chunkllm

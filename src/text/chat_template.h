@@ -1,0 +1,58 @@
+// Chat messages to the prompt that a model was trained on.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "text/tokenizer.h"
+
+namespace chunkllm {
+
+struct ChatMessage {
+  std::string role;  // "system", "user" or "assistant"
+  std::string content;
+};
+
+// A piece of a rendered prompt: markers of the template, or text somebody wrote.
+struct ChatPiece {
+  std::string text;
+  bool is_control = false;  // special tokens in it are control; in the others they are plain text
+};
+
+struct ChatPrompt {
+  std::vector<int32_t> ids;
+  std::vector<int64_t>
+      prompt_ends;  // index of the last token before each assistant answer, ascending
+};
+
+enum class ChatFormat { kNeedle, kLlama3 };
+
+// How one family of models writes chats. Recognised by markers in the model's own template; no
+// general template language is run.
+class ChatTemplate {
+ public:
+  // Reads chat_template from FOLDER/tokenizer_config.json (or chat_template.jinja). Throws Error
+  // (kUnsupported) if there is none or it is not one of the known formats.
+  static ChatTemplate from_folder(const std::filesystem::path& folder);
+  explicit ChatTemplate(ChatFormat format) : format_(format) {}
+
+  ChatFormat format() const { return format_; }
+
+  // The pieces, whose texts concatenated equal what the model's template gives.
+  // `add_generation_prompt` ends them with the marker after which the model answers.
+  std::vector<ChatPiece> render(const std::vector<ChatMessage>& messages,
+                                bool add_generation_prompt) const;
+
+  // Tokenises without the post-processor (the template writes BOS itself). Prompt ends are the last
+  // tokens before each assistant answer, those of earlier turns included.
+  ChatPrompt encode(const Tokenizer& tokenizer, const std::vector<ChatMessage>& messages,
+                    bool add_generation_prompt) const;
+
+ private:
+  ChatFormat format_;
+};
+
+}  // namespace chunkllm

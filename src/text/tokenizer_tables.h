@@ -1,0 +1,41 @@
+// What a tokenizer is made of, once its files have been read.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "text/added_tokens.h"
+#include "text/bpe.h"
+#include "text/pre_tokenizer.h"
+#include "text/tokenizer.h"
+
+namespace chunkllm {
+
+enum class TokenKind : uint8_t { kMissing, kOrdinary, kAdded, kSpecial };
+
+struct Token {
+  TokenKind kind = TokenKind::kMissing;
+  std::string bytes;  // raw bytes; of added and special tokens their text
+};
+
+struct Tokenizer::Tables {
+  std::string file;           // for error messages
+  std::vector<Token> tokens;  // by id; ids may have gaps
+  AddedTokens added;
+  PieceEnd piece_end = nullptr;
+  BpeModel bpe;                 // its keys point into `tokens`
+  std::vector<int32_t> prefix;  // what the post-processor puts before the text
+  std::vector<int32_t> suffix;  // and after it
+  std::optional<int32_t> bos_id;
+  std::optional<int32_t> eos_id;
+};
+
+// Reads FOLDER/tokenizer.json and, where it is there, FOLDER/tokenizer_config.json. Throws as
+// Tokenizer::from_folder does.
+std::shared_ptr<const Tokenizer::Tables> read_tokenizer_tables(const std::filesystem::path& folder);
+
+}  // namespace chunkllm

@@ -1,0 +1,87 @@
+// Losses, gradients and metrics of the adapters over sequences.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "chunk/adapter.h"
+#include "model/transformer.h"
+#include "train/adamw.h"
+#include "train/losses.h"
+#include "train/metrics.h"
+#include "train/sequences.h"
+#include "train/teacher.h"
+
+namespace chunkllm {
+
+// Sums over the sequences added since reset(), one entry a layer where there are several.
+struct LearnerReport {
+  int64_t n_sequences = 0;
+  int64_t n_tokens = 0;
+  double bce_sum = 0;
+  std::vector<double> kl_sum;     // [n_layers], of the sequences' weighted means
+  std::vector<RecallAtK> recall;  // [n_layers], over boundaries and prompt ends
+  BoundaryCounts boundaries;
+
+  double bce() const;
+  double kl(int64_t layer) const;
+  double mean_kl() const;  // over the selecting layers
+  // Fields as train.jsonl and train.svg have them (progress_log.h, plot.h).
+  nlohmann::ordered_json to_json(const AdapterConfig& config) const;
+};
+
+// Runs the frozen backbone over sequences and works out what the adapters should learn. Refers to
+// the weights and the adapter, which must outlive it. One thread at a time.
+class Learner {
+ public:
+  struct Options {
+    int64_t seq_len = 4096;  // most tokens of a sequence
+    TeacherOptions teacher = {};
+    int64_t block_tokens = 512;
+  };
+  // Throws Error (kMemory).
+  Learner(const ModelWeights& weights, Adapter& adapter, std::vector<int32_t> special_ids,
+          const Options& options);
+
+  // Adds one sequence to the report and, with `with_gradients`, to the gradients.
+  // `first_layer_budget` in (0, 1] is the share of the context that the first layer attends to
+  // while the Chunk Adapter looks at its output.
+  void add(const TrainingSequence& sequence, double first_layer_budget, bool with_gradients);
+
+  const LearnerReport& report() const { return report_; }
+  // Forgets report and gradients.
+  void reset();
+  // Divides the gradients by the number of sequences; call once before a step.
+  void finish_gradients();
+  // The adapter's arrays with their gradients; valid while the object lives.
+  std::vector<TrainedParameter> parameters();
+
+  static int64_t memory_bytes(const ModelConfig& config, const AdapterConfig& adapter,
+                              const Options& options);
+
+ private:
+  struct LayerGradient {
+    std::vector<float> q, k;  // [adapter_dim, d_model]
+  };
+  void learn_boundaries(const TrainingSequence& sequence, double budget, bool with_gradients);
+  void learn_selection(const TrainingSequence& sequence, bool with_gradients);
+  void learn_layer(int64_t layer, const LayerLesson& lesson, const TrainingSequence& sequence,
+                   bool with_gradients);
+  void run_blocks(const TrainingSequence& sequence, int64_t n_layers, RowSelector& selector);
+
+  const ModelWeights& weights_;
+  Adapter& adapter_;
+  std::vector<int32_t> special_ids_;
+  Options options_;
+  KvCache cache_;
+  Transformer transformer_;
+  LearnerReport report_;
+  std::vector<float> boundary_weight_gradient_;  // [d_model]
+  float boundary_bias_gradient_ = 0;
+  std::vector<LayerGradient> gradients_;  // [n_layers]
+};
+
+}  // namespace chunkllm

@@ -1,0 +1,145 @@
+#include "train/metrics.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "base/error.h"
+
+namespace chunkllm {
+namespace {
+
+double ratio(int64_t part, int64_t whole) {
+  return whole == 0 ? 0.0 : static_cast<double>(part) / static_cast<double>(whole);
+}
+
+struct QueryRecall {
+  bool counted = false;
+  double by_score = 0.0;
+  double by_recency = 0.0;
+};
+
+// One query over its n eligible chunks, n > k.
+QueryRecall query_recall(const float* teacher, const float* scores, int64_t n, int64_t k) {
+  std::vector<int64_t> wanted = top_k_indices({teacher, static_cast<size_t>(n)}, k);
+  std::erase_if(wanted, [&](int64_t j) { return !(teacher[j] > 0.0f); });
+  if (wanted.empty()) return {};
+  std::vector<int64_t> chosen = top_k_indices({scores, static_cast<size_t>(n)}, k);
+  std::sort(chosen.begin(), chosen.end());
+  int64_t n_by_score = 0;
+  int64_t n_by_recency = 0;
+  for (const int64_t j : wanted) {
+    n_by_score += std::binary_search(chosen.begin(), chosen.end(), j) ? 1 : 0;
+    n_by_recency += j >= n - k ? 1 : 0;
+  }
+  return {true, ratio(n_by_score, std::ssize(wanted)), ratio(n_by_recency, std::ssize(wanted))};
+}
+
+}  // namespace
+
+void BoundaryCounts::add(std::span<const float> logits, std::span<const uint8_t> labels,
+                         double alpha) {
+  if (logits.size() != labels.size()) {
+    fail(ErrorCode::kInvalidArgument, "boundary counts: {} logits come with {} labels",
+         logits.size(), labels.size());
+  }
+  if (!(alpha > 0.0 && alpha < 1.0)) {
+    fail(ErrorCode::kInvalidArgument, "boundary counts: alpha {} is not between 0 and 1", alpha);
+  }
+  const double threshold = std::log(alpha / (1.0 - alpha));
+  for (size_t t = 0; t < logits.size(); ++t) {
+    const bool predicted = double{logits[t]} > threshold;
+    const bool labelled = labels[t] != 0;
+    n_true_positive += predicted && labelled ? 1 : 0;
+    n_false_positive += predicted && !labelled ? 1 : 0;
+    n_false_negative += !predicted && labelled ? 1 : 0;
+    n_true_negative += !predicted && !labelled ? 1 : 0;
+  }
+}
+
+void BoundaryCounts::merge(const BoundaryCounts& other) {
+  n_true_positive += other.n_true_positive;
+  n_false_positive += other.n_false_positive;
+  n_false_negative += other.n_false_negative;
+  n_true_negative += other.n_true_negative;
+}
+
+double BoundaryCounts::precision() const {
+  return ratio(n_true_positive, n_true_positive + n_false_positive);
+}
+
+double BoundaryCounts::recall() const {
+  return ratio(n_true_positive, n_true_positive + n_false_negative);
+}
+
+double BoundaryCounts::f1() const {
+  return ratio(2 * n_true_positive, 2 * n_true_positive + n_false_positive + n_false_negative);
+}
+
+RecallAtK::RecallAtK(int64_t k) : k_(k) {
+  if (k < 1) fail(ErrorCode::kInvalidArgument, "recall at k: k is {}; it must be positive", k);
+}
+
+void RecallAtK::add(const float* teacher, const float* scores, int64_t n_chunks,
+                    std::span<const Range> eligible) {
+  for (const Range range : eligible) {
+    if (!range.empty() && (range.begin < 0 || range.end > n_chunks)) {
+      fail(ErrorCode::kInvalidArgument,
+           "recall at k: chunks [{}, {}) are eligible, but there are only {}", range.begin,
+           range.end, n_chunks);
+    }
+  }
+  std::vector<QueryRecall> recalls(eligible.size());
+#pragma omp parallel for schedule(static)
+  for (int64_t i = 0; i < std::ssize(eligible); ++i) {
+    const Range range = eligible[i];
+    if (range.size() <= k_) continue;
+    const int64_t offset = i * n_chunks + range.begin;
+    recalls[i] = query_recall(teacher + offset, scores + offset, range.size(), k_);
+  }
+  for (size_t i = 0; i < recalls.size(); ++i) {
+    if (!recalls[i].counted) continue;
+    ++n_queries_;
+    score_sum_ += recalls[i].by_score;
+    recency_sum_ += recalls[i].by_recency;
+    chance_sum_ += ratio(k_, eligible[i].size());
+  }
+}
+
+void RecallAtK::merge(const RecallAtK& other) {
+  if (other.k_ != k_) {
+    fail(ErrorCode::kInvalidArgument, "recall at {} cannot be merged with recall at {}", k_,
+         other.k_);
+  }
+  n_queries_ += other.n_queries_;
+  score_sum_ += other.score_sum_;
+  recency_sum_ += other.recency_sum_;
+  chance_sum_ += other.chance_sum_;
+}
+
+double RecallAtK::mean(double sum) const {
+  return n_queries_ == 0 ? 0.0 : sum / static_cast<double>(n_queries_);
+}
+
+std::vector<int64_t> top_k_indices(std::span<const float> values, int64_t k) {
+  // A NaN compares as unordered, which would make the order below no order at all.
+  const auto key = [&](int64_t i) {
+    return std::isnan(values[i]) ? -std::numeric_limits<float>::infinity() : values[i];
+  };
+  std::vector<int64_t> indices(values.size());
+  std::iota(indices.begin(), indices.end(), int64_t{0});
+  const int64_t n_kept = std::clamp<int64_t>(k, 0, std::ssize(values));
+  std::partial_sort(indices.begin(), indices.begin() + n_kept, indices.end(),
+                    [&](int64_t a, int64_t b) {
+                      if (key(a) != key(b)) return key(a) > key(b);
+                      if (std::isnan(values[a]) != std::isnan(values[b])) {
+                        return std::isnan(values[b]);
+                      }
+                      return a < b;
+                    });
+  indices.resize(n_kept);
+  return indices;
+}
+
+}  // namespace chunkllm

@@ -1,0 +1,89 @@
+#include "base/atomic_file.h"
+
+#include <string>
+
+#include "testing/expect_error.h"
+#include "testing/file_size_limit.h"
+#include "testing/temp_folder.h"
+
+namespace chunkllm {
+namespace {
+
+int count_files(const TempFolder& folder) {
+  int n = 0;
+  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator(folder.path())) ++n;
+  return n;
+}
+
+TEST(AtomicFile, TheFinalPathAppearsAtCommit) {
+  const TempFolder folder;
+  AtomicFile file(folder / "a");
+  file.write("one");
+  file.write(std::string_view());
+  file.write("two");
+  EXPECT_FALSE(std::filesystem::exists(folder / "a"));
+  file.commit();
+  EXPECT_EQ(read_text(folder / "a"), "onetwo");
+  EXPECT_EQ(count_files(folder), 1);
+}
+
+TEST(AtomicFile, WithoutCommitTheOldFileStays) {
+  const TempFolder folder;
+  write_text(folder / "a", "old");
+  {
+    AtomicFile file(folder / "a");
+    file.write("new");
+  }
+  EXPECT_EQ(read_text(folder / "a"), "old");
+  EXPECT_EQ(count_files(folder), 1);
+}
+
+TEST(AtomicFile, ReplacesALongerFile) {
+  const TempFolder folder;
+  write_file_atomically(folder / "a", std::string(100'000, 'x'));
+  write_file_atomically(folder / "a", "short");
+  EXPECT_EQ(read_text(folder / "a"), "short");
+}
+
+TEST(AtomicFile, AFullDiskLeavesTheOldFileWhole) {
+  const TempFolder folder;
+  write_text(folder / "a", "old");
+  {
+    const FileSizeLimit limit(4096);
+    expect_error(ErrorCode::kIo, (folder / "a").string(),
+                 [&] { write_file_atomically(folder / "a", std::string(10'000, 'x')); });
+  }
+  EXPECT_EQ(read_text(folder / "a"), "old");
+  EXPECT_EQ(count_files(folder), 1);
+  write_file_atomically(folder / "a", std::string(10'000, 'x'));
+  EXPECT_EQ(read_text(folder / "a").size(), 10'000u);
+}
+
+TEST(AtomicFile, NamesAPlaceThatCannotBeWritten) {
+  const TempFolder folder;
+  const auto path = folder / "none" / "a";
+  expect_error(ErrorCode::kIo, path.string(), [&] { write_file_atomically(path, "x"); });
+  std::filesystem::create_directory(folder / "b");
+  write_text(folder / "b" / "kept", "x");
+  expect_error(ErrorCode::kIo, "b", [&] { write_file_atomically(folder / "b", "x"); });
+  EXPECT_EQ(count_files(folder), 1);
+}
+
+TEST(WritableFolder, MakesParentsAndLeavesNothing) {
+  const TempFolder folder;
+  make_writable_folder(folder / "a" / "b");
+  make_writable_folder(folder / "a" / "b");
+  EXPECT_TRUE(std::filesystem::is_directory(folder / "a" / "b"));
+  EXPECT_TRUE(std::filesystem::is_empty(folder / "a" / "b"));
+}
+
+TEST(WritableFolder, RefusesAFile) {
+  const TempFolder folder;
+  write_text(folder / "a", "x");
+  expect_error(ErrorCode::kIo, "a", [&] { make_writable_folder(folder / "a"); });
+  expect_error(ErrorCode::kIo, "a", [&] { make_writable_folder(folder / "a" / "b"); });
+  expect_error(ErrorCode::kIo, "/proc", [] { make_writable_folder("/proc"); });
+}
+
+}  // namespace
+}  // namespace chunkllm

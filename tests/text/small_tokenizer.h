@@ -1,0 +1,114 @@
+// A tokenizer small enough to reckon by hand, written as files in a folder of its own.
+#pragma once
+
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "text/byte_level.h"
+#include "text/pre_tokenizer.h"
+#include "text/tokenizer.h"
+
+namespace chunkllm {
+
+// A folder that goes when the object does.
+class TemporaryFolder {
+ public:
+  TemporaryFolder() {
+    std::string name = (std::filesystem::temp_directory_path() / "text_test_XXXXXX").string();
+    if (mkdtemp(name.data()) == nullptr) throw std::runtime_error("no temporary folder");
+    path_ = name;
+  }
+  ~TemporaryFolder() {
+    std::error_code error;
+    std::filesystem::remove_all(path_, error);
+  }
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+
+  const std::filesystem::path& path() const { return path_; }
+  void write(const std::string& name, const std::string& content) const {
+    std::ofstream(path_ / name, std::ios::binary) << content;
+  }
+
+ private:
+  std::filesystem::path path_;
+};
+
+// Ids 0 to 255 are the bytes; then what the merges make, in their order; then the added tokens.
+inline constexpr int32_t kFirstMerged = 256;
+
+inline nlohmann::json added_token(int32_t id, const std::string& content, bool special = true) {
+  return {{"id", id},        {"content", content},  {"single_word", false}, {"lstrip", false},
+          {"rstrip", false}, {"normalized", false}, {"special", special}};
+}
+
+// Merges: h e, l l, he ll, hell o, Ġ w (258 "hell", 259 "hello", 260 " w"); added tokens from 261
+// on.
+inline nlohmann::json small_tokenizer_json() {
+  using nlohmann::json;
+  json vocab = json::object();
+  for (int byte = 0; byte < 256; ++byte) vocab[byte_symbol_utf8(static_cast<uint8_t>(byte))] = byte;
+  const std::vector<std::pair<std::string, std::string>> merges = {
+      {"h", "e"}, {"l", "l"}, {"he", "ll"}, {"hell", "o"}, {"Ġ", "w"}};
+  json merge_list = json::array();
+  int32_t id = kFirstMerged;
+  for (const auto& [left, right] : merges) {
+    vocab[left + right] = id++;
+    merge_list.push_back(left + " " + right);
+  }
+  const std::string bos = "<|begin_of_text|>";
+  json added = json::array();
+  for (const char* content : {"<|begin_of_text|>", "<|user|>", "<|assistant|>", "<|end_of_turn|>",
+                              "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"}) {
+    added.push_back(added_token(id++, content));
+  }
+  added.push_back(added_token(id++, "<tool>", false));
+  const int32_t bos_id = added[0]["id"];
+  return {{"version", "1.0"},
+          {"truncation", nullptr},
+          {"padding", nullptr},
+          {"added_tokens", added},
+          {"normalizer", nullptr},
+          {"pre_tokenizer",
+           {{"type", "Sequence"},
+            {"pretokenizers",
+             {{{"type", "Split"},
+               {"pattern", {{"Regex", kLlama3Regex}}},
+               {"behavior", "Isolated"},
+               {"invert", false}},
+              {{"type", "ByteLevel"},
+               {"add_prefix_space", false},
+               {"trim_offsets", true},
+               {"use_regex", false}}}}}},
+          {"post_processor",
+           {{"type", "TemplateProcessing"},
+            {"single",
+             {{{"SpecialToken", {{"id", bos}, {"type_id", 0}}}},
+              {{"Sequence", {{"id", "A"}, {"type_id", 0}}}}}},
+            {"pair", json::array()},
+            {"special_tokens", {{bos, {{"id", bos}, {"ids", {bos_id}}, {"tokens", {bos}}}}}}}},
+          {"decoder", {{"type", "ByteLevel"}}},
+          {"model",
+           {{"type", "BPE"},
+            {"dropout", nullptr},
+            {"unk_token", nullptr},
+            {"ignore_merges", false},
+            {"vocab", vocab},
+            {"merges", merge_list}}}};
+}
+
+inline Tokenizer make_tokenizer(const nlohmann::json& json) {
+  const TemporaryFolder folder;
+  folder.write("tokenizer.json", json.dump());
+  return Tokenizer::from_folder(folder.path());
+}
+
+inline Tokenizer small_tokenizer() { return make_tokenizer(small_tokenizer_json()); }
+
+}  // namespace chunkllm

@@ -1,0 +1,91 @@
+#include "text/utf8.h"
+
+#include <gtest/gtest.h>
+#include <unicode/unistr.h>
+
+#include <optional>
+#include <string>
+
+#include "base/random.h"
+#include "text/byte_level.h"
+#include "text/tokenizer.h"
+
+namespace chunkllm {
+namespace {
+
+const std::string kReplacement = "\xef\xbf\xbd";
+
+std::string lossy(std::string_view bytes) {
+  std::string text;
+  EXPECT_EQ(append_lossy(bytes, true, text), bytes.size());
+  return text;
+}
+
+TEST(Utf8, EveryCodePointIsReadBothWays) {
+  for (UChar32 c = 0; c <= 0x10ffff; ++c) {
+    if (U_IS_SURROGATE(c)) continue;
+    std::string text;
+    icu::UnicodeString(c).toUTF8String(text);
+    ASSERT_EQ(find_invalid_utf8(text), std::nullopt);
+    const std::string around = "é" + text;
+    ASSERT_EQ(code_point_at(around, 2).value, static_cast<char32_t>(c));
+    ASSERT_EQ(code_point_before(around, around.size()).value, static_cast<char32_t>(c));
+    ASSERT_EQ(code_point_before(around, around.size()).n_bytes, text.size());
+  }
+}
+
+TEST(Utf8, FindsTheFirstInvalidByte) {
+  EXPECT_EQ(find_invalid_utf8(""), std::nullopt);
+  EXPECT_EQ(find_invalid_utf8("0123456789 plain"), std::nullopt);
+  EXPECT_EQ(find_invalid_utf8("0123456789\xff"), 10u);
+  EXPECT_EQ(find_invalid_utf8("é\xc3"), 2u);             // cut off
+  EXPECT_EQ(find_invalid_utf8("\xc0\x80"), 0u);          // overlong
+  EXPECT_EQ(find_invalid_utf8("\xe0\x9f\xbf"), 0u);      // overlong
+  EXPECT_EQ(find_invalid_utf8("ab\xed\xa0\x80"), 2u);    // a surrogate
+  EXPECT_EQ(find_invalid_utf8("\xf4\x90\x80\x80"), 0u);  // above U+10FFFF
+}
+
+TEST(Utf8, BrokenSequencesBecomeOneReplacementForEachMaximalSubpart) {
+  EXPECT_EQ(lossy("a\xf0\x9f\x98z"), "a" + kReplacement + "z");
+  EXPECT_EQ(lossy("\xf0\x9f"), kReplacement);
+  EXPECT_EQ(lossy("\xed\xa0\x80"), kReplacement + kReplacement + kReplacement);
+  EXPECT_EQ(lossy("\xe2\x82\xe2\x82\xac"), kReplacement + "€");
+  EXPECT_EQ(lossy("\x80\xff"), kReplacement + kReplacement);
+}
+
+TEST(Utf8, LossyTextAgreesWithIcuOnRandomBytes) {
+  Rng rng(1);
+  for (int round = 0; round < 20000; ++round) {
+    std::string bytes;
+    for (int64_t n = rng.below(12); n >= 0; --n) {
+      // Mostly lead and continuation bytes, so that sequences get long before they break.
+      bytes.push_back(
+          static_cast<char>(rng.below(3) == 0 ? rng.below(256) : 0x80 + rng.below(128)));
+    }
+    std::string expected;
+    // ICU's decoder, like the web's, puts one replacement for each maximal subpart.
+    icu::UnicodeString::fromUTF8(bytes).toUTF8String(expected);
+    ASSERT_EQ(lossy(bytes), expected);
+    ASSERT_EQ(find_invalid_utf8(bytes).has_value(), expected != bytes);
+  }
+}
+
+TEST(ByteLevel, SymbolsAreDistinctAndGoBackToTheirBytes) {
+  std::string all_symbols;
+  std::string all_bytes;
+  for (int byte = 0; byte < 256; ++byte) {
+    const std::string symbol = byte_symbol_utf8(static_cast<uint8_t>(byte));
+    ASSERT_EQ(symbols_to_bytes(symbol), std::string(1, static_cast<char>(byte)));
+    ASSERT_EQ(code_point_at(symbol, 0).value, byte_symbol(static_cast<uint8_t>(byte)));
+    all_symbols += symbol;
+    all_bytes.push_back(static_cast<char>(byte));
+  }
+  EXPECT_EQ(symbols_to_bytes(all_symbols), all_bytes);
+  EXPECT_EQ(byte_symbol_utf8(' '), "Ġ");
+  EXPECT_EQ(byte_symbol_utf8('\n'), "Ċ");
+  EXPECT_EQ(symbols_to_bytes("a b"), std::nullopt);
+  EXPECT_EQ(symbols_to_bytes("中"), std::nullopt);
+}
+
+}  // namespace
+}  // namespace chunkllm
