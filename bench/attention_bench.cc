@@ -1,6 +1,6 @@
 // Attention over dense blocks, over chunk-like spans and of one token: GFLOP/s counted as
-// 4 * head_dim operations for each (query, head, row), beside the float32 peak of one core measured with
-// a loop of fused multiply-adds; GB/s of cached rows read for one token. Checks results first.
+// 4 * head_dim operations for each (query, head, row), beside the float32 peak of one core measured
+// with a loop of fused multiply-adds; GB/s of cached rows read for one token. Checks results first.
 // CHUNKLLM_ISA and --benchmark_filter choose what is run.
 #include <benchmark/benchmark.h>
 #include <fmt/core.h>
@@ -79,9 +79,10 @@ std::vector<AttentionSpan> dense_span(const AttentionBlock& block) {
   return {{{block.first_position, end}, {{0, end}}}};
 }
 
-// Spans of some 24 queries, each over `n_ranges` ranges of some `n_rows` rows together, the last of them
-// ending with the span's own tokens.
-std::vector<AttentionSpan> chunk_spans(const AttentionBlock& block, int64_t n_ranges, int64_t n_rows) {
+// Spans of some 24 queries, each over `n_ranges` ranges of some `n_rows` rows together, the last of
+// them ending with the span's own tokens.
+std::vector<AttentionSpan> chunk_spans(const AttentionBlock& block, int64_t n_ranges,
+                                       int64_t n_rows) {
   Rng rng(2);
   std::vector<AttentionSpan> spans;
   const int64_t end = block.first_position + block.n_tokens;
@@ -134,9 +135,9 @@ void check_all() {
 
 void report(benchmark::State& state, const Layer& layer, const std::vector<AttentionSpan>& spans) {
   const int64_t pairs = count_pairs(spans) * layer.shape.n_heads;
-  state.counters["GFLOP/s"] = benchmark::Counter(
-      static_cast<double>(4 * pairs * layer.shape.head_dim) * 1e-9,
-      benchmark::Counter::kIsIterationInvariantRate);
+  state.counters["GFLOP/s"] =
+      benchmark::Counter(static_cast<double>(4 * pairs * layer.shape.head_dim) * 1e-9,
+                         benchmark::Counter::kIsIterationInvariantRate);
 }
 
 void run_spans(benchmark::State& state, const Layer& layer, const std::vector<AttentionSpan>& spans,
@@ -160,9 +161,9 @@ void chunks(benchmark::State& state, Shape shape, KvType type) {
 void token(benchmark::State& state, Shape shape, KvType type) {
   const Layer layer(shape, type, state.range(0), 1);
   run_spans(state, layer, dense_span(layer.block), static_cast<int>(state.range(1)));
-  state.counters["GB/s"] = benchmark::Counter(
-      static_cast<double>(layer.keys.size() + layer.values.size()) * 1e-9,
-      benchmark::Counter::kIsIterationInvariantRate);
+  state.counters["GB/s"] =
+      benchmark::Counter(static_cast<double>(layer.keys.size() + layer.values.size()) * 1e-9,
+                         benchmark::Counter::kIsIterationInvariantRate);
 }
 
 // One token over `n_rows` rows chosen from a long cache.
@@ -229,28 +230,49 @@ __attribute__((target("avx512f"))) void fma_peak(benchmark::State& state) {
 
 BENCHMARK(fma_peak);
 BENCHMARK_CAPTURE(dense, small_f32, kSmall, KvType::kF32)
-    ->ArgsProduct({{0, 8192, 32768}, {1, 2}})->ArgNames({"depth", "threads"})->UseRealTime();
+    ->ArgsProduct({{0, 8192, 32768}, {1, 2}})
+    ->ArgNames({"depth", "threads"})
+    ->UseRealTime();
 BENCHMARK_CAPTURE(dense, small_bf16, kSmall, KvType::kBf16)
-    ->ArgsProduct({{0, 8192, 32768}, {1, 2}})->ArgNames({"depth", "threads"})->UseRealTime();
+    ->ArgsProduct({{0, 8192, 32768}, {1, 2}})
+    ->ArgNames({"depth", "threads"})
+    ->UseRealTime();
 BENCHMARK_CAPTURE(dense, llama_bf16, kLlama, KvType::kBf16)
-    ->ArgsProduct({{0, 8192, 32768}, {1, 2}})->ArgNames({"depth", "threads"})->UseRealTime();
+    ->ArgsProduct({{0, 8192, 32768}, {1, 2}})
+    ->ArgNames({"depth", "threads"})
+    ->UseRealTime();
 BENCHMARK_CAPTURE(chunks, small_f32, kSmall, KvType::kF32)
-    ->ArgsProduct({{32768}, {1, 2}})->ArgNames({"depth", "threads"})->UseRealTime();
+    ->ArgsProduct({{32768}, {1, 2}})
+    ->ArgNames({"depth", "threads"})
+    ->UseRealTime();
 BENCHMARK_CAPTURE(chunks, small_bf16, kSmall, KvType::kBf16)
-    ->ArgsProduct({{32768}, {1, 2}})->ArgNames({"depth", "threads"})->UseRealTime();
+    ->ArgsProduct({{32768}, {1, 2}})
+    ->ArgNames({"depth", "threads"})
+    ->UseRealTime();
 BENCHMARK_CAPTURE(chunks, llama_bf16, kLlama, KvType::kBf16)
-    ->ArgsProduct({{32768}, {1, 2}})->ArgNames({"depth", "threads"})->UseRealTime();
+    ->ArgsProduct({{32768}, {1, 2}})
+    ->ArgNames({"depth", "threads"})
+    ->UseRealTime();
 BENCHMARK_CAPTURE(token, small_f32, kSmall, KvType::kF32)
-    ->ArgsProduct({{2048, 120000}, {1, 2}})->ArgNames({"rows", "threads"})->UseRealTime();
+    ->ArgsProduct({{2048, 120000}, {1, 2}})
+    ->ArgNames({"rows", "threads"})
+    ->UseRealTime();
 BENCHMARK_CAPTURE(token, small_bf16, kSmall, KvType::kBf16)
-    ->ArgsProduct({{2048, 120000}, {1, 2}})->ArgNames({"rows", "threads"})->UseRealTime();
+    ->ArgsProduct({{2048, 120000}, {1, 2}})
+    ->ArgNames({"rows", "threads"})
+    ->UseRealTime();
 BENCHMARK_CAPTURE(token, llama_bf16, kLlama, KvType::kBf16)
-    ->ArgsProduct({{2048, 120000}, {1, 2}})->ArgNames({"rows", "threads"})->UseRealTime();
+    ->ArgsProduct({{2048, 120000}, {1, 2}})
+    ->ArgNames({"rows", "threads"})
+    ->UseRealTime();
 BENCHMARK_CAPTURE(token_chunks, small_bf16, kSmall, KvType::kBf16)
-    ->ArgsProduct({{2048}, {1, 2}})->ArgNames({"rows", "threads"})->UseRealTime();
+    ->ArgsProduct({{2048}, {1, 2}})
+    ->ArgNames({"rows", "threads"})
+    ->UseRealTime();
 BENCHMARK_CAPTURE(mass, small_bf16, kSmall, KvType::kBf16)
     ->ArgsProduct({{8192, 120000}, {8, 256}, {1, 2}})
-    ->ArgNames({"rows", "queries", "threads"})->UseRealTime();
+    ->ArgNames({"rows", "queries", "threads"})
+    ->UseRealTime();
 
 }  // namespace
 }  // namespace chunkllm

@@ -4,6 +4,7 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <cmath>
 #include <fstream>
 #include <string>
 
@@ -19,7 +20,7 @@ int usable_cores() {
   double period = 0;
   if (file >> quota >> period && quota != "max" && period > 0) {
     try {
-      cores = std::clamp(static_cast<int>(std::stod(quota) / period + 0.5), 1, cores);
+      cores = std::clamp(static_cast<int>(std::lround(std::stod(quota) / period)), 1, cores);
     } catch (const std::exception&) {  // an unreadable quota is no quota
     }
   }

@@ -92,6 +92,7 @@ class HeaderReader {
   // Every byte of the data must belong to exactly one tensor, as the specification demands.
   void check_layout(const std::map<std::string, TensorView, std::less<>>& tensors) const {
     std::vector<const TensorView*> by_place;
+    by_place.reserve(tensors.size());
     for (const auto& [name, view] : tensors) by_place.push_back(&view);
     std::ranges::sort(by_place, {}, [](const TensorView* view) {
       return std::pair(view->bytes.data(), view->bytes.size());

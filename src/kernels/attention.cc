@@ -96,20 +96,21 @@ void check_kv(const KvLayerView& kv, int64_t n_heads) {
          kv.n_kv_heads);
   }
   if (kv.capacity < 0 || kv.capacity > std::numeric_limits<int32_t>::max()) {
-    fail(ErrorCode::kInvalidArgument, "attention: a cache of {} rows is not supported; at most 2^31 - 1",
-         kv.capacity);
+    fail(ErrorCode::kInvalidArgument,
+         "attention: a cache of {} rows is not supported; at most 2^31 - 1", kv.capacity);
   }
 }
 
 void check_positions(int64_t first, int64_t last) {
   if (first < 0 || last >= std::numeric_limits<int32_t>::max()) {
     fail(ErrorCode::kInvalidArgument,
-         "attention: query positions {} to {} are not supported; they must be from 0 to 2^31 - 2", first,
-         last);
+         "attention: query positions {} to {} are not supported; they must be from 0 to 2^31 - 2",
+         first, last);
   }
 }
 
-// Checks that ranges ascend within the cache; returns the first row, or the capacity if there is none.
+// Checks that ranges ascend within the cache; returns the first row, or the capacity if there is
+// none.
 int64_t check_ranges(std::span<const Range> ranges, int64_t capacity, const char* what) {
   int64_t first = capacity;
   int64_t end = 0;
@@ -117,8 +118,8 @@ int64_t check_ranges(std::span<const Range> ranges, int64_t capacity, const char
     if (range.empty()) continue;
     if (range.begin < end || range.end > capacity) {
       fail(ErrorCode::kInvalidArgument,
-           "attention: {} [{}, {}) must begin at {} or later and end within the cache's {} rows", what,
-           range.begin, range.end, end, capacity);
+           "attention: {} [{}, {}) must begin at {} or later and end within the cache's {} rows",
+           what, range.begin, range.end, end, capacity);
     }
     first = std::min(first, range.begin);
     end = range.end;
@@ -208,9 +209,9 @@ void attend(const AttentionBlock& block, const KvLayerView& kv,
   with_memory([&] {
     plan_attention(block, kv, spans, omp_get_max_threads(), plan);
     n_threads = threads_for(plan.parallel, static_cast<int64_t>(plan.items.size()));
-    scratch_floats = round_to_lines(
-        std::max(attend_token_scratch(n_heads, head_dim),
-                 attend_tile_scratch(plan.max_tile_tokens, n_heads, head_dim)));
+    scratch_floats =
+        round_to_lines(std::max(attend_token_scratch(n_heads, head_dim),
+                                attend_tile_scratch(plan.max_tile_tokens, n_heads, head_dim)));
     scratch = work.kernels.floats(static_cast<size_t>(n_threads) * scratch_floats);
     states = work.states.floats(static_cast<size_t>(plan.n_states * (head_dim + 2)));
     work.parts_to_come.resize(plan.groups.size());

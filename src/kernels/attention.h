@@ -24,8 +24,8 @@ struct KvLayerView {
   int64_t head_dim = 0;
 };
 
-// Consecutive queries that attend to the same rows. The query at position t attends to the rows r <= t
-// of `rows`; every query must have at least one.
+// Consecutive queries that attend to the same rows. The query at position t attends to the rows r
+// <= t of `rows`; every query must have at least one.
 struct AttentionSpan {
   Range queries;            // positions
   std::vector<Range> rows;  // positions, ascending and disjoint, not beyond the last query
@@ -39,22 +39,25 @@ struct AttentionBlock {
   int64_t n_tokens = 0;
   int64_t n_heads = 0;  // a multiple of n_kv_heads; head h reads KV head h / (n_heads / n_kv_heads)
   float scale = 1.0f;   // of the dot products, usually 1 / sqrt(head_dim)
-  float* out = nullptr;            // [n_tokens, n_heads, head_dim], contiguous
-  float* log_sum_exp = nullptr;    // [n_tokens, n_heads] or null: natural log of the softmax's denominator
+  float* out = nullptr;  // [n_tokens, n_heads, head_dim], contiguous
+  float* log_sum_exp =
+      nullptr;  // [n_tokens, n_heads] or null: natural log of the softmax's denominator
 };
 
 // out[t, h] = sum_r softmax_r(scale q[t, h] . k[r]) v[r] over the rows of the span that holds t.
-// The spans cover the block's tokens once, in order. Scores, softmax and sums are float32; cached bf16
-// rows are widened exactly. Running softmax over tiles of rows (arXiv 2112.05682, 2205.14135); what one
-// query gets does not depend on which other queries share its call, up to rounding. Uses all OpenMP
-// threads; for one query the rows are divided among them. Allocates nothing once warm.
-void attend(const AttentionBlock& block, const KvLayerView& kv, std::span<const AttentionSpan> spans);
+// The spans cover the block's tokens once, in order. Scores, softmax and sums are float32; cached
+// bf16 rows are widened exactly. Running softmax over tiles of rows (arXiv 2112.05682, 2205.14135);
+// what one query gets does not depend on which other queries share its call, up to rounding. Uses
+// all OpenMP threads; for one query the rows are divided among them. Allocates nothing once warm.
+void attend(const AttentionBlock& block, const KvLayerView& kv,
+            std::span<const AttentionSpan> spans);
 
 // The attention that chunks receive, never storing a row of n probabilities:
-//   mass[i, j] = mean_h sum_{r in chunks[j], r <= positions[i]} exp(scale q[i, h] . k[r] - lse[i, h])
-// q [n_queries, n_heads, head_dim] contiguous, log_sum_exp [n_queries, n_heads] as attend() gives it for
-// these queries, `positions` ascending [n_queries], `chunks` ascending and disjoint [n_chunks],
-// mass [n_queries, n_chunks]. Uses all OpenMP threads.
+//   mass[i, j] = mean_h sum_{r in chunks[j], r <= positions[i]} exp(scale q[i, h] . k[r] - lse[i,
+//   h])
+// q [n_queries, n_heads, head_dim] contiguous, log_sum_exp [n_queries, n_heads] as attend() gives
+// it for these queries, `positions` ascending [n_queries], `chunks` ascending and disjoint
+// [n_chunks], mass [n_queries, n_chunks]. Uses all OpenMP threads.
 struct ChunkMassQuery {
   const float* q = nullptr;
   const float* log_sum_exp = nullptr;

@@ -57,8 +57,8 @@ inline bool all_finite(const float* HWY_RESTRICT values, int64_t n) {
   return hn::AllTrue(d, hn::Eq(sum, hn::Zero(d)));
 }
 
-// add_values() for rows of which some are not finite, so that a weight of 0 would not keep them out:
-// each column takes the rows up to its own position and no other.
+// add_values() for rows of which some are not finite, so that a weight of 0 would not keep them
+// out: each column takes the rows up to its own position and no other.
 inline void add_visible_values(const float* values, int64_t head_dim, const RowTile& tile, int n,
                                const float* weights, const float* keep, const int32_t* columns,
                                int64_t n_columns, float* out) {
@@ -121,13 +121,15 @@ void update_panel(const BlockScratch& scratch, int64_t first_vector, int64_t hea
   if (masked) mask_future<kWidth>(tile.positions, n, columns, scratch.scores);
   update_softmax<kWidth>(n, scratch.scores, scratch.max + column, scratch.sum + column, keep);
   if (masked && !values_finite) {
-    add_visible_values(scratch.values, head_dim, tile, n, scratch.scores, keep, columns, kStride, out);
+    add_visible_values(scratch.values, head_dim, tile, n, scratch.scores, keep, columns, kStride,
+                       out);
   } else {
     add_values<kWidth>(scratch.values, head_dim, n, scratch.scores, keep, out, prefetcher);
   }
 }
 
-// Hands the state of one column (token, head) to the target; returns what its output is multiplied by.
+// Hands the state of one column (token, head) to the target; returns what its output is multiplied
+// by.
 inline float finish_column(float max, float sum, int64_t token, int64_t head, int64_t n_heads,
                            const AttentionTarget& target) {
   if (target.sum != nullptr) {
@@ -169,9 +171,9 @@ inline void write_panels(const BlockScratch& scratch, const Panels& panels, cons
       }
       for (int i = 0; i < n; ++i) {
         const int64_t column = first + i;
-        const float factor = finish_column(scratch.max[column], scratch.sum[column],
-                                           column / query.n_heads, column % query.n_heads,
-                                           query.n_heads, target);
+        const float factor =
+            finish_column(scratch.max[column], scratch.sum[column], column / query.n_heads,
+                          column % query.n_heads, query.n_heads, target);
         if (target.sum == nullptr) scale_by(factor, head_dim, rows[i]);
       }
     }
@@ -202,8 +204,7 @@ void attend_tile_of(const QueryTile& query, int64_t first_position, const KvHead
     pack_rows(static_cast<const Element*>(kv.values), *tile, head_dim, scratch.values);
     const bool values_finite =
         tile->last() <= first_position || all_finite(scratch.values, tile->n_rows * head_dim);
-    RowPrefetcher<Element> prefetcher(kv, *next,
-                                      panels.n_panels * (kTileRows + head_dim) / kBlock);
+    RowPrefetcher<Element> prefetcher(kv, *next, panels.n_panels * (kTileRows + head_dim) / kBlock);
     for (int64_t p = 0; p < panels.n_panels; ++p) {
       const int64_t first = panels.first(p);
       switch (panels.width(p)) {
@@ -226,7 +227,7 @@ inline size_t attend_tile_scratch_simd(int64_t n_tokens, int64_t n_heads, int64_
 }
 
 inline void attend_tile_simd(const QueryTile& query, int64_t first_position, const KvHeadView& kv,
-                        RowCursor rows, const AttentionTarget& target, float* scratch) {
+                             RowCursor rows, const AttentionTarget& target, float* scratch) {
   if (kv.type == KvType::kF32) {
     attend_tile_of<float>(query, first_position, kv, rows, target, scratch);
   } else {

@@ -1,5 +1,5 @@
-// Attention of one query token. The cache is read once, straight from where it lies, for all heads that
-// share the KV head: memory sets the pace. Here head_dim lies across the vector lanes.
+// Attention of one query token. The cache is read once, straight from where it lies, for all heads
+// that share the KV head: memory sets the pace. Here head_dim lies across the vector lanes.
 
 #if defined(CHUNKLLM_KERNELS_ATTENTION_DECODE_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CHUNKLLM_KERNELS_ATTENTION_DECODE_INL_H_
@@ -67,12 +67,12 @@ HWY_INLINE void store_sums(FloatVec a, FloatVec b, FloatVec c, FloatVec e, float
 }
 #else
 // The sum of the 128-bit blocks of a vector.
-HWY_INLINE hn::Vec<hn::FixedTag<float, 4>> sum_of_blocks(hn::FixedTag<float, 4> /*d*/,
-                                                         hn::Vec<hn::FixedTag<float, 4>> v) {
+HWY_INLINE hn::Vec<hn::FixedTag<float, 4> > sum_of_blocks(hn::FixedTag<float, 4> /*d*/,
+                                                          hn::Vec<hn::FixedTag<float, 4> > v) {
   return v;
 }
 template <class D>
-HWY_INLINE hn::Vec<hn::FixedTag<float, 4>> sum_of_blocks(D /*d*/, hn::Vec<D> v) {
+HWY_INLINE hn::Vec<hn::FixedTag<float, 4> > sum_of_blocks(D /*d*/, hn::Vec<D> v) {
   const hn::Half<D> half;
   return sum_of_blocks(half, hn::Add(hn::LowerHalf(half, v), hn::UpperHalf(half, v)));
 }
@@ -80,8 +80,10 @@ HWY_INLINE hn::Vec<hn::FixedTag<float, 4>> sum_of_blocks(D /*d*/, hn::Vec<D> v) 
 HWY_INLINE void store_sums(FloatVec a, FloatVec b, FloatVec c, FloatVec e, float* HWY_RESTRICT to) {
   const FloatTag d;
   const hn::Repartition<double, FloatTag> dd;
-  const auto ab = hn::BitCast(dd, hn::Add(hn::InterleaveLower(d, a, b), hn::InterleaveUpper(d, a, b)));
-  const auto ce = hn::BitCast(dd, hn::Add(hn::InterleaveLower(d, c, e), hn::InterleaveUpper(d, c, e)));
+  const auto ab =
+      hn::BitCast(dd, hn::Add(hn::InterleaveLower(d, a, b), hn::InterleaveUpper(d, a, b)));
+  const auto ce =
+      hn::BitCast(dd, hn::Add(hn::InterleaveLower(d, c, e), hn::InterleaveUpper(d, c, e)));
   const auto sums = hn::Add(hn::BitCast(d, hn::InterleaveLower(dd, ab, ce)),
                             hn::BitCast(d, hn::InterleaveUpper(dd, ab, ce)));
   hn::StoreU(sum_of_blocks(d, sums), hn::FixedTag<float, 4>(), to);
@@ -139,8 +141,8 @@ HWY_INLINE void score_token(const TileRows<Element>& keys, const float* HWY_REST
   }
 }
 
-// out[h, i] = out[h, i] * keep[h] + sum_r weights[h * kTileRows + r] values[r, i] for kHeads heads and
-// kStrip vectors of i; `out` at the strip's first vector, heads row_size apart.
+// out[h, i] = out[h, i] * keep[h] + sum_r weights[h * kTileRows + r] values[r, i] for kHeads heads
+// and kStrip vectors of i; `out` at the strip's first vector, heads row_size apart.
 template <int kHeads, int kStrip, class Element, class Prefetcher>
 HWY_INLINE void add_token_values(const TileRows<Element>& values, int64_t first,
                                  const float* HWY_RESTRICT weights, const float* HWY_RESTRICT keep,
@@ -234,8 +236,8 @@ void update_token(const TileRows<Element>& keys, const TileRows<Element>& values
 
 // Copies the tile's rows to `to` [kTileRows, wide] as float32, zeros after head_dim.
 template <class Element>
-void pad_rows(const Element* HWY_RESTRICT cache, const RowTile& tile, int64_t head_dim, int64_t wide,
-              float* HWY_RESTRICT to) {
+void pad_rows(const Element* HWY_RESTRICT cache, const RowTile& tile, int64_t head_dim,
+              int64_t wide, float* HWY_RESTRICT to) {
   const hn::CappedTag<float, 8> d;  // head_dim is a multiple of 8
   for (int r = 0; r < tile.n_rows; ++r, to += wide) {
     const Element* HWY_RESTRICT row = cache + tile.positions[r] * head_dim;
@@ -285,8 +287,7 @@ void attend_token_of(const QueryTile& query, const KvHeadView& kv, RowCursor row
     }
   }
   for (int64_t h = 0; h < query.n_heads; ++h) {
-    const float factor =
-        finish_column(scratch.max[h], scratch.sum[h], 0, h, query.n_heads, target);
+    const float factor = finish_column(scratch.max[h], scratch.sum[h], 0, h, query.n_heads, target);
     const float* from = scratch.out + h * wide;
     float* to = target.out + h * head_dim;
     for (int64_t i = 0; i < head_dim; ++i) to[i] = from[i] * factor;

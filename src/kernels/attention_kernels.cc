@@ -31,8 +31,8 @@ size_t mass_tile_scratch(int64_t n_tokens, int64_t n_heads, int64_t head_dim) {
   return HWY_DYNAMIC_DISPATCH(mass_tile_scratch_simd)(n_tokens, n_heads, head_dim);
 }
 
-void attend_tile(const QueryTile& query, int64_t first_position, const KvHeadView& kv, RowCursor rows,
-                 const AttentionTarget& target, float* scratch) {
+void attend_tile(const QueryTile& query, int64_t first_position, const KvHeadView& kv,
+                 RowCursor rows, const AttentionTarget& target, float* scratch) {
   HWY_DYNAMIC_DISPATCH(attend_tile_simd)(query, first_position, kv, rows, target, scratch);
 }
 

@@ -1,5 +1,5 @@
-// The vectorised kernels under attention.h. Each runs on one thread over one KV head's rows; arguments
-// are checked above. All arrays are float32 but for the cached rows.
+// The vectorised kernels under attention.h. Each runs on one thread over one KV head's rows;
+// arguments are checked above. All arrays are float32 but for the cached rows.
 #pragma once
 
 #include <cstddef>
@@ -35,12 +35,13 @@ struct QueryTile {
   float scale = 1.0f;  // of the dot products, times kLog2E
 };
 
-// Where the state of query token i, head h goes: either the finished output, or the three parts from
-// which states over other rows can be merged (max and sum of the softmax, in units of log 2).
+// Where the state of query token i, head h goes: either the finished output, or the three parts
+// from which states over other rows can be merged (max and sum of the softmax, in units of log 2).
 struct AttentionTarget {
   float* out = nullptr;  // token i at out + i * out_stride, [n_heads, head_dim]
   int64_t out_stride = 0;
-  float* log_sum_exp = nullptr;  // token i at + i * log_sum_exp_stride, [n_heads]; natural log; or null
+  float* log_sum_exp =
+      nullptr;  // token i at + i * log_sum_exp_stride, [n_heads]; natural log; or null
   int64_t log_sum_exp_stride = 0;
   float* max = nullptr;  // [n_tokens, n_heads]; with `sum`: leave `out` undivided and write these
   float* sum = nullptr;  // [n_tokens, n_heads]
@@ -51,16 +52,17 @@ size_t attend_tile_scratch(int64_t n_tokens, int64_t n_heads, int64_t head_dim);
 size_t attend_token_scratch(int64_t n_heads, int64_t head_dim);
 size_t mass_tile_scratch(int64_t n_tokens, int64_t n_heads, int64_t head_dim);
 
-// Consecutive queries, the first at `first_position`, over the rows of `rows` that are not after them.
-void attend_tile(const QueryTile& query, int64_t first_position, const KvHeadView& kv, RowCursor rows,
-                 const AttentionTarget& target, float* scratch);
+// Consecutive queries, the first at `first_position`, over the rows of `rows` that are not after
+// them.
+void attend_tile(const QueryTile& query, int64_t first_position, const KvHeadView& kv,
+                 RowCursor rows, const AttentionTarget& target, float* scratch);
 
 // One query token over all of `rows`. Reads every cached row once, straight from the cache.
 void attend_token(const QueryTile& query, const KvHeadView& kv, RowCursor rows,
                   const AttentionTarget& target, float* scratch);
 
-// mass[i * mass_stride + j] += weight * sum over heads h and rows r of chunks[j], r <= positions[i], of
-// exp2(scale q[i, h] . k[r] - log_sum_exp[i * log_sum_exp_stride + h] * kLog2E).
+// mass[i * mass_stride + j] += weight * sum over heads h and rows r of chunks[j], r <=
+// positions[i], of exp2(scale q[i, h] . k[r] - log_sum_exp[i * log_sum_exp_stride + h] * kLog2E).
 struct MassTask {
   QueryTile query;
   const int64_t* positions = nullptr;  // [n_tokens], ascending

@@ -1,5 +1,5 @@
-// The attention that chunks receive from a tile of queries: the scores of attend_tile_simd again, and
-// their exponentials summed by chunk.
+// The attention that chunks receive from a tile of queries: the scores of attend_tile_simd again,
+// and their exponentials summed by chunk.
 
 #if defined(CHUNKLLM_KERNELS_ATTENTION_MASS_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CHUNKLLM_KERNELS_ATTENTION_MASS_INL_H_
@@ -18,11 +18,11 @@ namespace chunkllm {
 namespace HWY_NAMESPACE {
 
 struct MassScratch {
-  float* q;             // panels of [head_dim, columns]
-  float* log_sum_exp;   // [columns], in units of log 2
-  int32_t* positions;   // [columns]
-  float* keys;          // [kTileRows, head_dim]
-  float* scores;        // [kTileRows, kMaxPanel * kLanes]
+  float* q;            // panels of [head_dim, columns]
+  float* log_sum_exp;  // [columns], in units of log 2
+  int32_t* positions;  // [columns]
+  float* keys;         // [kTileRows, head_dim]
+  float* scores;       // [kTileRows, kMaxPanel * kLanes]
 
   static size_t n_floats(const Panels& panels, int64_t head_dim) {
     return static_cast<size_t>((head_dim + 2) * panels.n_padded() + kTileRows * head_dim +
@@ -40,8 +40,8 @@ struct MassScratch {
 };
 
 // Adds `sums` [n_columns], one chunk's, to the masses of the tokens whose heads the columns are.
-inline void add_chunk_sums(const MassTask& task, size_t chunk, int64_t first_column, int64_t n_columns,
-                           const float* sums) {
+inline void add_chunk_sums(const MassTask& task, size_t chunk, int64_t first_column,
+                           int64_t n_columns, const float* sums) {
   const int64_t n_heads = task.query.n_heads;
   int64_t token = first_column / n_heads;
   int64_t head = first_column % n_heads;

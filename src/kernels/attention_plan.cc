@@ -17,8 +17,8 @@ constexpr int64_t kSerialCost = 256 * 1024;
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// Multiply-adds of a tile, in whole vectors of columns; packing a row costs like some columns more, and
-// loading one query's rows like some heads more.
+// Multiply-adds of a tile, in whole vectors of columns; packing a row costs like some columns more,
+// and loading one query's rows like some heads more.
 int64_t tile_cost(int64_t n_tokens, int64_t n_heads, int64_t n_rows, int64_t head_dim) {
   const int64_t columns = n_tokens == 1 ? n_heads + 4 : ceil_div(n_tokens * n_heads, 16) * 16 + 8;
   return columns * (n_rows + 16) * head_dim;
@@ -93,8 +93,7 @@ void plan_attention(const AttentionBlock& block, const KvLayerView& kv,
     const size_t n_whole = plan.items.size();
     for (size_t i = 0; i < n_whole; ++i) {
       const AttentionItem item = plan.items[i];
-      const int64_t n_parts =
-          std::min(item.cost / fair_cost, item.rows.n_rows / kMinPartRows);
+      const int64_t n_parts = std::min(item.cost / fair_cost, item.rows.n_rows / kMinPartRows);
       if (n_parts < 2) continue;
       add_parts(item, n_parts, n_heads, plan);
       plan.items[i].n_tokens = 0;

@@ -1,5 +1,5 @@
-// How attention is cut into pieces of work for threads. Plans are made anew for each call and can be
-// inspected; the memory they take is kept.
+// How attention is cut into pieces of work for threads. Plans are made anew for each call and can
+// be inspected; the memory they take is kept.
 #pragma once
 
 #include <cstdint>
@@ -34,9 +34,9 @@ struct MergeGroup {
 struct AttentionPlan {
   std::vector<AttentionItem> items;  // most costly first
   std::vector<MergeGroup> groups;
-  int64_t n_states = 0;        // (token, head) states that await merging
+  int64_t n_states = 0;         // (token, head) states that await merging
   int64_t max_tile_tokens = 0;  // most tokens of an item
-  bool parallel = false;       // whether the work is worth more than one thread
+  bool parallel = false;        // whether the work is worth more than one thread
 };
 
 // Plans attend(). Arguments are checked already. `spans` must outlive the plan.

@@ -9,11 +9,12 @@
 
 namespace chunkllm {
 
-// Rows of a tile; the tile's keys, values and scores of some 48 queries stay in the first cache levels.
+// Rows of a tile; the tile's keys, values and scores of some 48 queries stay in the first cache
+// levels.
 inline constexpr int kTileRows = 64;
 
-// Where in an ascending list of ranges a piece of work begins, and how many rows it has. A view of the
-// list. There must be at least `n_rows` rows from `position` on.
+// Where in an ascending list of ranges a piece of work begins, and how many rows it has. A view of
+// the list. There must be at least `n_rows` rows from `position` on.
 struct RowCursor {
   const Range* range = nullptr;  // the range that holds `position`
   int64_t position = 0;
@@ -59,8 +60,8 @@ struct RowTile {
         ++cursor.range;
         cursor.position = cursor.range->begin;
       }
-      const int n = static_cast<int>(std::min({int64_t{kTileRows - n_rows}, cursor.n_rows,
-                                               cursor.range->end - cursor.position}));
+      const int n = static_cast<int>(std::min(
+          {int64_t{kTileRows - n_rows}, cursor.n_rows, cursor.range->end - cursor.position}));
       for (int i = 0; i < n; ++i) {
         positions[n_rows + i] = static_cast<int32_t>(cursor.position) + i;
       }

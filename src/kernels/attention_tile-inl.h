@@ -1,9 +1,9 @@
 // Pieces that the tile kernels share: packing, the two products, the exponential.
 //
-// Queries lie across the vector lanes: a panel holds kMaxPanel vectors of (token, head) columns, and a
-// score tile is [rows, columns]. Keys and values then enter both products as broadcast scalars in the
-// very order in which they are cached, so nothing is transposed but the queries (once), and the maximum
-// and the sum of the softmax run down the rows without crossing lanes.
+// Queries lie across the vector lanes: a panel holds kMaxPanel vectors of (token, head) columns,
+// and a score tile is [rows, columns]. Keys and values then enter both products as broadcast
+// scalars in the very order in which they are cached, so nothing is transposed but the queries
+// (once), and the maximum and the sum of the softmax run down the rows without crossing lanes.
 
 #if defined(CHUNKLLM_KERNELS_ATTENTION_TILE_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CHUNKLLM_KERNELS_ATTENTION_TILE_INL_H_
@@ -35,15 +35,16 @@ inline constexpr int kLanes = HWY_LANES(float);
 inline constexpr int kMaxPanel = 3;
 inline constexpr int kBlock = kLanes == 16 ? 8 : 4;
 
-// 2^x for x <= 127, and 0 below -125.5: results are never subnormal, which would be slow. NaN stays NaN.
-// Relative error below 3e-7: a polynomial of degree 5 for 2^(f + 1), f in [-1/2, 1/2], (error 1.1e-7),
-// evaluated in float32.
+// 2^x for x <= 127, and 0 below -125.5: results are never subnormal, which would be slow. NaN stays
+// NaN. Relative error below 3e-7: a polynomial of degree 5 for 2^(f + 1), f in [-1/2, 1/2],
+// (error 1.1e-7), evaluated in float32.
 HWY_INLINE FloatVec exp2_flushed(FloatVec x) {
   const FloatTag d;
   const hn::RebindToUnsigned<FloatTag> du;
   const auto lowest = hn::Set(d, -126.0f);
   x = hn::IfThenElse(hn::Lt(x, lowest), lowest, x);
-  // Adding 1.5 * 2^23 leaves round(x) in the low bits; 126 more make it the exponent of 2^(round(x) - 1).
+  // Adding 1.5 * 2^23 leaves round(x) in the low bits; 126 more make it the exponent of 2^(round(x)
+  // - 1).
   const auto shifter = hn::Set(d, 12582912.0f + 126.0f);
   const auto shifted = hn::Add(x, shifter);
   const auto f = hn::Sub(x, hn::Sub(shifted, shifter));
@@ -70,8 +71,8 @@ HWY_INLINE hn::Vec<D> load_widened(D d, const uint16_t* from) {
 }
 
 // Copies the tile's rows of `cache` [capacity, head_dim] to `to` [kTileRows, head_dim] as float32.
-// Repeats the last row up to a multiple of kBlock, so that products over whole blocks see only rows that
-// are there.
+// Repeats the last row up to a multiple of kBlock, so that products over whole blocks see only rows
+// that are there.
 template <class Element>
 void pack_rows(const Element* HWY_RESTRICT cache, const RowTile& tile, int64_t head_dim,
                float* HWY_RESTRICT to) {
@@ -91,8 +92,8 @@ void pack_rows(const Element* HWY_RESTRICT cache, const RowTile& tile, int64_t h
 }
 
 // Brings the rows of the tile after this one near while this one is worked on: a few rows' keys and
-// values (if kValues) with each call of step(), spread over `n_steps` calls. Short ranges defeat the
-// hardware's prefetcher.
+// values (if kValues) with each call of step(), spread over `n_steps` calls. Short ranges defeat
+// the hardware's prefetcher.
 template <class Element, bool kValues = true>
 class RowPrefetcher {
  public:
@@ -199,10 +200,10 @@ inline void pack_queries(const QueryTile& query, int64_t head_dim, const Panels&
   }
 }
 
-// The core of both products: c[i, j] = keep[j] * c[i, j] + sum_{k < n} a[i * a_row + k * a_step] b[k, j]
-// for kBlock rows i and kWidth vectors j; without `keep` (null) c is only written. b [n, columns],
-// c [kBlock, columns], keep [columns], columns = kWidth * kLanes. A function of its own, for inlined into
-// its callers it would leave g++ 12 too few registers.
+// The core of both products: c[i, j] = keep[j] * c[i, j] + sum_{k < n} a[i * a_row + k * a_step]
+// b[k, j] for kBlock rows i and kWidth vectors j; without `keep` (null) c is only written. b [n,
+// columns], c [kBlock, columns], keep [columns], columns = kWidth * kLanes. A function of its own,
+// for inlined into its callers it would leave g++ 12 too few registers.
 template <int kWidth>
 HWY_NOINLINE void multiply_block(const float* HWY_RESTRICT a, int64_t a_row, int64_t a_step,
                                  const float* HWY_RESTRICT b, int64_t n,
@@ -241,11 +242,11 @@ HWY_NOINLINE void multiply_block(const float* HWY_RESTRICT a, int64_t a_row, int
   }
 }
 
-// scores[r, c] = sum_i keys[r, i] q[i, c] for r < n rounded up to kBlock; `keys` [rows, head_dim] as
-// pack_rows() leaves it, `q` [head_dim, width * kLanes], `scores` [rows, width * kLanes].
+// scores[r, c] = sum_i keys[r, i] q[i, c] for r < n rounded up to kBlock; `keys` [rows, head_dim]
+// as pack_rows() leaves it, `q` [head_dim, width * kLanes], `scores` [rows, width * kLanes].
 template <int kWidth, class Prefetcher>
-HWY_INLINE void score_rows(const float* keys, int64_t head_dim, int n, const float* q, float* scores,
-                           Prefetcher& prefetcher) {
+HWY_INLINE void score_rows(const float* keys, int64_t head_dim, int n, const float* q,
+                           float* scores, Prefetcher& prefetcher) {
   for (int r = 0; r < n; r += kBlock) {
     prefetcher.step();
     multiply_block<kWidth>(keys + r * head_dim, head_dim, 1, q, head_dim, nullptr,
@@ -253,8 +254,8 @@ HWY_INLINE void score_rows(const float* keys, int64_t head_dim, int n, const flo
   }
 }
 
-// Puts -infinity where row positions[r] lies after the column's query, for the first n rows. `columns`
-// [width * kLanes]: the queries' positions.
+// Puts -infinity where row positions[r] lies after the column's query, for the first n rows.
+// `columns` [width * kLanes]: the queries' positions.
 template <int kWidth>
 void mask_future(const int32_t* HWY_RESTRICT positions, int n, const int32_t* HWY_RESTRICT columns,
                  float* HWY_RESTRICT scores) {
@@ -273,8 +274,8 @@ void mask_future(const int32_t* HWY_RESTRICT positions, int n, const int32_t* HW
 }
 
 // out[i, c] = out[i, c] * keep[c] + sum_r weights[r, c] values[r, i] over n rows; `out`
-// [head_dim, width * kLanes], `weights` [n, width * kLanes], `values` [n, head_dim]. Summing the tile
-// before adding it keeps the rounding error of long contexts small.
+// [head_dim, width * kLanes], `weights` [n, width * kLanes], `values` [n, head_dim]. Summing the
+// tile before adding it keeps the rounding error of long contexts small.
 template <int kWidth, class Prefetcher>
 HWY_INLINE void add_values(const float* values, int64_t head_dim, int n, const float* weights,
                            const float* keep, float* out, Prefetcher& prefetcher) {

@@ -1,5 +1,6 @@
 #include "text/facts.h"
 
+#include <fmt/core.h>
 #include <unicode/uchar.h>
 #include <unicode/utf8.h>
 

@@ -56,7 +56,7 @@ inline constexpr GrammarRule kSyntheticPhrases[] = {
     {"item",
      "4*the {thing}|4*the {adj_thing} {thing}|3*{a} {adj_thing} {thing}|2*{a} {thing}|"
      "2*{his} {thing}|{his} {adj_thing} {thing}|one of the {things}|the {occupation}'s {thing}|"
-     "a {thing} of leather|the {adj_thing}, {adj_thing} {thing}|the {ordinal} {thing}|"
+     "{a} {thing} of leather|the {adj_thing}, {adj_thing} {thing}|the {ordinal} {thing}|"
      "the {thing} from {town}|2*the {adj_thing} {thing} {of_which}|the {thing} {of_which}"},
     {"object",
      "9*{item}|the {thing} and the {thing}|2*the {things}|{count} {things}|"

@@ -24,8 +24,10 @@ constexpr double kPlotTop = 40.0;  // within its chart
 constexpr double kPlotWidth = 710.0;
 constexpr double kPlotHeight = 225.0;
 constexpr double kLegendLeft = kPlotLeft + kPlotWidth + 24.0;
-constexpr double kLegendRow = 18.0;
-constexpr int kLegendRows = 13;
+constexpr double kLegendHeight = 270.0;
+constexpr double kLegendRow = 18.0;      // at most; rows move closer where there are many
+constexpr size_t kLegendRows = 15;       // before a second column begins
+constexpr size_t kLegendRowsDense = 20;  // before a third one does
 
 constexpr int kMaxPoints = 700;      // a line; about one a unit of width
 constexpr size_t kMaxSeriesRaw = 6;  // more raw lines than this hide the smoothed ones
@@ -108,6 +110,16 @@ std::string series_color(const Chart& chart, size_t index) {
                        kStops[stop + 1][channel] * fraction);
   };
   return fmt::format("#{:02x}{:02x}{:02x}", mix(0), mix(1), mix(2));
+}
+
+// The SVG attribute that tells the baselines of a chart apart; nothing for other series.
+const char* dash_pattern(const Chart& chart, size_t index) {
+  static constexpr std::array kPatterns = {"stroke-dasharray=\"7 3\"", "stroke-dasharray=\"2 3\"",
+                                           "stroke-dasharray=\"7 3 2 3\""};
+  if (!chart.series[index].dashed) return "";
+  size_t rank = 0;
+  for (size_t i = 0; i < index; ++i) rank += chart.series[i].dashed ? 1 : 0;
+  return kPatterns[rank % kPatterns.size()];
 }
 
 // The points of a series as drawn: y as its logarithm on a logarithmic axis, NaN in both where
@@ -215,11 +227,8 @@ class ChartWriter {
     write_frame();
     for (size_t i = 0; i < lines_.size(); ++i) {
       const std::string color = series_color(chart_, i);
-      if (!raw_lines_[i].empty())
-        write_line(raw_lines_[i], color, "stroke-width=\"1\" opacity=\"0.25\"");
-      write_line(lines_[i], color,
-                 chart_.series[i].dashed ? "stroke-width=\"1.5\" stroke-dasharray=\"6 4\""
-                                         : "stroke-width=\"1.8\"");
+      write_line(raw_lines_[i], color, "stroke-width=\"1\" opacity=\"0.25\"");
+      write_line(lines_[i], color, fmt::format("stroke-width=\"1.8\" {}", dash_pattern(chart_, i)));
       write_markers(lines_[i], color);
     }
     write_legend();
@@ -289,7 +298,8 @@ class ChartWriter {
         middle, escape_xml(chart_.y_label));
   }
 
-  void write_line(const std::vector<Point>& points, const std::string& color, const char* style) {
+  void write_line(const std::vector<Point>& points, const std::string& color,
+                  const std::string& style) {
     std::string path;
     bool drawing = false;
     for (const Point& point : points) {
@@ -317,15 +327,18 @@ class ChartWriter {
   }
 
   void write_legend() {
-    const size_t n_columns = (chart_.series.size() + kLegendRows - 1) / kLegendRows;
+    const size_t n = chart_.series.size();
+    const size_t n_rows = std::clamp((n + 1) / 2, kLegendRows, kLegendRowsDense);
+    const size_t n_columns = (n + n_rows - 1) / n_rows;
+    const double row_height = std::min(kLegendRow, kLegendHeight / static_cast<double>(n_rows));
     const double column_width = (kWidth - 12.0 - kLegendLeft) / static_cast<double>(n_columns);
-    for (size_t i = 0; i < chart_.series.size(); ++i) {
-      const double x = kLegendLeft + static_cast<double>(i / kLegendRows) * column_width;
-      const double y = plot_top_ + 6.0 + static_cast<double>(i % kLegendRows) * kLegendRow;
-      put("<path stroke=\"{}\" stroke-width=\"3\"{} d=\"M{:.1f} {:.1f}h16\"/>"
+    for (size_t i = 0; i < n; ++i) {
+      const double x = kLegendLeft + static_cast<double>(i / n_rows) * column_width;
+      const double y = plot_top_ + 6.0 + static_cast<double>(i % n_rows) * row_height;
+      put("<path stroke=\"{}\" stroke-width=\"3\" {} d=\"M{:.1f} {:.1f}h16\"/>"
           "<text x=\"{:.1f}\" y=\"{:.1f}\">{}</text>\n",
-          series_color(chart_, i), chart_.series[i].dashed ? " stroke-dasharray=\"6 4\"" : "", x, y,
-          x + 22.0, y + 4.0, escape_xml(chart_.series[i].name));
+          series_color(chart_, i), dash_pattern(chart_, i), x, y, x + 22.0, y + 4.0,
+          escape_xml(chart_.series[i].name));
     }
   }
 

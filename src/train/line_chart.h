@@ -12,7 +12,7 @@ struct Series {
   std::string name = {};
   std::vector<double> x = {};
   std::vector<double> y = {};  // as many as x; the line is interrupted where x or y is not finite
-  bool dashed = false;         // a baseline: dashed and grey
+  bool dashed = false;         // a baseline: grey, each with its own pattern of dashes
 };
 
 enum class Palette {

@@ -35,7 +35,7 @@ TEST(Facts, AreTheSameEverywhere) {
     const std::string all = fact.sentence + fact.question + fact.answer;
     sha.update(std::as_bytes(std::span(all)));
   }
-  EXPECT_EQ(sha.hex_digest(), "SHA");
+  EXPECT_EQ(sha.hex_digest(), "2a2968bf96f7e33b4d9b50d24758b0651b940b2702c58463da9c93339e1a9edd");
 }
 
 TEST(Facts, SentenceHoldsTheAnswerAndTheQuestionDoesNot) {

@@ -1,5 +1,5 @@
-// Attention by the definition, one query, head and row after the other, in double precision. For tests
-// and benchmarks.
+// Attention by the definition, one query, head and row after the other, in double precision. For
+// tests and benchmarks.
 #pragma once
 
 #include <cmath>
@@ -13,15 +13,16 @@
 namespace chunkllm::ref {
 
 // Element i of row `row` of a KV head; `data` is KvLayerView::keys or values.
-inline double cached(const KvLayerView& kv, const void* data, int64_t kv_head, int64_t row, int64_t i) {
+inline double cached(const KvLayerView& kv, const void* data, int64_t kv_head, int64_t row,
+                     int64_t i) {
   const int64_t at = (kv_head * kv.capacity + row) * kv.head_dim + i;
-  return kv.type == KvType::kF32
-             ? double{static_cast<const float*>(data)[at]}
-             : double{to_float(static_cast<const Bf16*>(data)[at])};
+  return kv.type == KvType::kF32 ? double{static_cast<const float*>(data)[at]}
+                                 : double{to_float(static_cast<const Bf16*>(data)[at])};
 }
 
 // scale q . k[row] for q [head_dim].
-inline double score(const float* q, float scale, const KvLayerView& kv, int64_t kv_head, int64_t row) {
+inline double score(const float* q, float scale, const KvLayerView& kv, int64_t kv_head,
+                    int64_t row) {
   double sum = 0;
   for (int64_t i = 0; i < kv.head_dim; ++i) sum += q[i] * cached(kv, kv.keys, kv_head, row, i);
   return scale * sum;
