@@ -47,17 +47,22 @@ struct AttentionBlock {
 // out[t, h] = sum_r softmax_r(scale q[t, h] . k[r]) v[r] over the rows of the span that holds t.
 // The spans cover the block's tokens once, in order. Scores, softmax and sums are float32; cached
 // bf16 rows are widened exactly. Running softmax over tiles of rows (arXiv 2112.05682, 2205.14135);
-// what one query gets does not depend on which other queries share its call, up to rounding. Uses
-// all OpenMP threads; for one query the rows are divided among them. Allocates nothing once warm.
+// what one query gets does not depend on which other queries share its call, up to rounding. NaN
+// and infinities reach the queries that attend to them and no others. Uses all OpenMP threads; for
+// few queries the rows are divided among them. Allocates nothing once warm; the work space belongs
+// to the calling thread, and any thread may call. Throws Error (kInvalidArgument) if head_dim is no
+// multiple of 8 up to 256, if the heads cannot share the KV heads, and on spans or rows that do not
+// fit.
 void attend(const AttentionBlock& block, const KvLayerView& kv,
             std::span<const AttentionSpan> spans);
 
 // The attention that chunks receive, never storing a row of n probabilities:
-//   mass[i, j] = mean_h sum_{r in chunks[j], r <= positions[i]} exp(scale q[i, h] . k[r] - lse[i,
-//   h])
+//   mass[i, j] = mean_h sum_{r in chunks[j], r <= positions[i]}
+//                       exp(scale q[i, h] . k[r] - log_sum_exp[i, h])
 // q [n_queries, n_heads, head_dim] contiguous, log_sum_exp [n_queries, n_heads] as attend() gives
 // it for these queries, `positions` ascending [n_queries], `chunks` ascending and disjoint
-// [n_chunks], mass [n_queries, n_chunks]. Uses all OpenMP threads.
+// [n_chunks], mass [n_queries, n_chunks]. Uses all OpenMP threads; allocates and throws as attend()
+// does.
 struct ChunkMassQuery {
   const float* q = nullptr;
   const float* log_sum_exp = nullptr;

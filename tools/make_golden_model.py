@@ -1,0 +1,77 @@
+#!/usr/bin/env python3
+"""Makes a tiny random Llama checkpoint with golden values from Hugging Face transformers (float32).
+
+Usage: make_golden_model.py OUT_DIR     needs torch, transformers and safetensors
+
+OUT_DIR becomes a normal checkpoint (config.json, model.safetensors in bfloat16) plus golden.safetensors:
+  input_ids        int32 [n]             prompt tokens
+  chunk_ends       int32 [C]             index of each chunk's last token, the last one is n - 1
+  hidden_1         f32 [n, d_model]      output of the first decoder layer
+  logits           f32 [n, n_vocab]      of every position
+  greedy_ids       int32 [g]             greedy continuation
+  greedy_gap       f32 [g]               best logit minus the second best at each greedy step
+  chunk_attention  f32 [n_layers, n, C]  head-averaged attention of each token, summed inside each chunk
+"""
+import json
+import os
+import sys
+
+import torch
+from safetensors.torch import save_file
+from transformers import LlamaConfig, LlamaForCausalLM
+
+N_TOKENS, N_GREEDY, SEED = 96, 16, 7
+
+
+def make_model():
+    config = LlamaConfig(vocab_size=160, hidden_size=64, num_hidden_layers=3, num_attention_heads=4,
+                         num_key_value_heads=2, head_dim=24, intermediate_size=112, max_position_embeddings=512,
+                         rms_norm_eps=1e-5, tie_word_embeddings=False)
+    torch.manual_seed(SEED)
+    model = LlamaForCausalLM._from_config(config, attn_implementation="eager").float().eval()
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            # Large enough that attention is far from uniform, and exactly what bfloat16 can hold.
+            p.uniform_(0.5, 1.5) if "norm" in name else p.normal_(std=1.0 if "embed" in name else 0.12)
+            p.copy_(p.to(torch.bfloat16).float())
+    return model
+
+
+def golden_values(model):
+    generator = torch.Generator().manual_seed(SEED)
+    ids = torch.randint(0, model.config.vocab_size, (1, N_TOKENS), generator=generator)
+    ends = sorted({*torch.randint(2, N_TOKENS - 1, (7,), generator=generator).tolist(), N_TOKENS - 1})
+    with torch.no_grad():
+        out = model(ids, output_attentions=True, output_hidden_states=True)
+        attention = torch.stack([a[0].mean(0) for a in out.attentions])
+        begins = [0] + [e + 1 for e in ends[:-1]]
+        masses = torch.stack([attention[:, :, b:e + 1].sum(-1) for b, e in zip(begins, ends)], -1)
+        tokens, greedy, gaps = ids, [], []
+        for _ in range(N_GREEDY):
+            best = model(tokens).logits[0, -1].topk(2)
+            greedy.append(int(best.indices[0]))
+            gaps.append(float(best.values[0] - best.values[1]))
+            tokens = torch.cat([tokens, best.indices[:1][None]], 1)
+    return dict(input_ids=ids[0].int(), chunk_ends=torch.tensor(ends).int(), hidden_1=out.hidden_states[1][0],
+                logits=out.logits[0], greedy_ids=torch.tensor(greedy).int(), greedy_gap=torch.tensor(gaps),
+                chunk_attention=masses)
+
+
+def main():
+    out_dir = sys.argv[1]
+    os.makedirs(out_dir, exist_ok=True)
+    model = make_model()
+    values = golden_values(model)
+    save_file({k: v.contiguous() for k, v in values.items()}, os.path.join(out_dir, "golden.safetensors"))
+    save_file({k: v.to(torch.bfloat16).contiguous() for k, v in model.state_dict().items()},
+              os.path.join(out_dir, "model.safetensors"))
+    config = {k: v for k, v in model.config.to_dict().items() if k != "transformers_version"}
+    config["dtype"] = "bfloat16"
+    config["rope_parameters"] = {"rope_theta": 10000.0, "rope_type": "default"}
+    with open(os.path.join(out_dir, "config.json"), "w") as f:
+        json.dump(config, f, indent=2, sort_keys=True)
+        f.write("\n")
+
+
+if __name__ == "__main__":
+    main()
