@@ -15,8 +15,8 @@ namespace chunkllm {
 
 struct GenerateOptions {
   int64_t max_tokens = 128;
-  SamplingOptions sampling;
-  std::vector<int32_t> eos_ids;  // end the answer; not part of its text
+  SamplingOptions sampling = {};
+  std::vector<int32_t> eos_ids = {};  // end the answer; not part of its text
 };
 
 struct GenerateResult {

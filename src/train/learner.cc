@@ -87,6 +87,8 @@ Learner::Learner(const ModelWeights& weights, Adapter& adapter, std::vector<int3
       cache_(weights.config, options.seq_len, teacher_kv_type(weights.compute_type)),
       transformer_(weights, options.block_tokens) {
   gradients_.resize(adapter.layers.size());
+  boundary_scale_.assign(adapter.boundary_weight.size(), 1.0f);
+  boundary_parameter_ = adapter.boundary_weight;
   reset();
 }
 
@@ -132,7 +134,7 @@ void Learner::finish_gradients() {
 
 std::vector<TrainedParameter> Learner::parameters() {
   std::vector<TrainedParameter> list;
-  list.push_back({"chunk_adapter.weight", adapter_.boundary_weight, boundary_weight_gradient_});
+  list.push_back({"chunk_adapter.weight", boundary_parameter_, boundary_weight_gradient_});
   list.push_back(
       {"chunk_adapter.bias", {&adapter_.boundary_bias, 1}, {&boundary_bias_gradient_, 1}});
   for (size_t i = 0; i < gradients_.size(); ++i) {
@@ -146,6 +148,7 @@ std::vector<TrainedParameter> Learner::parameters() {
 
 void Learner::add(const TrainingSequence& sequence, double first_layer_budget,
                   bool with_gradients) {
+  update_adapter();
   ++report_.n_sequences;
   report_.n_tokens += sequence.n_tokens();
   learn_boundaries(sequence, first_layer_budget, with_gradients);
@@ -163,20 +166,44 @@ void Learner::run_blocks(const TrainingSequence& sequence, int64_t n_layers,
 }
 
 // Boundaries must hold at any budget: the first layer runs as it will at inference.
+std::vector<float> Learner::first_layer_output(const TrainingSequence& sequence, double budget) {
+  SelectionSettings settings;
+  settings.budget.fraction = budget;
+  settings.budget.min_tokens = 1;
+  ChunkPolicy policy(adapter_, settings, special_ids_);
+  policy.add_prompt({0, sequence.n_tokens()}, sequence.prompt_ends);
+  std::vector<float> hidden(static_cast<size_t>(sequence.n_tokens() * adapter_.config.d_model));
+  FirstLayerListener listener(policy, adapter_.config.d_model, hidden);
+  run_blocks(sequence, 1, listener);
+  return hidden;
+}
+
+void Learner::measure_features(const TrainingSequence& sequence) {
+  const std::vector<float> hidden = first_layer_output(sequence, 1.0);
+  const size_t d_model = boundary_scale_.size();
+  std::vector<double> squares(d_model, 0.0);
+  for (size_t i = 0; i < hidden.size(); ++i)
+    squares[i % d_model] += double{hidden[i]} * double{hidden[i]};
+  for (size_t j = 0; j < d_model; ++j) {
+    constexpr double kSmallest = 1e-6;  // a feature that is always zero teaches nothing
+    const double rms = std::sqrt(squares[j] / static_cast<double>(sequence.n_tokens()));
+    boundary_scale_[j] = static_cast<float>(1.0 / std::max(rms, kSmallest));
+    boundary_parameter_[j] = adapter_.boundary_weight[j] / boundary_scale_[j];
+  }
+}
+
+void Learner::update_adapter() {
+  for (size_t j = 0; j < boundary_scale_.size(); ++j) {
+    adapter_.boundary_weight[j] = boundary_parameter_[j] * boundary_scale_[j];
+  }
+}
+
 void Learner::learn_boundaries(const TrainingSequence& sequence, double budget,
                                bool with_gradients) {
   if (adapter_.config.fixed_chunk > 0) return;
   const int64_t n = sequence.n_tokens();
   const int64_t d_model = adapter_.config.d_model;
-  SelectionSettings settings;
-  settings.budget.fraction = budget;
-  settings.budget.min_tokens = 1;
-  ChunkPolicy policy(adapter_, settings, special_ids_);
-  policy.add_prompt({0, n}, sequence.prompt_ends);
-  std::vector<float> hidden(static_cast<size_t>(n * d_model));
-  FirstLayerListener listener(policy, d_model, hidden);
-  run_blocks(sequence, 1, listener);
-
+  const std::vector<float> hidden = first_layer_output(sequence, budget);
   std::vector<float> logits(static_cast<size_t>(n), adapter_.boundary_bias);
   sgemm({.m = n, .n = 1, .k = d_model}, 1.0f, hidden.data(), d_model,
         adapter_.boundary_weight.data(), 1, 1.0f, logits.data(), 1);
@@ -184,8 +211,12 @@ void Learner::learn_boundaries(const TrainingSequence& sequence, double budget,
   report_.bce_sum += bce_with_logits(logits, sequence.labels, d_logits).loss;
   report_.boundaries.add(logits, sequence.labels, adapter_.config.alpha);
   if (!with_gradients) return;
-  sgemm({.m = 1, .n = d_model, .k = n}, 1.0f, d_logits.data(), n, hidden.data(), d_model, 1.0f,
-        boundary_weight_gradient_.data(), d_model);
+  std::vector<float> gradient(static_cast<size_t>(d_model));
+  sgemm({.m = 1, .n = d_model, .k = n}, 1.0f, d_logits.data(), n, hidden.data(), d_model, 0.0f,
+        gradient.data(), d_model);
+  for (size_t j = 0; j < gradient.size(); ++j) {
+    boundary_weight_gradient_[j] += gradient[j] * boundary_scale_[j];
+  }
   for (const float d : d_logits) boundary_bias_gradient_ += d;
 }
 

@@ -46,6 +46,14 @@ class Learner {
   Learner(const ModelWeights& weights, Adapter& adapter, std::vector<int32_t> special_ids,
           const Options& options);
 
+  // Sets the units in which the Chunk Adapter's weights are trained: each feature of the first
+  // layer's output divided by its root mean square over `sequence`, since models differ by orders
+  // of magnitude.
+  void measure_features(const TrainingSequence& sequence);
+
+  // Writes the parameters that are trained in other units than the adapter's into the adapter.
+  void update_adapter();
+
   // Adds one sequence to the report and, with `with_gradients`, to the gradients.
   // `first_layer_budget` in (0, 1] is the share of the context that the first layer attends to
   // while the Chunk Adapter looks at its output.
@@ -66,6 +74,8 @@ class Learner {
   struct LayerGradient {
     std::vector<float> q, k;  // [adapter_dim, d_model]
   };
+  // The first layer's output [n_tokens, d_model] as inference will have it at this budget.
+  std::vector<float> first_layer_output(const TrainingSequence& sequence, double budget);
   void learn_boundaries(const TrainingSequence& sequence, double budget, bool with_gradients);
   void learn_selection(const TrainingSequence& sequence, bool with_gradients);
   void learn_layer(int64_t layer, const LayerLesson& lesson, const TrainingSequence& sequence,
@@ -79,7 +89,9 @@ class Learner {
   KvCache cache_;
   Transformer transformer_;
   LearnerReport report_;
-  std::vector<float> boundary_weight_gradient_;  // [d_model]
+  std::vector<float> boundary_scale_;            // [d_model], the adapter's weight per unit trained
+  std::vector<float> boundary_parameter_;        // [d_model], the weight in the units trained
+  std::vector<float> boundary_weight_gradient_;  // [d_model], by boundary_parameter_
   float boundary_bias_gradient_ = 0;
   std::vector<LayerGradient> gradients_;  // [n_layers]
 };

@@ -168,6 +168,8 @@ void Run::start() {
          "{} holds a training already; continue it with --resume or choose another --out",
          options_.out.string());
   }
+  Rng rng = sequence_rng(options_.seed, kTrainStream, 0);
+  learner_.measure_features(sampler_.draw(rng));
   if (has_checkpoint) {
     state_ = load_checkpoint(options_.out, state_.settings, trained());
     callbacks_.message(fmt::format("resuming after step {} of {}", state_.step, options_.steps));
@@ -247,6 +249,7 @@ void Run::announce(double seconds_a_step) const {
 // Checkpoint, adapter folder and picture, as they are after the last whole step.
 void Run::save(const nlohmann::ordered_json& losses) {
   save_checkpoint(options_.out, state_, trained());
+  learner_.update_adapter();
   nlohmann::ordered_json& training = adapter_.config.training;
   training = nlohmann::ordered_json::parse(state_.settings);
   training["steps_done"] = state_.step;

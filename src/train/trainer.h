@@ -21,7 +21,7 @@ struct TrainOptions {
   int64_t batch_tokens = 16384;  // tokens a step
   int64_t steps = 300;
   double learning_rate = 3e-3;           // peak; 5% warm-up, cosine decay to a tenth
-  double boundary_learning_rate = 2e-2;  // peak of the Chunk Adapter, a logistic regression
+  double boundary_learning_rate = 5e-2;  // peak of the Chunk Adapter, a logistic regression
   TeacherOptions teacher;
   double chat_share = 0.5;  // of the sequences that are retrieval chats
   int64_t adapter_dim = 0;  // 0: the default for the model

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -200,7 +201,8 @@ TEST(AdamW, AGradientThatIsNotFiniteIsNamedAndChangesNothing) {
     }
     EXPECT_EQ(model.weight, before);
     EXPECT_EQ(optimizer.n_steps(), 0);
-    for (const float m : optimizer.state()[0].values) ASSERT_EQ(m, 0.0f);
+    const std::span<float> first_moments = optimizer.state()[0].values;
+    for (const float m : first_moments) ASSERT_EQ(m, 0.0f);
   }
 }
 
