@@ -89,7 +89,7 @@ AdapterConfig read_config(const std::filesystem::path& path) {
   config.sink = fields.integer("sink", 0, int64_t{1} << 30);
   config.window = fields.integer("window", 1, int64_t{1} << 30);
   read_first_layer(fields, where, config);
-  if (fields.has("training")) config.training = fields.at("training");
+  if (fields.has("training")) config.training = fields.at("training").dump();
   return config;
 }
 
@@ -118,7 +118,7 @@ nlohmann::ordered_json to_json(const AdapterConfig& config) {
   if (config.first_layer != FirstLayerKind::kDense) {
     json["first_layer"][kind] = config.first_layer_tokens;
   }
-  json["training"] = config.training;
+  json["training"] = nlohmann::ordered_json::parse(config.training);
   return json;
 }
 

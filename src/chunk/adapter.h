@@ -4,7 +4,6 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -29,8 +28,7 @@ struct AdapterConfig {
   int64_t window = 512;                      // tokens
   FirstLayerKind first_layer = FirstLayerKind::kGrid;
   int64_t first_layer_tokens = 32;  // of a grid chunk, or of the window
-  nlohmann::ordered_json training =
-      nlohmann::ordered_json::object();  // data, steps, target, losses
+  std::string training = "{}";      // data, steps, target, losses: a JSON object's text
 
   // Defaults for a backbone.
   static AdapterConfig for_model(const ModelWeights& weights);

@@ -53,7 +53,7 @@ Json describe_adapter(const Adapter& adapter) {
           {"sink", config.sink},
           {"window", config.window},
           {"fingerprint", config.fingerprint},
-          {"training", config.training}};
+          {"training", Json::parse(config.training)}};
 }
 
 Json describe_model(const InspectArgs& args) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 #include "chunk/chunk_policy.h"
 #include "kernels/linear.h"

@@ -250,11 +250,11 @@ void Run::announce(double seconds_a_step) const {
 void Run::save(const nlohmann::ordered_json& losses) {
   save_checkpoint(options_.out, state_, trained());
   learner_.update_adapter();
-  nlohmann::ordered_json& training = adapter_.config.training;
-  training = nlohmann::ordered_json::parse(state_.settings);
+  nlohmann::ordered_json training = nlohmann::ordered_json::parse(state_.settings);
   training["steps_done"] = state_.step;
   training["tokens"] = state_.n_tokens;
   training["losses"] = losses;
+  adapter_.config.training = training.dump();
   save_adapter(adapter_, options_.out);
   const std::vector<nlohmann::json> records = read_progress_log(options_.out / "train.jsonl");
   write_file_atomically(options_.out / "train.svg",

@@ -19,8 +19,8 @@ struct TrainOptions {
   std::filesystem::path out;     // the adapter folder; also checkpoint, train.jsonl and train.svg
   int64_t seq_len = 4096;        // tokens a sequence
   int64_t batch_tokens = 16384;  // tokens a step
-  int64_t steps = 300;
-  double learning_rate = 3e-3;           // peak; 5% warm-up, cosine decay to a tenth
+  int64_t steps = 160;
+  double learning_rate = 1e-2;           // peak; 5% warm-up, cosine decay to a tenth
   double boundary_learning_rate = 5e-2;  // peak of the Chunk Adapter, a logistic regression
   TeacherOptions teacher;
   double chat_share = 0.5;  // of the sequences that are retrieval chats
@@ -30,7 +30,7 @@ struct TrainOptions {
   int64_t fixed_chunk = 0;   // 0: sentences
   int64_t save_every = 50;   // steps
   int64_t eval_every = 100;  // steps
-  int64_t eval_sequences = 16;
+  int64_t eval_sequences = 32;
   bool resume = false;
   uint64_t seed = 0;
 };

@@ -8,20 +8,11 @@
 #include "engine/generate.h"
 #include "engine/session.h"
 #include "testing/models.h"
+#include "testing/relative_error.h"
 #include "text/synthetic.h"
 
 namespace chunkllm {
 namespace {
-
-double relative_error(std::span<const float> actual, std::span<const float> expected) {
-  double difference = 0;
-  double norm = 0;
-  for (size_t i = 0; i < expected.size(); ++i) {
-    difference += std::pow(double{actual[i]} - double{expected[i]}, 2);
-    norm += std::pow(double{expected[i]}, 2);
-  }
-  return actual.size() == expected.size() ? std::sqrt(difference / norm) : INFINITY;
-}
 
 // Runs prefill in pieces, each a call of its own, as one would who feeds a prompt bit by bit.
 std::vector<float> run_in_blocks(Session& session, const std::vector<int32_t>& tokens,

@@ -1,0 +1,117 @@
+// Ctrl-C: the program ends with 130 and one line, and what it wrote can be used.
+
+#include "cli/bad_input.h"
+
+namespace chunkllm {
+namespace {
+
+using Arguments = std::vector<std::string>;
+
+RunOptions interrupt_when(std::function<bool(const ProgramResult&)> condition) {
+  RunOptions options;
+  options.interrupt_when = std::move(condition);
+  return options;
+}
+
+RunOptions interrupt_after_first_record(const Scratch& scratch) {
+  return interrupt_when([log = scratch.path("out") / "train.jsonl"](const ProgramResult&) {
+    return read_text(log).find('\n') != std::string::npos;
+  });
+}
+
+TEST(Interrupt, GenerateEndsInOneLine) {
+  // Sampled at random the text goes on until the context is full.
+  const ProgramResult result = run_program(
+      {"generate", "--model", needle_model(), "--prompt", "The old man walked to the river.",
+       "--temperature", "3", "--seed", "1", "--max-tokens", "100000"},
+      interrupt_when([](const ProgramResult& so_far) { return so_far.out.size() > 20; }));
+  expect_failure(result, kInterrupted, {"interrupted"}, "interrupted_generate", true);
+}
+
+TEST(Interrupt, GenerateJsonPrintsNothing) {
+  const auto start = std::chrono::steady_clock::now();
+  const ProgramResult result = run_program(
+      {"generate", "--model", needle_model(), "--prompt", "The old man walked to the river.",
+       "--temperature", "3", "--seed", "1", "--max-tokens", "100000", "--json"},
+      interrupt_when([start](const ProgramResult&) {
+        return std::chrono::steady_clock::now() - start > std::chrono::milliseconds(500);
+      }));
+  expect_failure(result, kInterrupted, {"interrupted"}, "interrupted_generate_json");
+}
+
+TEST(Interrupt, WaitingForStandardInputEnds) {
+  RunOptions options = interrupt_when([start = std::chrono::steady_clock::now()](
+                                          const ProgramResult&) {
+    return std::chrono::steady_clock::now() - start > std::chrono::milliseconds(500);
+  });
+  options.input = "Hello";
+  options.keep_input_open = true;
+  options.timeout = std::chrono::seconds(30);
+  const ProgramResult result = run_program({"generate", "--model", needle_model(), "-"}, options);
+  expect_failure(result, kInterrupted, {"interrupted"}, "interrupted_stdin");
+}
+
+TEST(Interrupt, BenchEndsInOneLine) {
+  const auto start = std::chrono::steady_clock::now();
+  const ProgramResult result = run_program(
+      {"bench", "--model", tiny_llama(), "-p", "0", "-n", "2000", "-r", "1000"},
+      interrupt_when([start](const ProgramResult&) {
+        return std::chrono::steady_clock::now() - start > std::chrono::milliseconds(500);
+      }));
+  expect_failure(result, kInterrupted, {"interrupted"}, "interrupted_bench");
+}
+
+// One training: interrupted, then refused in three ways that leave it as it is, then finished.
+TEST(Interrupt, TrainingGoesOnWithResume) {
+  const Scratch scratch;
+  const std::string steps = "40";
+  ProgramResult result =
+      run_program(train_arguments(scratch, {}, steps), interrupt_after_first_record(scratch));
+  expect_failure(result, kInterrupted, {"interrupted after step", "of 40", "--resume"},
+                 "interrupted_train");
+  const Arguments files{"adapter_config.json", "adapter_model.safetensors",
+                        "checkpoint.safetensors", "train.jsonl", "train.svg"};
+  ASSERT_EQ(list_files(scratch.path("out")), files);
+  const auto contents = [&] {
+    Arguments texts;
+    for (const std::string& name : files) texts.push_back(read_text(scratch.path("out") / name));
+    return texts;
+  };
+  const Arguments before = contents();
+
+  result = run_program(train_arguments(scratch, {}, steps));
+  expect_failure(result, kUsage, {"out holds a training already", "--resume", "--out"},
+                 "out_holds_training");
+  EXPECT_EQ(contents(), before);
+
+  result = run_program(train_arguments(scratch, {"--resume", "--lr", "0.5"}, steps));
+  expect_failure(result, kFailure,
+                 {"checkpoint.safetensors", "learning_rate = 0.003, not 0.5", "resume"},
+                 "resume_with_other_settings");
+  EXPECT_EQ(contents(), before);
+
+  RunOptions full_disk;
+  full_disk.file_size_bytes = 1 << 20;
+  result = run_program(train_arguments(scratch, {"--resume"}, steps), full_disk);
+  expect_failure(result, kFailure, {"cannot write", "checkpoint.safetensors", "File too large"},
+                 "full_disk_on_resume");
+  EXPECT_EQ(list_files(scratch.path("out")), files);
+  for (const char* name : {"adapter_model.safetensors", "checkpoint.safetensors"}) {
+    const auto at = static_cast<size_t>(std::ranges::find(files, name) - files.begin());
+    EXPECT_EQ(contents()[at], before[at]) << name;
+  }
+
+  result = run_program(train_arguments(scratch, {"--resume", "--json"}, steps));
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.err, testing::HasSubstr("resuming after step"));
+  EXPECT_EQ(nlohmann::json::parse(result.out).at("steps"), 40);
+  std::istringstream log(read_text(scratch.path("out") / "train.jsonl"));
+  int64_t n_records = 0;
+  for (std::string line; std::getline(log, line);) {
+    EXPECT_EQ(nlohmann::json::parse(line).at("step"), ++n_records);
+  }
+  EXPECT_EQ(n_records, 40);
+}
+
+}  // namespace
+}  // namespace chunkllm

@@ -1,0 +1,213 @@
+// What the program prints when all is well.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "cli/run_program.h"
+#include "cli/scratch.h"
+
+namespace chunkllm {
+namespace {
+
+using Arguments = std::vector<std::string>;
+using nlohmann::json;
+
+constexpr const char* kDocument =
+    "The river was quiet that day. The secret code of Alice is 48213. Nobody came to the door.\n\n"
+    "What is the secret code of Alice?";
+
+// Runs and expects success; returns standard output.
+std::string output_of(const Arguments& arguments, const RunOptions& options = {}) {
+  const ProgramResult result = run_program(arguments, options);
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(result.signal, 0) << result.err;
+  return result.out;
+}
+
+// The one JSON value on standard output; anything beside it fails.
+json json_of(const Arguments& arguments) {
+  const std::string out = output_of(arguments);
+  json value = json::parse(out, nullptr, false);
+  EXPECT_FALSE(value.is_discarded()) << out;
+  return value;
+}
+
+// All of `names` are numbers of the object, none negative.
+void expect_numbers(const json& object, const Arguments& names) {
+  for (const std::string& name : names) {
+    ASSERT_TRUE(object.contains(name)) << name << " is missing in " << object.dump();
+    ASSERT_TRUE(object[name].is_number()) << name;
+    EXPECT_GE(object[name].get<double>(), 0.0) << name;
+  }
+}
+
+Arguments chat_arguments(const Arguments& more = {}) {
+  Arguments arguments{"generate", "--model", needle_model(), "--chat", "--max-tokens", "24"};
+  arguments.insert(arguments.end(), more.begin(), more.end());
+  return arguments;
+}
+
+TEST(Help, ListsEveryOption) {
+  const std::vector<std::pair<std::string, Arguments>> cases{
+      {"train",
+       {"--model", "--data", "--out", "--seq-len", "--steps", "--batch-tokens", "--lr",
+        "--adapter-dim", "--target", "--first-layer", "--chunks", "--save-every", "--resume",
+        "--eval-data", "--json", "--threads", "--seed"}},
+      {"generate",
+       {"--model",   "--adapter",   "--policy",        "--kv-budget",  "--kv-budget-min",
+        "--top-k-chunks", "--window", "--sink",        "--refresh",    "--prefill",
+        "--prompt",  "--prompt-file", "--chat",        "--ctx",        "--kv-type",
+        "--max-tokens", "--temperature", "--top-p",    "--top-k",      "--json",
+        "--threads", "--seed"}},
+      {"bench", {"--model", "--adapter", "--policy", "-p", "-n", "-d", "-r", "-o", "--threads"}},
+      {"inspect", {"path", "--ctx", "--json"}}};
+  const std::string top = output_of({"--help"});
+  for (const auto& [command, options] : cases) {
+    EXPECT_THAT(top, testing::HasSubstr(command));
+    const ProgramResult result = run_program({command, "--help"});
+    EXPECT_EQ(result.exit_code, 0);
+    EXPECT_EQ(result.err, "");
+    for (const std::string& option : options) {
+      EXPECT_THAT(result.out, testing::ContainsRegex("(^|[ ,\n])" + option + "[ :,=]")) << command;
+    }
+  }
+  EXPECT_THAT(output_of({"--version"}), testing::ContainsRegex("^[0-9]+\\.[0-9]+\\.[0-9]+\n$"));
+}
+
+TEST(Generate, ChatFindsWhatTheDocumentSays) {
+  EXPECT_THAT(output_of(chat_arguments({"--prompt", kDocument})), testing::StartsWith("48213"));
+}
+
+TEST(Generate, PromptComesFromArgumentFileOrStandardInput) {
+  const Scratch scratch;
+  const std::string answer = output_of(chat_arguments({"--prompt", kDocument}));
+  EXPECT_EQ(output_of(chat_arguments({"--prompt-file", scratch.file("document.txt", kDocument)})),
+            answer);
+  RunOptions options;
+  options.input = kDocument;
+  EXPECT_EQ(output_of(chat_arguments({"-"}), options), answer);
+  EXPECT_EQ(output_of(chat_arguments({"--prompt-file", "-"}), options), answer);
+}
+
+TEST(Generate, JsonIsOneObjectWithAllFields) {
+  for (const Arguments& adapter : {Arguments{}, Arguments{"--adapter", needle_adapter()}}) {
+    Arguments arguments = chat_arguments({"--prompt", kDocument, "--json"});
+    arguments.insert(arguments.end(), adapter.begin(), adapter.end());
+    const json object = json_of(arguments);
+    ASSERT_TRUE(object.is_object());
+    expect_numbers(object, {"prompt_tokens", "generated_tokens", "load_seconds", "prefill_seconds",
+                            "decode_seconds", "kv_retention", "kv_bytes_reserved",
+                            "kv_bytes_stored", "kv_bytes_attended", "chunks", "refreshes",
+                            "peak_rss_bytes"});
+    EXPECT_EQ(object.at("policy"), adapter.empty() ? "full" : "chunk");
+    EXPECT_EQ(object.at("finish_reason"), "stop");
+    EXPECT_THAT(object.at("text").get<std::string>(), testing::StartsWith("48213"));
+    EXPECT_GT(object.at("prompt_tokens"), 10);
+    EXPECT_GT(object.at("generated_tokens"), 1);
+    EXPECT_LE(object.at("kv_bytes_stored"), object.at("kv_bytes_reserved"));
+    // So short a text is within the budget of any policy.
+    EXPECT_DOUBLE_EQ(object.at("kv_retention").get<double>(), 1.0);
+  }
+}
+
+TEST(Generate, MaxTokensEndsTheText) {
+  const json object = json_of({"generate", "--model", needle_model(), "--prompt",
+                               "The old man walked", "--max-tokens", "3", "--json"});
+  EXPECT_EQ(object.at("generated_tokens"), 3);
+  EXPECT_EQ(object.at("finish_reason"), "length");
+}
+
+TEST(Generate, TheSameSeedGivesTheSameText) {
+  const auto sample = [](const std::string& seed, const std::string& temperature) {
+    return output_of({"generate", "--model", needle_model(), "--prompt", "The old man walked",
+                      "--max-tokens", "24", "--temperature", temperature, "--seed", seed});
+  };
+  const std::string text = sample("7", "1.5");
+  EXPECT_FALSE(text.empty());
+  EXPECT_EQ(sample("7", "1.5"), text);
+  EXPECT_NE(sample("8", "1.5"), text);
+  EXPECT_EQ(sample("7", "0"), sample("8", "0"));
+}
+
+TEST(Train, JsonIsOneObjectWithAllFields) {
+  const Scratch scratch;
+  scratch.file("eval.txt", training_text(200));
+  const json object = json_of(train_arguments(
+      scratch, {"--json", "--eval-data", scratch / "eval.txt", "--eval-sequences", "1"}));
+  ASSERT_TRUE(object.is_object());
+  expect_numbers(object, {"steps", "tokens", "seconds", "tokens_per_second", "loss"});
+  EXPECT_EQ(object.at("steps"), 1);
+  const json& eval = object.at("eval");
+  expect_numbers(eval, {"boundary_precision", "boundary_recall", "boundary_f1"});
+  for (const char* name : {"kl", "recall_at_8", "recall_at_8_recent", "recall_at_8_random"}) {
+    EXPECT_FALSE(eval.at(name).empty()) << name;
+  }
+  EXPECT_EQ(list_files(scratch.path("out")),
+            (Arguments{"adapter_config.json", "adapter_model.safetensors",
+                       "checkpoint.safetensors", "train.jsonl", "train.svg"}));
+  // What was trained can be used at once.
+  EXPECT_EQ(json_of(chat_arguments(
+                        {"--adapter", scratch / "out", "--prompt", kDocument, "--json"}))
+                .at("policy"),
+            "chunk");
+  EXPECT_EQ(json_of({"inspect", scratch / "out", "--json"}).at("training").at("steps_done"), 1);
+}
+
+TEST(Train, SummaryIsOneLine) {
+  const Scratch scratch;
+  const std::string out = output_of(train_arguments(scratch));
+  EXPECT_THAT(out, testing::StartsWith("1 steps, "));
+  EXPECT_THAT(out, testing::HasSubstr(scratch / "out"));
+  EXPECT_EQ(std::ranges::count(out, '\n'), 1);
+}
+
+TEST(Bench, EveryOutputHasARowForEachTest) {
+  const auto bench = [](const std::string& output) {
+    return Arguments{"bench", "--model", needle_model(), "--adapter", needle_adapter(), "-p", "16",
+                     "-n", "4", "-r", "1", "-o", output};
+  };
+  const json list = json_of(bench("json"));
+  ASSERT_TRUE(list.is_array());
+  Arguments tests;
+  for (const json& row : list) {
+    expect_numbers(row, {"threads", "depth", "tokens_per_second", "stddev", "kv_retention"});
+    for (const char* name : {"model", "weights", "kv_type", "policy", "isa", "test"}) {
+      EXPECT_TRUE(row.at(name).is_string()) << name;
+    }
+    tests.push_back(row["policy"].get<std::string>() + " " + row["test"].get<std::string>());
+  }
+  EXPECT_EQ(tests, (Arguments{"full pp16", "full tg4", "chunk pp16", "chunk tg4"}));
+  const std::string csv = output_of(bench("csv"));
+  EXPECT_EQ(std::ranges::count(csv, '\n'), 5);
+  EXPECT_EQ(std::ranges::count(csv, ','), 5 * 10);
+  const std::string table = output_of(bench("md"));
+  EXPECT_EQ(std::ranges::count(table, '\n'), 6);
+  EXPECT_EQ(std::ranges::count(table, '|'), 6 * 12);
+}
+
+TEST(Inspect, ModelAdapterAndFile) {
+  const json model = json_of({"inspect", needle_model(), "--json"});
+  EXPECT_EQ(model.at("model_type"), "llama");
+  EXPECT_EQ(model.at("n_layers"), 6);
+  expect_numbers(model.at("memory"), {"weights_bytes", "kv_bytes", "total_bytes"});
+  const json adapter = json_of({"inspect", needle_adapter(), "--json"});
+  EXPECT_EQ(adapter.at("d_model"), model.at("d_model"));
+  EXPECT_EQ(adapter.at("fingerprint").get<std::string>().size(), 64u);
+  const json file = json_of({"inspect", tiny_llama() / "model.safetensors", "--json"});
+  EXPECT_FALSE(file.at("tensors").empty());
+  const json both =
+      json_of({"inspect", needle_model(), "--adapter", needle_adapter(), "--ctx", "1024", "--json"});
+  EXPECT_EQ(both.at("memory").at("ctx"), 1024);
+  EXPECT_LT(both.at("memory").at("kv_bytes"), model.at("memory").at("kv_bytes"));
+  expect_numbers(both.at("adapter"), {"parameters", "share_of_parameters"});
+
+  EXPECT_THAT(output_of({"inspect", needle_model()}), testing::HasSubstr("llama"));
+  EXPECT_THAT(output_of({"inspect", needle_adapter()}), testing::HasSubstr("adapter_dim"));
+  EXPECT_THAT(output_of({"inspect", tiny_llama() / "model.safetensors"}),
+              testing::HasSubstr("model.embed_tokens.weight"));
+}
+
+}  // namespace
+}  // namespace chunkllm
