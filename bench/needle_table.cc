@@ -73,6 +73,7 @@ std::string draw_text(const Corpus& corpus, Rng& rng, size_t n_bytes) {
 int64_t shared_prefix(const std::vector<std::vector<int32_t>>& prompts) {
   size_t n = prompts.front().size();
   for (const auto& prompt : prompts) {
+    n = std::min(n, prompt.size() - 1);  // the prompt end is each question's own
     const auto [end, other] = std::ranges::mismatch(prompts.front(), prompt);
     n = std::min(n, static_cast<size_t>(end - prompts.front().begin()));
   }

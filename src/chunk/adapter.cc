@@ -14,18 +14,6 @@ constexpr int64_t kLargeModel =
 constexpr const char* kConfigFile = "adapter_config.json";
 constexpr const char* kTensorFile = "adapter_model.safetensors";
 
-const char* first_layer_name(FirstLayerKind kind) {
-  switch (kind) {
-    case FirstLayerKind::kGrid:
-      return "grid";
-    case FirstLayerKind::kWindow:
-      return "window";
-    case FirstLayerKind::kDense:
-      return "dense";
-  }
-  return "?";
-}
-
 void read_first_layer(const JsonFields& fields, const std::string& where, AdapterConfig& config) {
   const JsonFields first(fields.at("first_layer"), where + ", first_layer");
   const std::string kind = first.string("kind");
@@ -127,6 +115,18 @@ std::string layer_tensor(int64_t layer, const char* which) {
 }
 
 }  // namespace
+
+const char* first_layer_name(FirstLayerKind kind) {
+  switch (kind) {
+    case FirstLayerKind::kGrid:
+      return "grid";
+    case FirstLayerKind::kWindow:
+      return "window";
+    case FirstLayerKind::kDense:
+      return "dense";
+  }
+  return "?";
+}
 
 AdapterConfig AdapterConfig::for_model(const ModelWeights& weights) {
   AdapterConfig config;

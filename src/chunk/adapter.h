@@ -14,6 +14,9 @@ namespace chunkllm {
 enum class FirstLayerKind { kGrid, kWindow, kDense };
 enum class ChunkKey { kBoundary, kMean };
 
+// "grid", "window" or "dense".
+const char* first_layer_name(FirstLayerKind kind);
+
 struct AdapterConfig {
   std::string model_type;
   int64_t n_layers = 0;

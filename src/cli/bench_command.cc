@@ -64,7 +64,10 @@ class Bench {
 
   std::vector<BenchRow> run(const CancelToken& cancel) {
     std::vector<BenchRow> rows;
-    for (const int64_t depth : args_.depths) {
+    std::vector<int64_t> depths =
+        args_.depths;  // ascending, so that each fill ends with a prompt end
+    std::ranges::sort(depths);
+    for (const int64_t depth : depths) {
       fill(depth, cancel);
       for (const int64_t n : args_.prompt_lengths) {
         if (n > 0) rows.push_back(measure(fmt::format("pp{}", n), depth, n, true, cancel));
@@ -83,7 +86,6 @@ class Bench {
 
   // Brings the session to `depth` tokens, the last of them a prompt end.
   void fill(int64_t depth, const CancelToken& cancel) {
-    if (session_.n_tokens() > depth) session_.truncate(depth);
     const int64_t missing = depth - session_.n_tokens();
     if (missing == 0) return;
     ProgressBar bar(fmt::format("depth {}", depth), "tokens");
@@ -183,11 +185,10 @@ void run(const BenchArgs& args) {
   const CancelToken& cancel = interrupt_token();
   Engine engine = open_engine(args.engine);
   options.kv_type = parse_kv_type(args.kv_type, engine.compute_type());
-  options.ctx = *std::ranges::max_element(args.depths) +
-                std::max(*std::ranges::max_element(args.prompt_lengths),
-                         *std::ranges::max_element(args.generate_lengths));
-  if (options.ctx < 1)
-    fail(ErrorCode::kInvalidArgument, "nothing to measure; give -p or -n above 0");
+  const int64_t longest = std::max(*std::ranges::max_element(args.prompt_lengths),
+                                   *std::ranges::max_element(args.generate_lengths));
+  if (longest < 1) fail(ErrorCode::kInvalidArgument, "nothing to measure; give -p or -n above 0");
+  options.ctx = *std::ranges::max_element(args.depths) + longest;
   std::vector<PolicyKind> policies;
   for (const std::string& name : args.policies)
     policies.push_back(parse_policy(name, PolicyKind::kFull));
@@ -217,7 +218,7 @@ void run(const BenchArgs& args) {
 
 void add_bench_command(CLI::App& app) {
   auto args = std::make_shared<BenchArgs>();
-  const auto length = CLI::Range(int64_t{0}, int64_t{1} << 32);
+  const auto length = CLI::Range(int64_t{0}, kMaxTokens / 4);
   CLI::App* command = app.add_subcommand("bench", "Measure prefill and decode speed");
   add_engine_options(*command, args->engine, true);
   command->add_option("--policy", args->policies, "full, chunk (default: those that can run)")

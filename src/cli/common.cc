@@ -115,6 +115,10 @@ SelectionSettings to_settings(const SelectionArgs& args) {
          "--kv-budget and --top-k-chunks exclude each other; give one");
   }
   if (!args.kv_budget.empty()) settings.budget = KvBudget::parse(args.kv_budget);
+  if (args.kv_budget_min && !settings.budget.fraction) {
+    fail(ErrorCode::kInvalidArgument,
+         "--kv-budget-min is for a fractional --kv-budget such as 0.1; give one or leave it out");
+  }
   settings.budget.min_tokens = args.kv_budget_min;
   settings.budget.top_k_chunks = args.top_k_chunks;
   settings.window = args.window;

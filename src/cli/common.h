@@ -15,6 +15,9 @@
 
 namespace chunkllm::cli {
 
+// The most tokens that any option may ask for: positions have 31 bits.
+inline constexpr int64_t kMaxTokens = int64_t{1} << 30;
+
 // --model, --adapter, --dtype, --threads.
 struct EngineArgs {
   std::string model;

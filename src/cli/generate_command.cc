@@ -187,10 +187,10 @@ void add_generate_command(CLI::App& app) {
   source->require_option(1);
   command->add_flag("--chat", args->chat, "The prompt is one user turn of the model's chat format");
   command->add_option("--ctx", args->ctx, "Tokens to reserve the KV cache for (default: as needed)")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 32));
+      ->check(CLI::Range(int64_t{1}, kMaxTokens));
   add_kv_type_option(*command, args->kv_type);
   command->add_option("--max-tokens", args->generate.max_tokens, "Most tokens to generate")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 32))
+      ->check(CLI::Range(int64_t{1}, kMaxTokens))
       ->capture_default_str();
   SamplingOptions& sampling = args->generate.sampling;
   command->add_option("--temperature", sampling.temperature, "0: always the likeliest token")

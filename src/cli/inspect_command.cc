@@ -178,7 +178,7 @@ void add_inspect_command(CLI::App& app) {
       ->type_name("DIR");
   command
       ->add_option("--ctx", args->ctx, "Tokens to foretell memory for (default: the model's limit)")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 32));
+      ->check(CLI::Range(int64_t{1}, kMaxTokens));
   command->add_option("--dtype", args->dtype, "Type of the dense products: auto, bf16, f32")
       ->check(CLI::IsMember({"auto", "bf16", "f32"}))
       ->capture_default_str();

@@ -58,8 +58,9 @@ void Session::check_room(int64_t n_more) const {
 void Session::check_ids(std::span<const int32_t> tokens) const {
   for (const int32_t token : tokens) {
     if (token < 0 || token >= engine_.config().n_vocab) {
-      fail(ErrorCode::kData, "token id {} is outside the model's vocabulary of {}; is the tokenizer its own?",
-           token, engine_.config().n_vocab);
+      fail(ErrorCode::kData,
+           "token id {} is outside the model's vocabulary of {}; is the tokenizer its own?", token,
+           engine_.config().n_vocab);
     }
   }
 }
@@ -76,6 +77,11 @@ void Session::prefill(std::span<const int32_t> tokens, std::span<const int64_t> 
   if (n == 0) fail(ErrorCode::kInvalidArgument, "the prompt is empty; give at least one token");
   check_room(n);
   check_ids(tokens);
+  if (!std::ranges::is_sorted(prompt_ends) ||
+      (!prompt_ends.empty() && (prompt_ends.front() < 0 || prompt_ends.back() >= n))) {
+    fail(ErrorCode::kInvalidArgument, "prompt ends must be ascending indices into the {} tokens",
+         n);
+  }
   auto next_end = prompt_ends.begin();
   for (int64_t done = 0; done < n;) {
     if (cancel != nullptr) cancel->check();

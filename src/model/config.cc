@@ -8,7 +8,11 @@
 namespace chunkllm {
 namespace {
 
-constexpr int64_t kMaxDimension = int64_t{1} << 24;
+// Within these limits no size in bytes overflows 64 bits.
+constexpr int64_t kMaxDimension = int64_t{1} << 20;
+constexpr int64_t kMaxLayers = 512;
+constexpr int64_t kMaxHeads = 4096;
+constexpr int64_t kMaxPositions = int64_t{1} << 30;
 constexpr int64_t kMaxTokenId = std::numeric_limits<int32_t>::max();
 
 // Throws unless the rotary embedding is the plain one; returns its base.
@@ -81,13 +85,13 @@ ModelConfig read_model_config(const std::filesystem::path& folder) {
          config.model_type);
   }
   refuse_unsupported(fields, where);
-  config.n_layers = fields.integer("num_hidden_layers", 1, 4096);
+  config.n_layers = fields.integer("num_hidden_layers", 1, kMaxLayers);
   config.d_model = fields.integer("hidden_size", 1, kMaxDimension);
-  config.n_heads = fields.integer("num_attention_heads", 1, 65536);
+  config.n_heads = fields.integer("num_attention_heads", 1, kMaxHeads);
   config.n_kv_heads = fields.integer_or("num_key_value_heads", 1, config.n_heads, config.n_heads);
   config.d_ff = fields.integer("intermediate_size", 1, kMaxDimension);
   config.n_vocab = fields.integer("vocab_size", 1, kMaxDimension);
-  config.max_positions = fields.integer_or("max_position_embeddings", 1, int64_t{1} << 40, 2048);
+  config.max_positions = fields.integer_or("max_position_embeddings", 1, kMaxPositions, 2048);
   config.rms_norm_epsilon = static_cast<float>(fields.number_or("rms_norm_eps", 0.0, 1.0, 1e-6));
   config.tied_embeddings = fields.boolean_or("tie_word_embeddings", false);
   config.rope_theta = read_rope_theta(fields, where);

@@ -32,8 +32,11 @@ std::vector<std::filesystem::path> list_files(const std::filesystem::path& path)
     return {path};
   }
   std::vector<std::filesystem::path> files;
-  for (const auto& entry : std::filesystem::recursive_directory_iterator(path, error)) {
-    if (entry.is_regular_file() && is_text_file(entry.path())) files.push_back(entry.path());
+  std::filesystem::recursive_directory_iterator entry(path, error);
+  while (!error && entry != std::filesystem::recursive_directory_iterator()) {
+    if (entry->is_regular_file(error) && is_text_file(entry->path()))
+      files.push_back(entry->path());
+    entry.increment(error);
   }
   if (error) fail(ErrorCode::kIo, "cannot list {}: {}", path.string(), error.message());
   std::ranges::sort(files);

@@ -45,15 +45,15 @@ double LearnerReport::bce() const {
 }
 
 double LearnerReport::kl(int64_t layer) const {
-  return n_sequences > 0 ? kl_sum[static_cast<size_t>(layer)] / static_cast<double>(n_sequences)
-                         : 0.0;
+  const auto i = static_cast<size_t>(layer);
+  return n_lessons[i] > 0 ? kl_sum[i] / static_cast<double>(n_lessons[i]) : 0.0;
 }
 
 double LearnerReport::mean_kl() const {
   double sum = 0;
   int64_t n_layers = 0;
   for (size_t i = 0; i < kl_sum.size(); ++i) {
-    if (recall[i].n_queries() == 0 && kl_sum[i] == 0.0) continue;
+    if (n_lessons[i] == 0) continue;
     sum += kl(static_cast<int64_t>(i));
     ++n_layers;
   }
@@ -110,6 +110,7 @@ void Learner::reset() {
   const auto n_layers = static_cast<size_t>(adapter_.config.n_layers);
   report_ = {};
   report_.kl_sum.assign(n_layers, 0.0);
+  report_.n_lessons.assign(n_layers, 0);
   report_.recall.assign(n_layers, RecallAtK(8));
   boundary_weight_gradient_.assign(adapter_.boundary_weight.size(), 0.0f);
   boundary_bias_gradient_ = 0;
@@ -231,12 +232,11 @@ void Learner::learn_selection(const TrainingSequence& sequence, bool with_gradie
   run_blocks(sequence, config.n_layers, teacher);
   for (int64_t layer = 0; layer < config.n_layers; ++layer) {
     if (!config.selects(layer)) continue;
-    learn_layer(layer, teacher.lessons()[static_cast<size_t>(layer)], sequence, with_gradients);
+    learn_layer(layer, teacher.lessons()[static_cast<size_t>(layer)], with_gradients);
   }
 }
 
-void Learner::learn_layer(int64_t layer, const LayerLesson& lesson,
-                          const TrainingSequence& sequence, bool with_gradients) {
+void Learner::learn_layer(int64_t layer, const LayerLesson& lesson, bool with_gradients) {
   const int64_t n_queries = lesson.n_queries();
   const int64_t n_chunks = lesson.n_chunks;
   if (n_queries == 0 || n_chunks == 0) return;
@@ -265,13 +265,15 @@ void Learner::learn_layer(int64_t layer, const LayerLesson& lesson,
                      {.d_q_hat = with_gradients ? d_q_hat.data() : nullptr,
                       .d_chunk_keys = with_gradients ? d_keys.data() : nullptr,
                       .scores = scores.data()});
-  report_.kl_sum[static_cast<size_t>(layer)] += result.loss;
+  if (result.n_used > 0) {
+    report_.kl_sum[static_cast<size_t>(layer)] += result.loss;
+    ++report_.n_lessons[static_cast<size_t>(layer)];
+  }
 
   // Recall is that of the queries that select at inference: random ones are left out.
   std::vector<Range> counted = lesson.eligible;
   for (size_t i = 0; i < counted.size(); ++i) {
-    if (std::ranges::binary_search(sequence.random_queries, lesson.positions[i]))
-      counted[i] = {0, 0};
+    if (lesson.refreshes[i] == 0) counted[i] = {0, 0};
   }
   report_.recall[static_cast<size_t>(layer)].add(lesson.teacher.data(), scores.data(), n_chunks,
                                                  counted);

@@ -22,8 +22,9 @@ struct LearnerReport {
   int64_t n_sequences = 0;
   int64_t n_tokens = 0;
   double bce_sum = 0;
-  std::vector<double> kl_sum;     // [n_layers], of the sequences' weighted means
-  std::vector<RecallAtK> recall;  // [n_layers], over boundaries and prompt ends
+  std::vector<double> kl_sum;      // [n_layers], of the sequences' weighted means
+  std::vector<int64_t> n_lessons;  // [n_layers], sequences that had something to teach the layer
+  std::vector<RecallAtK> recall;   // [n_layers], over boundaries and prompt ends
   BoundaryCounts boundaries;
 
   double bce() const;
@@ -78,8 +79,7 @@ class Learner {
   std::vector<float> first_layer_output(const TrainingSequence& sequence, double budget);
   void learn_boundaries(const TrainingSequence& sequence, double budget, bool with_gradients);
   void learn_selection(const TrainingSequence& sequence, bool with_gradients);
-  void learn_layer(int64_t layer, const LayerLesson& lesson, const TrainingSequence& sequence,
-                   bool with_gradients);
+  void learn_layer(int64_t layer, const LayerLesson& lesson, bool with_gradients);
   void run_blocks(const TrainingSequence& sequence, int64_t n_layers, RowSelector& selector);
 
   const ModelWeights& weights_;

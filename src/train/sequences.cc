@@ -66,7 +66,8 @@ SequenceSampler::Passage SequenceSampler::draw_passage(Rng& rng, int64_t n_bytes
   }
   const auto& ends = document->sentence_ends;
   const auto size = static_cast<int64_t>(document->text.size());
-  at = std::max<int64_t>(0, std::min(at, size - n_bytes));
+  // White space may follow the last sentence; a passage needs one.
+  at = std::max<int64_t>(0, std::min({at, size - n_bytes, ends.back() - 1}));
   const auto before = std::ranges::upper_bound(ends, at);
   const int64_t begin = before == ends.begin() ? 0 : *std::prev(before);
   auto last = std::ranges::upper_bound(ends, begin + n_bytes);

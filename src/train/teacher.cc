@@ -59,6 +59,7 @@ void TeacherPass::plan_layer(const TrainingSequence& sequence, const TeacherOpti
     lesson.eligible.push_back(eligible_chunks(track, t, limits_of(config_)));
     const bool prompt_end = std::ranges::binary_search(sequence.prompt_ends, t);
     lesson.weights.push_back(prompt_end ? options.prompt_end_weight : 1.0f);
+    lesson.refreshes.push_back(std::ranges::binary_search(track.refreshes, t) ? 1 : 0);
     const auto next = std::ranges::upper_bound(track.refreshes, t);
     state.span_ends.push_back(next == track.refreshes.end() ? sequence.n_tokens() : *next);
   }

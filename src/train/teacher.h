@@ -17,9 +17,11 @@ enum class TeacherTarget { kOwn, kNext, kBoth };
 
 // What one layer's QK Adapter learns from one sequence.
 struct LayerLesson {
-  std::vector<int64_t> positions;   // of the queries, ascending
-  std::vector<Range> eligible;      // [n_queries], chunk indices
-  std::vector<float> weights;       // [n_queries]
+  std::vector<int64_t> positions;  // of the queries, ascending
+  std::vector<Range> eligible;     // [n_queries], chunk indices
+  std::vector<float> weights;      // [n_queries]
+  std::vector<uint8_t>
+      refreshes;  // [n_queries], 0 for random tokens, which select at inference never
   std::vector<float> query_inputs;  // [n_queries, d_model], x at the queries
   std::vector<float>
       key_inputs;              // [n_chunks, d_model], x at the boundary, or its mean over the chunk

@@ -41,6 +41,7 @@ Adapter initial_adapter(const ModelWeights& weights, const TrainOptions& options
   config.first_layer = options.first_layer;
   config.first_layer_tokens = options.first_layer_tokens;
   config.fixed_chunk = options.fixed_chunk;
+  config.max_chunk = std::max(config.max_chunk, config.fixed_chunk);
   adapter.boundary_weight.assign(static_cast<size_t>(config.d_model), 0.0f);
   adapter.layers.resize(static_cast<size_t>(config.n_layers));
   Rng rng = sequence_rng(options.seed, kInitStream, 0);
@@ -70,8 +71,9 @@ const char* target_name(TeacherTarget target) {
 
 // All that decides the result; a checkpoint may only go on under the same.
 nlohmann::ordered_json settings_json(const TrainOptions& options, const AdapterConfig& config,
-                                     const Corpus& data) {
+                                     ComputeType compute_type, const Corpus& data) {
   nlohmann::ordered_json json;
+  json["dtype"] = compute_type == ComputeType::kBf16 ? "bf16" : "f32";
   json["data"] = data.fingerprint;
   json["fingerprint"] = config.fingerprint;
   json["steps"] = options.steps;
@@ -83,7 +85,7 @@ nlohmann::ordered_json settings_json(const TrainOptions& options, const AdapterC
   json["prompt_end_weight"] = options.teacher.prompt_end_weight;
   json["chat_share"] = options.chat_share;
   json["adapter_dim"] = config.adapter_dim;
-  json["first_layer"] = static_cast<int>(config.first_layer);
+  json["first_layer"] = first_layer_name(config.first_layer);
   json["first_layer_tokens"] = config.first_layer_tokens;
   json["fixed_chunk"] = config.fixed_chunk;
   json["seed"] = options.seed;
@@ -123,7 +125,7 @@ class Run {
         chat_(find_chat_template(engine, callbacks)),
         sampler_(data, engine.tokenizer(), chat_ ? &*chat_ : nullptr, options.seq_len,
                  options.chat_share) {
-    state_.settings = settings_json(options, adapter_.config, data).dump();
+    state_.settings = settings_json(options, adapter_.config, engine.compute_type(), data).dump();
     if (eval_data != nullptr) {
       eval_sampler_.emplace(*eval_data, engine.tokenizer(), chat_ ? &*chat_ : nullptr,
                             options.seq_len, options.chat_share);
@@ -138,6 +140,8 @@ class Run {
   void start();
   nlohmann::ordered_json step();
   nlohmann::ordered_json evaluate();
+  void add_evaluation(nlohmann::ordered_json& record);
+  nlohmann::ordered_json last_logged_record() const;
   void announce(double seconds_a_step) const;
   void save(const nlohmann::ordered_json& losses);
   TrainedState trained() const { return {parameters_, optimizers_}; }
@@ -157,6 +161,7 @@ class Run {
   std::optional<SequenceSampler> eval_sampler_;
   CheckpointState state_;
   std::optional<ProgressLog> log_;
+  nlohmann::ordered_json last_record_ = nlohmann::ordered_json::object();
 };
 
 // A new folder, or the state that a run left behind.
@@ -178,6 +183,7 @@ void Run::start() {
   }
   log_.emplace(options_.out / "train.jsonl",
                has_checkpoint ? std::optional(state_.step) : std::nullopt);
+  last_record_ = last_logged_record();
 }
 
 // One step on its own draws; throws before anything changes when cancelled.
@@ -231,8 +237,9 @@ nlohmann::ordered_json Run::evaluate() {
   return learner_.report().to_json(adapter_.config);
 }
 
+// Called after the first step, which it counts in.
 void Run::announce(double seconds_a_step) const {
-  const auto steps_left = static_cast<double>(options_.steps - state_.step);
+  const auto steps_left = static_cast<double>(options_.steps - state_.step + 1);
   const int64_t memory =
       engine_.weights().packed_bytes() +
       Learner::memory_bytes(engine_.config(), adapter_.config, {.seq_len = options_.seq_len});
@@ -261,10 +268,26 @@ void Run::save(const nlohmann::ordered_json& losses) {
                         render_training_svg("Adapter training", records));
 }
 
+// The record that the log ends with, for a run that has nothing left to do.
+nlohmann::ordered_json Run::last_logged_record() const {
+  const std::vector<nlohmann::json> records = read_progress_log(options_.out / "train.jsonl");
+  return records.empty() ? nlohmann::ordered_json::object()
+                         : nlohmann::ordered_json(records.back());
+}
+
+// Measures on the evaluation text. The step stays logged if this is interrupted.
+void Run::add_evaluation(nlohmann::ordered_json& record) {
+  try {
+    record["eval"] = evaluate();
+  } catch (const Error&) {
+    log_->write(record);
+    throw;
+  }
+}
+
 TrainResult Run::run() {
   start();
-  TrainResult result;
-  nlohmann::ordered_json record = nlohmann::ordered_json::object();
+  nlohmann::ordered_json record = last_record_;
   const int64_t first_step = state_.step;
   try {
     while (state_.step < options_.steps) {
@@ -272,9 +295,7 @@ TrainResult Run::run() {
       record = step();
       if (state_.step == first_step + 1) announce(state_.seconds - seconds_before);
       const bool last = state_.step == options_.steps;
-      if (eval_sampler_ && (last || state_.step % options_.eval_every == 0)) {
-        record["eval"] = evaluate();
-      }
+      if (eval_sampler_ && (last || state_.step % options_.eval_every == 0)) add_evaluation(record);
       log_->write(record);
       callbacks_.progress(state_.step, options_.steps);
       if (last || state_.step % options_.save_every == 0) save(record);
@@ -285,7 +306,12 @@ TrainResult Run::run() {
     fail(ErrorCode::kInterrupted, "interrupted after step {} of {}; --resume continues from there",
          state_.step, options_.steps);
   }
-  if (first_step == options_.steps && eval_sampler_) record["eval"] = evaluate();
+  if (first_step ==
+      options_.steps) {  // resumed with nothing left to train: a write may have failed
+    if (eval_sampler_) record["eval"] = evaluate();
+    save(record);
+  }
+  TrainResult result;
   result.steps = state_.step;
   result.n_tokens = state_.n_tokens;
   result.seconds = state_.seconds;
