@@ -1,8 +1,13 @@
 // chunkllm generate: one completion.
 
+#include <poll.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <fstream>
-#include <iostream>
 #include <iterator>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -28,34 +33,62 @@ struct GenerateArgs {
   GenerateOptions generate;
 };
 
-std::string read_all(std::istream& in, const std::string& name) {
-  std::string text{std::istreambuf_iterator<char>(in), {}};
-  if (in.bad()) fail(ErrorCode::kIo, "cannot read {}; check the file", name);
+// All of standard input. Ctrl-C ends the wait, which a blocking read would not let it.
+std::string read_standard_input(const CancelToken& cancel) {
+  constexpr int kPollMilliseconds = 100;
+  std::string text;
+  std::array<char, 65536> buffer;
+  while (true) {
+    cancel.check();
+    pollfd input{STDIN_FILENO, POLLIN, 0};
+    if (::poll(&input, 1, kPollMilliseconds) <= 0) continue;
+    const ssize_t n = ::read(STDIN_FILENO, buffer.data(), buffer.size());
+    if (n == 0) return text;
+    if (n > 0) {
+      text.append(buffer.data(), static_cast<size_t>(n));
+    } else if (errno != EINTR && errno != EAGAIN) {
+      fail(ErrorCode::kIo, "cannot read standard input: {}; use --prompt or --prompt-file",
+           std::strerror(errno));
+    }
+  }
+}
+
+std::string read_prompt_file(const std::string& path) {
+  std::error_code error;
+  if (std::filesystem::is_directory(path, error)) {
+    fail(ErrorCode::kIo, "{} is a folder; name a text file", path);
+  }
+  std::ifstream file(path, std::ios::binary);
+  if (!file) fail(ErrorCode::kIo, "cannot open {}; check the path", path);
+  std::string text{std::istreambuf_iterator<char>(file), {}};
+  if (file.bad()) fail(ErrorCode::kIo, "cannot read {}; check the file", path);
   return text;
 }
 
-std::string read_prompt(const GenerateArgs& args) {
+std::string read_prompt(const GenerateArgs& args, const CancelToken& cancel) {
   std::string text = args.prompt;
+  std::string source = "the prompt";
   if (args.prompt_file == "-") {
-    text = read_all(std::cin, "standard input");
+    source = "standard input";
+    text = read_standard_input(cancel);
   } else if (!args.prompt_file.empty()) {
-    std::error_code error;
-    if (std::filesystem::is_directory(args.prompt_file, error)) {
-      fail(ErrorCode::kIo, "{} is a folder; name a text file", args.prompt_file);
-    }
-    std::ifstream file(args.prompt_file, std::ios::binary);
-    if (!file) fail(ErrorCode::kIo, "cannot open {}; check the path", args.prompt_file);
-    text = read_all(file, args.prompt_file);
+    source = args.prompt_file;
+    text = read_prompt_file(args.prompt_file);
   }
   if (text.empty()) {
     fail(ErrorCode::kInvalidArgument,
          "the prompt is empty; give text with --prompt, --prompt-file or -");
   }
+  if (const auto invalid = find_invalid_utf8(text)) {
+    fail(ErrorCode::kData, "{} is not valid UTF-8 at byte {}; convert it to UTF-8", source,
+         *invalid);
+  }
   return text;
 }
 
-ChatPrompt encode_prompt(const Engine& engine, const GenerateArgs& args) {
-  const std::string text = read_prompt(args);
+ChatPrompt encode_prompt(const Engine& engine, const GenerateArgs& args,
+                         const CancelToken& cancel) {
+  const std::string text = read_prompt(args, cancel);
   ChatPrompt prompt;
   if (args.chat) {
     prompt = engine.chat_template().encode(engine.tokenizer(), {{"user", text}}, true);
@@ -133,7 +166,7 @@ void run(const GenerateArgs& args) {
   Engine engine = open_engine(args.engine);
   const PolicyKind policy = parse_policy(
       args.policy, engine.adapter() != nullptr ? PolicyKind::kChunk : PolicyKind::kFull);
-  const ChatPrompt prompt = encode_prompt(engine, args);
+  const ChatPrompt prompt = encode_prompt(engine, args, cancel);
   const auto n_prompt = static_cast<int64_t>(prompt.ids.size());
 
   SessionOptions options;

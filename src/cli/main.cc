@@ -50,7 +50,9 @@ int main(int argc, char** argv) {
   chunkllm::cli::add_inspect_command(app);
   try {
     app.parse(argc, argv);
-    if (std::fflush(stdout) != 0) return report("cannot write to standard output", kExitFailure);
+    if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
+      return report("cannot write to standard output; is the disk full?", kExitFailure);
+    }
     return 0;
   } catch (const CLI::CallForHelp& e) {
     return app.exit(e);

@@ -23,8 +23,8 @@ class Linear {
  public:
   Linear();  // no matrix: may only be assigned to or destroyed
   // Packs the matrices `parts` (each [n_rows, n_cols], the same n_cols), stacked by rows, as one
-  // [n_out, n_in] matrix, so that projections of one input run as one product. Converts element types.
-  // The views are not used afterwards. Throws Error (kMemory, kUnsupported).
+  // [n_out, n_in] matrix, so that projections of one input run as one product. Converts element
+  // types. The views are not used afterwards. Throws Error (kMemory, kUnsupported).
   Linear(std::span<const MatrixView> parts, ComputeType compute_type);
   ~Linear();
   Linear(Linear&&) noexcept;

@@ -12,17 +12,19 @@ void rms_norm(const float* x, const float* weight, int64_t n_tokens, int64_t d_m
               float* y);
 
 // cos and sin of position * inverse_frequency, [n_tokens, head_dim / 2] each, for the positions
-// first_position, first_position + 1, ... The angle is a float32 product, as in Hugging Face's models.
+// first_position, first_position + 1, ... The angle is a float32 product, as in Hugging Face's
+// models.
 void rope_table(int64_t first_position, int64_t n_tokens, const float* inverse_frequencies,
                 int64_t head_dim, float* cos_table, float* sin_table);
 
-// Rotary embedding (arXiv 2104.09864) in place, in the half-split convention of Hugging Face's Llama:
-// (x_i, x_{i + head_dim/2}) turned by the angle of i. Row t starts at x + t * row_stride and holds
-// n_heads heads of head_dim. row_stride >= n_heads * head_dim, head_dim even.
+// Rotary embedding (arXiv 2104.09864) in place, in the half-split convention of Hugging Face's
+// Llama: (x_i, x_{i + head_dim/2}) turned by the angle of i. Row t starts at x + t * row_stride and
+// holds n_heads heads of head_dim. row_stride >= n_heads * head_dim, head_dim even.
 void rope_rotate(float* x, int64_t n_tokens, int64_t n_heads, int64_t head_dim, int64_t row_stride,
                  const float* cos_table, const float* sin_table);
 
-// y[t, i] = silu(gate_up[t, i]) * gate_up[t, d_ff + i]; gate_up [n_tokens, 2 * d_ff], y [n_tokens, d_ff].
+// y[t, i] = silu(gate_up[t, i]) * gate_up[t, d_ff + i]; gate_up [n_tokens, 2 * d_ff], y [n_tokens,
+// d_ff].
 void silu_mul(const float* gate_up, int64_t n_tokens, int64_t d_ff, float* y);
 
 // y[i] += x[i] for i in [0, n).

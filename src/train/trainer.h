@@ -19,9 +19,9 @@ struct TrainOptions {
   std::filesystem::path out;     // the adapter folder; also checkpoint, train.jsonl and train.svg
   int64_t seq_len = 4096;        // tokens a sequence
   int64_t batch_tokens = 16384;  // tokens a step
-  int64_t steps = 160;
+  int64_t steps = 120;
   double learning_rate = 1e-2;           // peak; 5% warm-up, cosine decay to a tenth
-  double boundary_learning_rate = 5e-2;  // peak of the Chunk Adapter, a logistic regression
+  double boundary_learning_rate = 5e-3;  // peak of the Chunk Adapter, a logistic regression
   TeacherOptions teacher;
   double chat_share = 0.5;  // of the sequences that are retrieval chats
   int64_t adapter_dim = 0;  // 0: the default for the model

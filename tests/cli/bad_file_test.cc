@@ -51,8 +51,7 @@ BadInput adapter_config_case(std::string name, Parts parts, std::function<void(J
   });
 }
 
-BadInput adapter_tensor_case(std::string name, Parts parts,
-                             std::function<void(TensorFile&)> edit) {
+BadInput adapter_tensor_case(std::string name, Parts parts, std::function<void(TensorFile&)> edit) {
   parts.push_back(kAdapterWeights);
   return adapter_case(std::move(name), std::move(parts), [edit](const Scratch& scratch) {
     return scratch.with_tensors(needle_adapter(), kAdapterWeights, edit);
@@ -101,70 +100,90 @@ INSTANTIATE_TEST_SUITE_P(
                       write_text(copy + "/model.safetensors.index.json", "{}");
                       return copy;
                     }),
-        BadInput{"inspect_nothing", kFailure, {"nowhere", "does not exist"},
-                 [](const Scratch& s) { return Command{{"inspect", s / "nowhere"}}; }},
-        BadInput{"inspect_other_file", kFailure, {"text.txt", ".safetensors"},
-                 [](const Scratch& s) { return Command{{"inspect", s.file("text.txt", "x")}}; }},
-        BadInput{"inspect_bad_file", kFailure, {"x.safetensors", "get the file again"},
+        BadInput{"inspect_nothing",
+                 kFailure,
+                 {"nowhere", "does not exist"},
+                 [](const Scratch& s) {
+                   return Command{{"inspect", s / "nowhere"}};
+                 }},
+        BadInput{"inspect_other_file",
+                 kFailure,
+                 {"text.txt", ".safetensors"},
+                 [](const Scratch& s) {
+                   return Command{{"inspect", s.file("text.txt", "x")}};
+                 }},
+        BadInput{"inspect_bad_file",
+                 kFailure,
+                 {"x.safetensors", "get the file again"},
                  [](const Scratch& s) {
                    return Command{{"inspect", s.file("x.safetensors", "no tensors here")}};
                  }},
-        BadInput{"prompt_file_missing", kFailure, {"nowhere.txt", "check the path"},
+        BadInput{"prompt_file_missing",
+                 kFailure,
+                 {"nowhere.txt", "check the path"},
                  [](const Scratch& s) {
-                   return Command{{"generate", "--model", needle_model(), "--prompt-file",
-                                   s / "nowhere.txt"}};
+                   return Command{
+                       {"generate", "--model", needle_model(), "--prompt-file", s / "nowhere.txt"}};
                  }},
-        BadInput{"prompt_file_is_folder", kFailure, {"folder"},
+        BadInput{"prompt_file_is_folder",
+                 kFailure,
+                 {"folder"},
                  [](const Scratch&) {
-                   return Command{{"generate", "--model", needle_model(), "--prompt-file",
-                                   needle_model()}};
+                   return Command{
+                       {"generate", "--model", needle_model(), "--prompt-file", needle_model()}};
                  }}),
     bad_input_name);
 
 INSTANTIATE_TEST_SUITE_P(
     Config, BadFile,
-    testing::Values(
-        config_case("model_type", {"model_type", "gpt2", "llama"},
-                    [](Json& json) { json["model_type"] = "gpt2"; }),
-        config_case("model_type_number", {"model_type"},
-                    [](Json& json) { json["model_type"] = 3; }),
-        config_case("no_model_type", {"model_type"}, [](Json& json) { json.erase("model_type"); }),
-        config_case("rope_type", {"rope_scaling", "yarn", "default"},
-                    [](Json& json) { json["rope_scaling"] = {{"rope_type", "yarn"}}; }),
-        config_case("attention_bias", {"attention_bias", "not supported"},
-                    [](Json& json) { json["attention_bias"] = true; }),
-        config_case("sliding_window", {"sliding_window"},
-                    [](Json& json) { json["sliding_window"] = 4096; }),
-        config_case("hidden_act", {"hidden_act", "gelu", "silu"},
-                    [](Json& json) { json["hidden_act"] = "gelu"; }),
-        config_case("head_dim_7", {"head_dim 7", "multiples of 8"},
-                    [](Json& json) { json["head_dim"] = 7; }),
-        config_case("zero_layers", {"num_hidden_layers"},
-                    [](Json& json) { json["num_hidden_layers"] = 0; }),
-        config_case("huge_vocabulary", {"vocab_size"},
-                    [](Json& json) { json["vocab_size"] = int64_t{1} << 60; }),
-        config_case("heads_no_multiple", {"num_key_value_heads 3"},
-                    [](Json& json) { json["num_key_value_heads"] = 3; }),
-        config_case("epsilon_text", {"rms_norm_eps"},
-                    [](Json& json) { json["rms_norm_eps"] = "small"; }),
-        folder_case("eos_text", {"generation_config.json", "eos_token_id"},
-                    [](const Scratch& scratch) {
-                      return scratch.with_json(
-                          needle_model(), "generation_config.json",
-                          [](Json& json) { json["eos_token_id"] = "end"; });
-                    })),
+    testing::Values(config_case("model_type", {"model_type", "gpt2", "llama"},
+                                [](Json& json) { json["model_type"] = "gpt2"; }),
+                    config_case("model_type_number", {"model_type"},
+                                [](Json& json) { json["model_type"] = 3; }),
+                    config_case("no_model_type", {"model_type"},
+                                [](Json& json) { json.erase("model_type"); }),
+                    config_case("rope_type", {"rope_scaling", "yarn", "default"},
+                                [](Json& json) {
+                                  json["rope_scaling"] = {{"rope_type", "yarn"}};
+                                }),
+                    config_case("attention_bias", {"attention_bias", "not supported"},
+                                [](Json& json) { json["attention_bias"] = true; }),
+                    config_case("sliding_window", {"sliding_window"},
+                                [](Json& json) { json["sliding_window"] = 4096; }),
+                    config_case("hidden_act", {"hidden_act", "gelu", "silu"},
+                                [](Json& json) { json["hidden_act"] = "gelu"; }),
+                    config_case("head_dim_7", {"head_dim 7", "multiples of 8"},
+                                [](Json& json) { json["head_dim"] = 7; }),
+                    config_case("zero_layers", {"num_hidden_layers"},
+                                [](Json& json) { json["num_hidden_layers"] = 0; }),
+                    config_case("huge_vocabulary", {"vocab_size"},
+                                [](Json& json) { json["vocab_size"] = int64_t{1} << 60; }),
+                    config_case("heads_no_multiple", {"num_key_value_heads 3"},
+                                [](Json& json) { json["num_key_value_heads"] = 3; }),
+                    config_case("epsilon_text", {"rms_norm_eps"},
+                                [](Json& json) { json["rms_norm_eps"] = "small"; }),
+                    folder_case("eos_text", {"generation_config.json", "eos_token_id"},
+                                [](const Scratch& scratch) {
+                                  return scratch.with_json(
+                                      needle_model(), "generation_config.json",
+                                      [](Json& json) { json["eos_token_id"] = "end"; });
+                                })),
     bad_input_name);
 
 INSTANTIATE_TEST_SUITE_P(
     Tensors, BadFile,
     testing::Values(
-        BadInput{"header_beyond_file", kFailure, {kWeights, "cut short", "get the file again"},
+        BadInput{"header_beyond_file",
+                 kFailure,
+                 {kWeights, "cut short", "get the file again"},
                  [](const Scratch& scratch) {
                    std::string bytes = read_text(tiny_llama() / kWeights);
                    bytes[3] = '\x05';
                    return bench_with(scratch.with_text(tiny_llama(), kWeights, bytes));
                  }},
-        BadInput{"header_no_json", kFailure, {kWeights, "header"},
+        BadInput{"header_no_json",
+                 kFailure,
+                 {kWeights, "header"},
                  [](const Scratch& scratch) {
                    std::string bytes = read_text(tiny_llama() / kWeights);
                    bytes[9] = '!';
@@ -180,13 +199,17 @@ INSTANTIATE_TEST_SUITE_P(
                       file.header[kMatrix]["data_offsets"] = {0, int64_t{1} << 40};
                     }),
         tensor_case("tensor_backwards", {kMatrix, "not inside"},
-                    [](TensorFile& file) { file.header[kMatrix]["data_offsets"] = {100, 50}; }),
+                    [](TensorFile& file) {
+                      file.header[kMatrix]["data_offsets"] = {100, 50};
+                    }),
         tensor_case("tensor_shape_overflow", {kMatrix, "does not take"},
                     [](TensorFile& file) {
                       file.header[kMatrix]["shape"] = {int64_t{1} << 40, int64_t{1} << 40};
                     }),
         tensor_case("tensor_negative_shape", {kMatrix, "shape"},
-                    [](TensorFile& file) { file.header[kMatrix]["shape"] = {-1, 5}; }),
+                    [](TensorFile& file) {
+                      file.header[kMatrix]["shape"] = {-1, 5};
+                    }),
         tensor_case("bytes_left_over", {"belong to no tensor"},
                     [](TensorFile& file) { file.data += "more"; }),
         tensor_case("unknown_dtype", {kMatrix, "F8_E4M3", "convert"},
@@ -196,8 +219,8 @@ INSTANTIATE_TEST_SUITE_P(
                       Json& tensor = file.header[kMatrix];
                       const int64_t begin = tensor["data_offsets"][0];
                       const int64_t end = tensor["data_offsets"][1];
-                      const int64_t n = tensor["shape"][0].get<int64_t>() *
-                                        tensor["shape"][1].get<int64_t>();
+                      const int64_t n =
+                          tensor["shape"][0].get<int64_t>() * tensor["shape"][1].get<int64_t>();
                       tensor["dtype"] = "U8";
                       // Where an element takes more bytes, the rest becomes a tensor of its own.
                       tensor["data_offsets"][1] = begin + n;
@@ -231,12 +254,14 @@ INSTANTIATE_TEST_SUITE_P(
                      [](const Scratch& scratch) { return scratch / "nowhere"; }),
         adapter_case("no_adapter_weights", {kAdapterWeights, "No such file"},
                      [](const Scratch& s) { return s.without(needle_adapter(), kAdapterWeights); }),
-        adapter_case(
-            "cut_adapter_config", {"adapter_config.json"},
-            [](const Scratch& s) { return s.truncated(needle_adapter(), "adapter_config.json"); }),
-        adapter_case(
-            "cut_adapter_weights", {kAdapterWeights},
-            [](const Scratch& s) { return s.truncated(needle_adapter(), kAdapterWeights); }),
+        adapter_case("cut_adapter_config", {"adapter_config.json"},
+                     [](const Scratch& s) {
+                       return s.truncated(needle_adapter(), "adapter_config.json");
+                     }),
+        adapter_case("cut_adapter_weights", {kAdapterWeights},
+                     [](const Scratch& s) {
+                       return s.truncated(needle_adapter(), kAdapterWeights);
+                     }),
         adapter_tensor_case("nan_adapter", {"layers.2.q_adapter.weight", "nan", "element 17"},
                             [](TensorFile& file) {
                               file.set_nan("layers.2.q_adapter.weight", 17);
@@ -259,12 +284,15 @@ INSTANTIATE_TEST_SUITE_P(
                               json["adapter_dim"] = json["adapter_dim"].get<int>() / 2;
                             }),
         adapter_config_case("alpha_2", {"alpha"}, [](Json& json) { json["alpha"] = 2; }),
-        BadInput{"adapter_of_other_shape", kFailure,
+        BadInput{"adapter_of_other_shape",
+                 kFailure,
                  {"another model", "number of layers", "train adapters"},
                  [](const Scratch&) {
                    return bench_with(tiny_llama(), {"--adapter", needle_adapter()});
                  }},
-        BadInput{"model_as_adapter", kFailure, {"adapter_config.json", "No such file"},
+        BadInput{"model_as_adapter",
+                 kFailure,
+                 {"adapter_config.json", "No such file"},
                  [](const Scratch&) {
                    return generate_with(needle_model(), {"--adapter", needle_model()});
                  }}),
@@ -281,17 +309,23 @@ INSTANTIATE_TEST_SUITE_P(
                   "{\"body\": \"Fine.\"}\n"),
         data_case("empty_data", {"empty.txt", "no text"}, "empty.txt", ""),
         data_case("other_data", {"data.csv", ".jsonl"}, "data.csv", "a,b\n"),
-        BadInput{"missing_data", kFailure, {"nowhere", "does not exist"},
+        BadInput{"missing_data",
+                 kFailure,
+                 {"nowhere", "does not exist"},
                  [](const Scratch& scratch) {
                    return Command{train_arguments(scratch, {"--eval-data", scratch / "nowhere"})};
                  }},
-        BadInput{"train_without_tokenizer", kFailure, {"tokenizer.json"},
+        BadInput{"train_without_tokenizer",
+                 kFailure,
+                 {"tokenizer.json"},
                  [](const Scratch& scratch) {
                    Command command{train_arguments(scratch)};
                    *std::next(std::ranges::find(command.arguments, "--model")) = tiny_llama();
                    return command;
                  }},
-        BadInput{"train_huge_sequences", kFailure, {"needs", "available", "--seq-len"},
+        BadInput{"train_huge_sequences",
+                 kFailure,
+                 {"needs", "available", "--seq-len"},
                  [](const Scratch& scratch) {
                    Command command{train_arguments(scratch)};
                    for (const char* option : {"--seq-len", "--batch-tokens"}) {

@@ -66,7 +66,8 @@ inline std::string expect_failure(const ProgramResult& result, int exit_code,
   if (lines.size() != 1) return "";
   const std::string& line = lines.front();
   EXPECT_THAT(line, testing::StartsWith("error: "));
-  EXPECT_TRUE(result.err.ends_with(line + "\n")) << "the error is not the last line: " << result.err;
+  EXPECT_TRUE(result.err.ends_with(line + "\n"))
+      << "the error is not the last line: " << result.err;
   EXPECT_LT(line.size(), 600u) << line;
   for (const std::string& part : parts) EXPECT_THAT(line, testing::HasSubstr(part));
   std::printf("%-34s exit %3d  %s\n", name.c_str(), result.exit_code, line.c_str());

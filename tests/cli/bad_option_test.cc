@@ -96,6 +96,9 @@ INSTANTIATE_TEST_SUITE_P(
         generating("threads_0", {"--threads", "0"}, {"--threads", "0"}),
         generating("threads_many", {"--threads", "100000"}, {"--threads", "100000"}),
         generating("ctx_0", {"--ctx", "0"}, {"--ctx", "0"}),
+        generating("ctx_2_to_the_32", {"--ctx", "4294967296"}, {"--ctx", "4294967296"}),
+        generating("budget_min_without_fraction", {"--kv-budget-min", "64"},
+                   {"--kv-budget-min", "--kv-budget"}),
         generating("ctx_word", {"--ctx", "8k"}, {"--ctx", "8k"}),
         generating("kv_type", {"--kv-type", "q2"}, {"--kv-type", "q2", "bf16"}),
         generating("dtype", {"--dtype", "f64"}, {"--dtype", "f64", "f32"}),
@@ -115,28 +118,42 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(
         bare("empty_prompt", {"generate", "--model", needle_model(), "--prompt", ""},
              {"empty", "--prompt"}),
-        BadInput{"empty_prompt_file", kUsage, {"empty", "--prompt"},
+        BadInput{"empty_prompt_file",
+                 kUsage,
+                 {"empty", "--prompt"},
                  [](const Scratch& scratch) {
                    return Command{{"generate", "--model", needle_model(), "--prompt-file",
                                    scratch.file("empty.txt", "")}};
                  }},
-        BadInput{"empty_stdin", kUsage, {"empty", "--prompt"},
+        BadInput{"empty_stdin",
+                 kUsage,
+                 {"empty", "--prompt"},
                  [](const Scratch&) {
                    return Command{{"generate", "--model", needle_model(), "-"}};
                  }},
-        BadInput{"long_prompt", kUsage, {"the prompt has", "context 4", "--ctx"},
-                 [](const Scratch&) { return generate_with(needle_model(), {"--ctx", "4"}); }},
-        BadInput{"bad_utf8_prompt", kUsage, {"UTF-8", "byte 3"},
+        BadInput{"long_prompt",
+                 kUsage,
+                 {"the prompt has", "context 4", "--ctx"},
                  [](const Scratch&) {
-                   return Command{
-                       {"generate", "--model", needle_model(), "--prompt", "abc\xff\xfe"}};
+                   return generate_with(needle_model(), {"--ctx", "4"});
                  }},
-        BadInput{"bad_utf8_prompt_file", kUsage, {"UTF-8", "byte 3", "bad.txt"},
+        BadInput{
+            "bad_utf8_prompt",
+            kFailure,
+            {"UTF-8", "byte 3"},
+            [](const Scratch&) {
+              return Command{{"generate", "--model", needle_model(), "--prompt", "abc\xff\xfe"}};
+            }},
+        BadInput{"bad_utf8_prompt_file",
+                 kFailure,
+                 {"UTF-8", "byte 3", "bad.txt"},
                  [](const Scratch& scratch) {
                    return Command{{"generate", "--model", needle_model(), "--prompt-file",
                                    scratch.file("bad.txt", "abc\xff\xfe")}};
                  }},
-        BadInput{"bad_utf8_stdin", kUsage, {"UTF-8", "byte 3", "standard input"},
+        BadInput{"bad_utf8_stdin",
+                 kFailure,
+                 {"UTF-8", "byte 3", "standard input"},
                  [](const Scratch&) {
                    return Command{{"generate", "--model", needle_model(), "-"},
                                   {.input = "abc\xff\xfe"}};

@@ -40,10 +40,10 @@ TEST(Interrupt, GenerateJsonPrintsNothing) {
 }
 
 TEST(Interrupt, WaitingForStandardInputEnds) {
-  RunOptions options = interrupt_when([start = std::chrono::steady_clock::now()](
-                                          const ProgramResult&) {
-    return std::chrono::steady_clock::now() - start > std::chrono::milliseconds(500);
-  });
+  RunOptions options =
+      interrupt_when([start = std::chrono::steady_clock::now()](const ProgramResult&) {
+        return std::chrono::steady_clock::now() - start > std::chrono::milliseconds(500);
+      });
   options.input = "Hello";
   options.keep_input_open = true;
   options.timeout = std::chrono::seconds(30);

@@ -24,21 +24,21 @@ TEST(Limits, MemoryBelowNeedIsRefusedWithBothNumbers) {
 
 TEST(Limits, HugeContextIsRefused) {
   for (const std::vector<std::string>& more :
-       {std::vector<std::string>{"--ctx", "4294967296"},
-        std::vector<std::string>{"--ctx", "4294967296", "--kv-type", "f32", "--adapter",
+       {std::vector<std::string>{"--ctx", "1073741824"},
+        std::vector<std::string>{"--ctx", "1073741824", "--kv-type", "f32", "--adapter",
                                  needle_adapter()}}) {
     const Command command = generate_with(needle_model(), more);
     expect_failure(run_program(command.arguments), kFailure,
-                   {"needs", "TiB for the KV cache at 4294967296 tokens", "available", "--ctx"},
-                   "ctx_2_to_the_32");
+                   {"needs", "iB for the KV cache at 1073741824 tokens", "available", "--ctx"},
+                   "ctx_2_to_the_30");
   }
 }
 
 TEST(Limits, HugeBenchIsRefused) {
-  const ProgramResult result = run_program(
-      {"bench", "--model", tiny_llama(), "-p", "4294967296", "-n", "0", "-r", "1"},
-      {.timeout = std::chrono::seconds(60)});
-  expect_failure(result, kFailure, {"needs", "available"}, "bench_2_to_the_32");
+  const ProgramResult result =
+      run_program({"bench", "--model", needle_model(), "-p", "268435456", "-n", "0", "-r", "1"},
+                  {.timeout = std::chrono::seconds(60)});
+  expect_failure(result, kFailure, {"needs", "available"}, "bench_2_to_the_28");
 }
 
 TEST(Limits, OutMustBeWritable) {
@@ -61,8 +61,8 @@ TEST(Limits, ReadOnlyOutIsRefused) {
   if (::geteuid() == 0) GTEST_SKIP() << "nothing is read-only to root";
   const Scratch scratch;
   std::filesystem::create_directory(scratch.path("out"));
-  std::filesystem::permissions(scratch.path("out"), std::filesystem::perms::owner_read |
-                                                        std::filesystem::perms::owner_exec);
+  std::filesystem::permissions(
+      scratch.path("out"), std::filesystem::perms::owner_read | std::filesystem::perms::owner_exec);
   expect_failure(run_program(train_arguments(scratch)), kFailure, {"out", "Permission denied"},
                  "out_read_only");
 }

@@ -56,11 +56,10 @@ TEST(Help, ListsEveryOption) {
         "--adapter-dim", "--target", "--first-layer", "--chunks", "--save-every", "--resume",
         "--eval-data", "--json", "--threads", "--seed"}},
       {"generate",
-       {"--model",   "--adapter",   "--policy",        "--kv-budget",  "--kv-budget-min",
-        "--top-k-chunks", "--window", "--sink",        "--refresh",    "--prefill",
-        "--prompt",  "--prompt-file", "--chat",        "--ctx",        "--kv-type",
-        "--max-tokens", "--temperature", "--top-p",    "--top-k",      "--json",
-        "--threads", "--seed"}},
+       {"--model",  "--adapter", "--policy",  "--kv-budget",  "--kv-budget-min", "--top-k-chunks",
+        "--window", "--sink",    "--refresh", "--prefill",    "--prompt",        "--prompt-file",
+        "--chat",   "--ctx",     "--kv-type", "--max-tokens", "--temperature",   "--top-p",
+        "--top-k",  "--json",    "--threads", "--seed"}},
       {"bench", {"--model", "--adapter", "--policy", "-p", "-n", "-d", "-r", "-o", "--threads"}},
       {"inspect", {"path", "--ctx", "--json"}}};
   const std::string top = output_of({"--help"});
@@ -97,10 +96,10 @@ TEST(Generate, JsonIsOneObjectWithAllFields) {
     arguments.insert(arguments.end(), adapter.begin(), adapter.end());
     const json object = json_of(arguments);
     ASSERT_TRUE(object.is_object());
-    expect_numbers(object, {"prompt_tokens", "generated_tokens", "load_seconds", "prefill_seconds",
-                            "decode_seconds", "kv_retention", "kv_bytes_reserved",
-                            "kv_bytes_stored", "kv_bytes_attended", "chunks", "refreshes",
-                            "peak_rss_bytes"});
+    expect_numbers(object,
+                   {"prompt_tokens", "generated_tokens", "load_seconds", "prefill_seconds",
+                    "decode_seconds", "kv_retention", "kv_bytes_reserved", "kv_bytes_stored",
+                    "kv_bytes_attended", "chunks", "refreshes", "peak_rss_bytes"});
     EXPECT_EQ(object.at("policy"), adapter.empty() ? "full" : "chunk");
     EXPECT_EQ(object.at("finish_reason"), "stop");
     EXPECT_THAT(object.at("text").get<std::string>(), testing::StartsWith("48213"));
@@ -145,11 +144,10 @@ TEST(Train, JsonIsOneObjectWithAllFields) {
     EXPECT_FALSE(eval.at(name).empty()) << name;
   }
   EXPECT_EQ(list_files(scratch.path("out")),
-            (Arguments{"adapter_config.json", "adapter_model.safetensors",
-                       "checkpoint.safetensors", "train.jsonl", "train.svg"}));
+            (Arguments{"adapter_config.json", "adapter_model.safetensors", "checkpoint.safetensors",
+                       "train.jsonl", "train.svg"}));
   // What was trained can be used at once.
-  EXPECT_EQ(json_of(chat_arguments(
-                        {"--adapter", scratch / "out", "--prompt", kDocument, "--json"}))
+  EXPECT_EQ(json_of(chat_arguments({"--adapter", scratch / "out", "--prompt", kDocument, "--json"}))
                 .at("policy"),
             "chunk");
   EXPECT_EQ(json_of({"inspect", scratch / "out", "--json"}).at("training").at("steps_done"), 1);
@@ -165,8 +163,9 @@ TEST(Train, SummaryIsOneLine) {
 
 TEST(Bench, EveryOutputHasARowForEachTest) {
   const auto bench = [](const std::string& output) {
-    return Arguments{"bench", "--model", needle_model(), "--adapter", needle_adapter(), "-p", "16",
-                     "-n", "4", "-r", "1", "-o", output};
+    return Arguments{"bench", "--model", needle_model(), "--adapter", needle_adapter(),
+                     "-p",    "16",      "-n",           "4",         "-r",
+                     "1",     "-o",      output};
   };
   const json list = json_of(bench("json"));
   ASSERT_TRUE(list.is_array());
@@ -197,8 +196,8 @@ TEST(Inspect, ModelAdapterAndFile) {
   EXPECT_EQ(adapter.at("fingerprint").get<std::string>().size(), 64u);
   const json file = json_of({"inspect", tiny_llama() / "model.safetensors", "--json"});
   EXPECT_FALSE(file.at("tensors").empty());
-  const json both =
-      json_of({"inspect", needle_model(), "--adapter", needle_adapter(), "--ctx", "1024", "--json"});
+  const json both = json_of(
+      {"inspect", needle_model(), "--adapter", needle_adapter(), "--ctx", "1024", "--json"});
   EXPECT_EQ(both.at("memory").at("ctx"), 1024);
   EXPECT_LT(both.at("memory").at("kv_bytes"), model.at("memory").at("kv_bytes"));
   expect_numbers(both.at("adapter"), {"parameters", "share_of_parameters"});

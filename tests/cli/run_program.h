@@ -1,4 +1,5 @@
-// The built program as a user meets it: started with an argument vector, its output and exit caught.
+// The built program as a user meets it: started with an argument vector, its output and exit
+// caught.
 #pragma once
 
 #include <fcntl.h>
@@ -20,20 +21,20 @@
 namespace chunkllm {
 
 struct ProgramResult {
-  int exit_code = -1;     // -1 if a signal ended the program
-  int signal = 0;         // the signal that ended it, or 0
+  int exit_code = -1;      // -1 if a signal ended the program
+  int signal = 0;          // the signal that ended it, or 0
   bool timed_out = false;  // it was killed because it did not end
   std::string out;
   std::string err;
 };
 
 struct RunOptions {
-  std::string input = {};                             // what standard input holds
-  bool keep_input_open = false;                  // standard input never ends
-  std::string out_path = {};                          // standard output goes there instead of into `out`
-  std::vector<std::string> environment = {};          // "NAME=value", on top of this process's own
-  std::optional<rlim_t> address_space_bytes = {};     // RLIMIT_AS
-  std::optional<rlim_t> file_size_bytes = {};         // RLIMIT_FSIZE; writes beyond it fail
+  std::string input = {};                     // what standard input holds
+  bool keep_input_open = false;               // standard input never ends
+  std::string out_path = {};                  // standard output goes there instead of into `out`
+  std::vector<std::string> environment = {};  // "NAME=value", on top of this process's own
+  std::optional<rlim_t> address_space_bytes = {};  // RLIMIT_AS
+  std::optional<rlim_t> file_size_bytes = {};      // RLIMIT_FSIZE; writes beyond it fail
   // Asked every few milliseconds; the first time it says true the program gets SIGINT.
   std::function<bool(const ProgramResult& so_far)> interrupt_when = {};
   std::chrono::seconds timeout{120};
@@ -131,8 +132,8 @@ inline ProgramResult run_program(const std::vector<std::string>& arguments,
   out.close(1);
   err.close(1);
   void (*const old_handler)(int) = std::signal(SIGPIPE, SIG_IGN);
-  if (!options.input.empty() &&
-      ::write(in[1], options.input.data(), options.input.size()) < 0 && errno != EPIPE) {
+  if (!options.input.empty() && ::write(in[1], options.input.data(), options.input.size()) < 0 &&
+      errno != EPIPE) {
     throw std::runtime_error("cannot write to the program");
   }
   std::signal(SIGPIPE, old_handler);

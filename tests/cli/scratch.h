@@ -59,7 +59,8 @@ class Scratch {
     return *this / name;
   }
 
-  // A folder like `source`, all files but `changed` being links to those there; `changed` is missing.
+  // A folder like `source`, all files but `changed` being links to those there; `changed` is
+  // missing.
   std::string without(const std::filesystem::path& source, const std::string& changed) const {
     const std::filesystem::path copy = path("copy-of-" + source.filename().string());
     std::filesystem::create_directories(copy);
@@ -125,9 +126,19 @@ inline std::vector<std::string> train_arguments(const Scratch& scratch,
   if (!std::filesystem::exists(scratch.path("text.txt"))) {
     scratch.file("text.txt", training_text());
   }
-  std::vector<std::string> arguments{
-      "train",     "--model", needle_model().string(), "--data",         scratch / "text.txt",
-      "--out",     scratch / "out", "--steps", steps, "--seq-len", "256", "--batch-tokens", "256"};
+  std::vector<std::string> arguments{"train",
+                                     "--model",
+                                     needle_model().string(),
+                                     "--data",
+                                     scratch / "text.txt",
+                                     "--out",
+                                     scratch / "out",
+                                     "--steps",
+                                     steps,
+                                     "--seq-len",
+                                     "256",
+                                     "--batch-tokens",
+                                     "256"};
   arguments.insert(arguments.end(), more.begin(), more.end());
   return arguments;
 }

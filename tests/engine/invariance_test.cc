@@ -7,30 +7,17 @@
 #include "chunk/chunk_policy.h"
 #include "engine/generate.h"
 #include "engine/session.h"
+#include "engine/session_cases.h"
 #include "testing/models.h"
 #include "testing/relative_error.h"
-#include "text/synthetic.h"
 
 namespace chunkllm {
 namespace {
 
-// Runs prefill in pieces, each a call of its own, as one would who feeds a prompt bit by bit.
-std::vector<float> run_in_blocks(Session& session, const std::vector<int32_t>& tokens,
-                                 const std::vector<int64_t>& prompt_ends, int64_t block) {
-  const auto n = static_cast<int64_t>(tokens.size());
-  for (int64_t begin = 0; begin < n; begin += block) {
-    const int64_t end = std::min(n, begin + block);
-    std::vector<int64_t> ends;
-    for (const int64_t e : prompt_ends) {
-      if (e >= begin && e < end) ends.push_back(e - begin);
-    }
-    session.prefill(
-        std::span(tokens).subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin)),
-        ends);
-  }
-  const std::span<const float> logits = session.logits();
-  return {logits.begin(), logits.end()};
-}
+using test::kLogitsError;
+using test::kPromptEnds;
+using test::kScoreGap;
+using test::kTokens;
 
 class InvarianceTest : public testing::TestWithParam<PrefillKind> {
  protected:
@@ -48,13 +35,7 @@ class InvarianceTest : public testing::TestWithParam<PrefillKind> {
   }
 
   static std::vector<int32_t> make_tokens(int64_t n) {
-    Rng rng(11);
-    std::vector<int32_t> ids =
-        engine_->tokenizer().encode(make_text(rng, 6 * n), {.add_special_tokens = true});
-    // A long run without a sentence end, so that max_chunk forces one.
-    for (size_t i = 700; i < 900; ++i) ids[i] = ids[100];
-    ids.resize(static_cast<size_t>(n));
-    return ids;
+    return test::make_tokens(engine_->tokenizer(), n);
   }
   static SessionOptions chunk_options(int64_t budget, PrefillKind prefill) {
     SessionOptions options;
@@ -71,13 +52,6 @@ class InvarianceTest : public testing::TestWithParam<PrefillKind> {
 
 Engine* InvarianceTest::engine_ = nullptr;
 
-constexpr int64_t kTokens = 1337;
-const std::vector<int64_t> kPromptEnds{300, 1001, kTokens - 1};
-
-// Scores whose difference is below this are equal as far as float32 sums in another order can tell.
-constexpr double kScoreGap = 1e-4;
-constexpr double kLogitsError = 1e-4;
-
 TEST_P(InvarianceTest, AnySplitOfAPrefillGivesTheSame) {
   const std::vector<int32_t> tokens = make_tokens(kTokens);
   SelectionTrace trace;
@@ -93,7 +67,7 @@ TEST_P(InvarianceTest, AnySplitOfAPrefillGivesTheSame) {
     Session split(*engine_, chunk_options(256, GetParam()));
     TraceDifferences differences;
     dynamic_cast<ChunkPolicy&>(split.policy()).replay(&trace, &differences);
-    const std::vector<float> logits = run_in_blocks(split, tokens, kPromptEnds, block);
+    const std::vector<float> logits = test::run_in_blocks(split, tokens, kPromptEnds, block);
     EXPECT_LE(relative_error(logits, expected), kLogitsError) << "blocks of " << block;
     EXPECT_LE(differences.largest_boundary_gap, kScoreGap) << "blocks of " << block;
     EXPECT_LE(differences.largest_score_gap, kScoreGap) << "blocks of " << block;
@@ -140,7 +114,7 @@ TEST_P(InvarianceTest, ABudgetOfTheContextEqualsFull) {
   const std::vector<float> expected(dense.logits().begin(), dense.logits().end());
   for (const int64_t block : {int64_t{7}, int64_t{512}}) {
     Session session(*engine_, chunk_options(kTokens, GetParam()));
-    const std::vector<float> logits = run_in_blocks(session, tokens, kPromptEnds, block);
+    const std::vector<float> logits = test::run_in_blocks(session, tokens, kPromptEnds, block);
     EXPECT_LE(relative_error(logits, expected), 1e-5) << "blocks of " << block;
     RetentionCount count;
     session.count_pass(count);

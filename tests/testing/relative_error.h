@@ -6,7 +6,8 @@
 
 namespace chunkllm {
 
-// ||actual - expected|| / ||expected||; infinite for sizes that differ or values that are not finite.
+// ||actual - expected|| / ||expected||; infinite for sizes that differ or values that are not
+// finite.
 inline double relative_error(std::span<const float> actual, std::span<const float> expected) {
   if (actual.size() != expected.size()) return INFINITY;
   double difference = 0;

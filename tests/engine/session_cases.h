@@ -1,0 +1,48 @@
+// The sequence that invariance is tested on, and ways of running it.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "engine/session.h"
+#include "text/synthetic.h"
+
+namespace chunkllm::test {
+
+constexpr int64_t kTokens = 1337;
+inline const std::vector<int64_t> kPromptEnds{300, 1001, kTokens - 1};
+
+// Scores whose difference is below this are equal as far as float32 sums in another order can tell.
+constexpr double kScoreGap = 1e-4;
+constexpr double kLogitsError = 1e-4;
+
+// Prose of n tokens with a long run without a sentence end in it, so that max_chunk forces one.
+inline std::vector<int32_t> make_tokens(const Tokenizer& tokenizer, int64_t n) {
+  Rng rng(11);
+  std::vector<int32_t> ids = tokenizer.encode(make_text(rng, 6 * n), {.add_special_tokens = true});
+  for (size_t i = 700; i < 900; ++i) ids[i] = ids[100];
+  ids.resize(static_cast<size_t>(n));
+  return ids;
+}
+
+// Runs prefill in pieces, each a call of its own, as one would who feeds a prompt bit by bit.
+inline std::vector<float> run_in_blocks(Session& session, const std::vector<int32_t>& tokens,
+                                        const std::vector<int64_t>& prompt_ends, int64_t block) {
+  const auto n = static_cast<int64_t>(tokens.size());
+  for (int64_t begin = 0; begin < n; begin += block) {
+    const int64_t end = std::min(n, begin + block);
+    std::vector<int64_t> ends;
+    for (const int64_t e : prompt_ends) {
+      if (e >= begin && e < end) ends.push_back(e - begin);
+    }
+    session.prefill(
+        std::span(tokens).subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin)),
+        ends);
+  }
+  const std::span<const float> logits = session.logits();
+  return {logits.begin(), logits.end()};
+}
+
+}  // namespace chunkllm::test

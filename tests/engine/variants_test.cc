@@ -1,0 +1,117 @@
+// The same invariance for every kind of first layer, chunk key, chunk, refresh and budget.
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <nlohmann/json.hpp>
+
+#include "chunk/chunk_policy.h"
+#include "engine/session_cases.h"
+#include "testing/models.h"
+#include "testing/relative_error.h"
+#include "testing/temp_folder.h"
+
+namespace chunkllm {
+namespace {
+
+struct Variant {
+  const char* name;
+  nlohmann::json adapter_changes;
+  std::function<void(SelectionSettings&)> change_settings;
+};
+
+void PrintTo(const Variant& variant, std::ostream* out) { *out << variant.name; }
+
+std::vector<Variant> variants() {
+  const auto same = [](SelectionSettings&) {};
+  return {
+      {"WindowFirst", {{"first_layer", {{"kind", "window"}, {"window", 64}}}}, same},
+      {"DenseFirst", {{"first_layer", {{"kind", "dense"}}}}, same},
+      {"MeanKeys", {{"chunk_key", "mean"}}, same},
+      {"FixedChunks", {{"chunks", {{"fixed", 24}}}}, same},
+      {"EverySixteen", nlohmann::json::object(),
+       [](SelectionSettings& s) {
+         s.refresh = RefreshKind::kEvery;
+         s.refresh_every = 16;
+       }},
+      {"BoundariesOnly", nlohmann::json::object(),
+       [](SelectionSettings& s) { s.refresh = RefreshKind::kBoundary; }},
+      {"Fraction", nlohmann::json::object(),
+       [](SelectionSettings& s) {
+         s.budget.fraction = 0.2;
+         s.budget.min_tokens = 128;
+       }},
+      {"TopK", nlohmann::json::object(), [](SelectionSettings& s) { s.budget.top_k_chunks = 6; }},
+      {"SinkAndWindow", nlohmann::json::object(),
+       [](SelectionSettings& s) {
+         s.sink = 50;
+         s.window = 7;
+       }},
+  };
+}
+
+class VariantTest : public testing::TestWithParam<Variant> {
+ protected:
+  VariantTest() {
+    nlohmann::json config =
+        nlohmann::json::parse(read_text(needle_adapter() / "adapter_config.json"));
+    config.update(GetParam().adapter_changes);
+    write_text(folder_ / "adapter_config.json", config.dump());
+    std::filesystem::copy_file(needle_adapter() / "adapter_model.safetensors",
+                               folder_ / "adapter_model.safetensors");
+    EngineOptions options;
+    options.model = needle_model();
+    options.adapter = folder_.path();
+    options.dtype = DtypeChoice::kF32;
+    engine_.emplace(options);
+    engine_->load_weights();
+    options_.policy = PolicyKind::kChunk;
+    options_.selection.budget.n_tokens = 256;
+    options_.ctx = 2048;
+    options_.kv_type = KvType::kF32;
+    GetParam().change_settings(options_.selection);
+  }
+  TempFolder folder_;
+  std::optional<Engine> engine_;
+  SessionOptions options_;
+};
+
+TEST_P(VariantTest, NeitherSplitsNorGoingBackMatter) {
+  const std::vector<int32_t> tokens = test::make_tokens(engine_->tokenizer(), test::kTokens);
+  SelectionTrace trace;
+  Session whole(*engine_, options_);
+  dynamic_cast<ChunkPolicy&>(whole.policy()).record(&trace);
+  whole.prefill(tokens, test::kPromptEnds);
+  const std::vector<float> expected(whole.logits().begin(), whole.logits().end());
+  ASSERT_LT(whole.policy().rows_attended(3), 800) << "the selection must be one";
+
+  const auto replayed = [&](const std::function<void(Session&)>& run) {
+    Session session(*engine_, options_);
+    TraceDifferences differences;
+    dynamic_cast<ChunkPolicy&>(session.policy()).replay(&trace, &differences);
+    run(session);
+    EXPECT_LE(relative_error(session.logits(), expected), test::kLogitsError);
+    EXPECT_LE(differences.largest_boundary_gap, test::kScoreGap);
+    EXPECT_LE(differences.largest_score_gap, test::kScoreGap);
+    EXPECT_EQ(session.policy().n_refreshes(), whole.policy().n_refreshes());
+    for (int64_t layer = 0; layer < 6; ++layer) {
+      EXPECT_EQ(session.policy().rows_attended(layer), whole.policy().rows_attended(layer));
+    }
+  };
+  for (const int64_t block : {int64_t{7}, int64_t{100}}) {
+    SCOPED_TRACE(block);
+    replayed(
+        [&](Session& session) { test::run_in_blocks(session, tokens, test::kPromptEnds, block); });
+  }
+  replayed([&](Session& session) {
+    session.prefill(tokens, test::kPromptEnds);
+    session.truncate(777);
+    const std::vector<int64_t> ends{test::kPromptEnds[1] - 777, test::kPromptEnds[2] - 777};
+    session.prefill(std::span(tokens).subspan(777), ends);
+  });
+}
+
+INSTANTIATE_TEST_SUITE_P(Kinds, VariantTest, testing::ValuesIn(variants()),
+                         [](const auto& variant) { return variant.param.name; });
+
+}  // namespace
+}  // namespace chunkllm
