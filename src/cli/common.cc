@@ -110,11 +110,11 @@ void add_selection_options(CLI::App& app, SelectionArgs& args) {
 
 SelectionSettings to_settings(const SelectionArgs& args) {
   SelectionSettings settings;
-  if (args.top_k_chunks && !args.kv_budget.empty()) {
+  if (args.top_k_chunks && args.kv_budget) {
     fail(ErrorCode::kInvalidArgument,
          "--kv-budget and --top-k-chunks exclude each other; give one");
   }
-  if (!args.kv_budget.empty()) settings.budget = KvBudget::parse(args.kv_budget);
+  if (args.kv_budget) settings.budget = KvBudget::parse(*args.kv_budget);
   if (args.kv_budget_min && !settings.budget.fraction) {
     fail(ErrorCode::kInvalidArgument,
          "--kv-budget-min is for a fractional --kv-budget such as 0.1; give one or leave it out");

@@ -31,7 +31,7 @@ Engine open_engine(const EngineArgs& args);
 
 // --kv-budget, --kv-budget-min, --top-k-chunks, --window, --sink, --refresh, --prefill.
 struct SelectionArgs {
-  std::string kv_budget;
+  std::optional<std::string> kv_budget;
   std::optional<int64_t> kv_budget_min;
   std::optional<int64_t> top_k_chunks;
   std::optional<int64_t> window;

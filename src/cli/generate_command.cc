@@ -9,6 +9,7 @@
 #include <cstring>
 #include <fstream>
 #include <iterator>
+#include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -232,7 +233,9 @@ void add_generate_command(CLI::App& app) {
       ->capture_default_str();
   command->add_option("--top-k", sampling.top_k, "Keep this many likeliest tokens; 0: all")
       ->capture_default_str();
-  command->add_option("--seed", sampling.seed, "Seed of the random choice")->capture_default_str();
+  command->add_option("--seed", sampling.seed, "Seed of the random choice")
+      ->check(CLI::Range(int64_t{0}, std::numeric_limits<int64_t>::max()))
+      ->capture_default_str();
   command->add_flag("--json", args->json, "Print one JSON object");
   command->callback([args] { run(*args); });
 }

@@ -3,6 +3,8 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <new>
+#include <span>
+#include <string>
 
 #include "base/error.h"
 #include "cli/common.h"
@@ -27,6 +29,27 @@ int report(const std::string& message, int exit_code) {
   return exit_code;
 }
 
+// The first word of the command line that no command and no option of its command knows; else
+// empty. CLI11 would complain first about what is missing without it.
+std::string unknown_word(const CLI::App& app, std::span<char* const> words) {
+  if (words.empty()) return {};
+  const std::string first = words[0];
+  const auto commands =
+      app.get_subcommands([&](const CLI::App* command) { return command->get_name() == first; });
+  const CLI::App* command = commands.empty() ? nullptr : commands.front();
+  if (command == nullptr) return app.get_option_no_throw(first) == nullptr ? first : std::string();
+  for (size_t i = 1; i < words.size(); ++i) {
+    const std::string word = words[i];
+    if (!word.starts_with("--") || word == "--") continue;
+    const CLI::Option* option = command->get_option_no_throw(word.substr(0, word.find('=')));
+    if (option == nullptr) return word;
+    const bool value_follows =
+        option->get_expected_min() > 0 && word.find('=') == std::string::npos;
+    if (value_follows) ++i;
+  }
+  return {};
+}
+
 int exit_code_of(chunkllm::ErrorCode code) {
   switch (code) {
     case chunkllm::ErrorCode::kInvalidArgument:
@@ -49,6 +72,13 @@ int main(int argc, char** argv) {
   chunkllm::cli::add_bench_command(app);
   chunkllm::cli::add_inspect_command(app);
   try {
+    const std::string unknown =
+        unknown_word(app, std::span(argv, static_cast<size_t>(argc)).subspan(1));
+    if (!unknown.empty()) {
+      return report(
+          fmt::format("{} is no command or option of this program; see chunkllm --help", unknown),
+          kExitUsage);
+    }
     app.parse(argc, argv);
     if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
       return report("cannot write to standard output; is the disk full?", kExitFailure);

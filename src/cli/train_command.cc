@@ -2,6 +2,7 @@
 
 #include <charconv>
 #include <cstdio>
+#include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -193,7 +194,9 @@ void add_train_command(CLI::App& app) {
       ->check(positive)
       ->capture_default_str();
   command->add_flag("--resume", train.resume, "Continue the run in --out from its last checkpoint");
-  command->add_option("--seed", train.seed, "Seed of all random choices")->capture_default_str();
+  command->add_option("--seed", train.seed, "Seed of all random choices")
+      ->check(CLI::Range(int64_t{0}, std::numeric_limits<int64_t>::max()))
+      ->capture_default_str();
   command->add_flag("--json", args->json, "Print one JSON object");
   command->callback([args] { run(*args); });
 }

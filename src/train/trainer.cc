@@ -329,6 +329,12 @@ void check_options(const TrainOptions& options) {
   require(options.batch_tokens >= options.seq_len, "--batch-tokens must be at least --seq-len");
   require(options.learning_rate > 0 && options.learning_rate <= 1,
           "--lr must be above 0 and at most 1");
+  require(options.boundary_learning_rate > 0 && options.boundary_learning_rate <= 1,
+          "--boundary-lr must be above 0 and at most 1");
+  require(options.chat_share >= 0 && options.chat_share <= 1,
+          "--chat-share must lie between 0 and 1");
+  require(options.teacher.prompt_end_weight >= 0 && options.teacher.prompt_end_weight <= 1000,
+          "--prompt-end-weight must lie between 0 and 1000");
   require(options.save_every >= 1 && options.eval_every >= 1, "intervals must be at least 1 step");
 }
 
