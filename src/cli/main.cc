@@ -64,6 +64,7 @@ int exit_code_of(chunkllm::ErrorCode code) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  chunkllm::cli::interrupt_token();  // from here on Ctrl-C ends with a line and 130
   CLI::App app{"chunkllm makes long contexts cheap for language models you already have."};
   app.set_version_flag("--version", CHUNKLLM_VERSION);
   app.require_subcommand(1);

@@ -29,35 +29,26 @@ TEST(Interrupt, GenerateEndsInOneLine) {
 }
 
 TEST(Interrupt, GenerateJsonPrintsNothing) {
-  const auto start = std::chrono::steady_clock::now();
   const ProgramResult result = run_program(
       {"generate", "--model", needle_model(), "--prompt", "The old man walked to the river.",
        "--temperature", "3", "--seed", "1", "--max-tokens", "100000", "--json"},
-      interrupt_when([start](const ProgramResult&) {
-        return std::chrono::steady_clock::now() - start > std::chrono::milliseconds(500);
-      }));
+      interrupt_when([](const ProgramResult&) { return true; }));
   expect_failure(result, kInterrupted, {"interrupted"}, "interrupted_generate_json");
 }
 
 TEST(Interrupt, WaitingForStandardInputEnds) {
   RunOptions options =
-      interrupt_when([start = std::chrono::steady_clock::now()](const ProgramResult&) {
-        return std::chrono::steady_clock::now() - start > std::chrono::milliseconds(500);
-      });
+      interrupt_when([](const ProgramResult& so_far) { return so_far.input_left_bytes == 0; });
   options.input = "Hello";
   options.keep_input_open = true;
-  options.timeout = std::chrono::seconds(30);
   const ProgramResult result = run_program({"generate", "--model", needle_model(), "-"}, options);
   expect_failure(result, kInterrupted, {"interrupted"}, "interrupted_stdin");
 }
 
 TEST(Interrupt, BenchEndsInOneLine) {
-  const auto start = std::chrono::steady_clock::now();
-  const ProgramResult result = run_program(
-      {"bench", "--model", tiny_llama(), "-p", "0", "-n", "2000", "-r", "1000"},
-      interrupt_when([start](const ProgramResult&) {
-        return std::chrono::steady_clock::now() - start > std::chrono::milliseconds(500);
-      }));
+  const ProgramResult result =
+      run_program({"bench", "--model", tiny_llama(), "-p", "0", "-n", "2000", "-r", "1000"},
+                  interrupt_when([](const ProgramResult&) { return true; }));
   expect_failure(result, kInterrupted, {"interrupted"}, "interrupted_bench");
 }
 

@@ -4,13 +4,17 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <cstdint>
+#include <fstream>
 #include <functional>
 #include <optional>
 #include <stdexcept>
@@ -26,6 +30,7 @@ struct ProgramResult {
   bool timed_out = false;  // it was killed because it did not end
   std::string out;
   std::string err;
+  int input_left_bytes = 0;  // of standard input, not yet read; kept while the program runs
 };
 
 struct RunOptions {
@@ -35,7 +40,8 @@ struct RunOptions {
   std::vector<std::string> environment = {};  // "NAME=value", on top of this process's own
   std::optional<rlim_t> address_space_bytes = {};  // RLIMIT_AS
   std::optional<rlim_t> file_size_bytes = {};      // RLIMIT_FSIZE; writes beyond it fail
-  // Asked every few milliseconds; the first time it says true the program gets SIGINT.
+  // Asked every few milliseconds, once the program has a handler for SIGINT; the first time it says
+  // true the program gets that signal.
   std::function<bool(const ProgramResult& so_far)> interrupt_when = {};
   std::chrono::seconds timeout{120};
 };
@@ -69,6 +75,16 @@ inline bool drain(int fd, std::string& text) {
   const ssize_t n = ::read(fd, buffer.data(), buffer.size());
   if (n > 0) text.append(buffer.data(), static_cast<size_t>(n));
   return n > 0 || (n < 0 && errno == EINTR);
+}
+
+// Whether the process has a handler for SIGINT, as /proc says.
+inline bool catches_interrupts(pid_t process) {
+  constexpr uint64_t kBit = uint64_t{1} << (SIGINT - 1);
+  std::ifstream status("/proc/" + std::to_string(process) + "/status");
+  for (std::string name, value; status >> name && std::getline(status, value);) {
+    if (name == "SigCgt:") return (std::stoull(value, nullptr, 16) & kBit) != 0;
+  }
+  return false;
 }
 
 inline std::vector<char*> pointers(std::vector<std::string>& strings) {
@@ -148,9 +164,10 @@ inline ProgramResult run_program(const std::vector<std::string>& arguments,
     ::poll(waiting.data(), waiting.size(), options.interrupt_when && !interrupted ? 5 : 100);
     if (waiting[0].revents != 0) out_open = drain(out[0], result.out);
     if (waiting[1].revents != 0) err_open = drain(err[0], result.err);
-    if (options.interrupt_when && !interrupted && options.interrupt_when(result)) {
-      interrupted = true;
-      ::kill(child, SIGINT);
+    if (options.interrupt_when && !interrupted) {
+      ::ioctl(in[1], FIONREAD, &result.input_left_bytes);
+      interrupted = catches_interrupts(child) && options.interrupt_when(result);
+      if (interrupted) ::kill(child, SIGINT);
     }
     if (Clock::now() > deadline && !result.timed_out) {
       result.timed_out = true;

@@ -22,8 +22,8 @@ constexpr double kLogitsError = 1e-4;
 inline std::vector<int32_t> make_tokens(const Tokenizer& tokenizer, int64_t n) {
   Rng rng(11);
   std::vector<int32_t> ids = tokenizer.encode(make_text(rng, 6 * n), {.add_special_tokens = true});
-  for (size_t i = 700; i < 900; ++i) ids[i] = ids[100];
   ids.resize(static_cast<size_t>(n));
+  for (size_t i = 700; i < std::min<size_t>(900, ids.size()); ++i) ids[i] = ids[100];
   return ids;
 }
 
