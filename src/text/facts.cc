@@ -285,6 +285,10 @@ RetrievalChat make_retrieval_chat(Rng& rng, std::string_view text, int64_t n_hid
   std::vector<int64_t> offsets;
   RetrievalChat chat;
   chat.document = hide_facts(text, facts, rng, &offsets);
+  for (size_t i = 0; i < facts.size(); ++i) {
+    chat.hidden.push_back(
+        {offsets[i], offsets[i] + static_cast<int64_t>(facts[i].sentence.size())});
+  }
   // The first n_asked steps of a shuffle.
   for (int64_t i = 0; i < n_asked; ++i) {
     const auto a = static_cast<size_t>(i);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/random.h"
+#include "base/range.h"
 
 namespace chunkllm {
 
@@ -64,6 +65,7 @@ struct RetrievalChat {
   std::string document;
   std::vector<Fact> asked;             // in random order
   std::vector<int64_t> asked_offsets;  // byte position of each in the document
+  std::vector<Range> hidden;           // ascending, the bytes of every hidden fact
 };
 
 // Hides `n_hidden` facts in `text` and chooses `n_asked` of them. Throws Error (kInvalidArgument)

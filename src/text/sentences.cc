@@ -118,24 +118,6 @@ Paragraph read_paragraph(std::string_view text, size_t& offset) {
   return paragraph;
 }
 
-bool is_opening(UChar32 c) {
-  constexpr uint32_t kMask = U_GC_PS_MASK | U_GC_PI_MASK | U_GC_PF_MASK;
-  return c == ' ' || c == '"' || c == '\'' || c == '*' || c == '_' ||
-         (U_GET_GC_MASK(c) & kMask) != 0;
-}
-
-// Whether the sentence goes on after the break at `at`, though the rules ended it: a small letter
-// follows ("What?" he said), or a dash without a space (Stop!--I see it).
-bool goes_on(const icu::UnicodeString& text, int32_t at) {
-  if (at < text.length() && (U_GET_GC_MASK(text.char32At(at)) & U_GC_PD_MASK) != 0) return true;
-  while (at < text.length()) {
-    const UChar32 c = text.char32At(at);
-    if (!is_opening(c)) return u_islower(c);
-    at += U16_LENGTH(c);
-  }
-  return false;
-}
-
 // The word that ends at `end`, with the point, without what opens a quotation; empty if it is
 // longer than any abbreviation.
 std::string word_before(const icu::UnicodeString& text, int32_t end) {
@@ -178,7 +160,7 @@ void append_ends(const Paragraph& paragraph, icu::BreakIterator& iterator,
     if (end == sentence_begin) continue;
     if (at < text.length()) {
       const bool before_number = u_isdigit(text.char32At(at));
-      if (goes_on(text, at) || is_abbreviation(word_before(text, end), before_number) ||
+      if (is_abbreviation(word_before(text, end), before_number) ||
           is_item_number(text, sentence_begin, end)) {
         continue;
       }

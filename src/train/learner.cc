@@ -95,15 +95,19 @@ Learner::Learner(const ModelWeights& weights, Adapter& adapter, std::vector<int3
 
 int64_t Learner::memory_bytes(const ModelConfig& config, const AdapterConfig& adapter,
                               const Options& options) {
-  constexpr int64_t kTokensPerChunk = 16;
-  const int64_t n = options.seq_len;
-  const int64_t n_chunks = n / kTokensPerChunk;
-  const int64_t lessons =
-      config.n_layers * (2 * n_chunks * config.d_model + n_chunks * n_chunks) * 4;
-  const int64_t parameters = config.n_layers * 2 * adapter.adapter_dim * config.d_model;
-  return n * config.n_layers * 2 * config.kv_dim() * 4 + n * config.d_model * 4 + lessons +
-         parameters * 4 * 4 + Transformer::workspace_bytes(config, options.block_tokens) +
-         kSelectionScratchBytes;
+  constexpr double kTokensPerChunk = 16;
+  const auto n = static_cast<double>(options.seq_len);  // its square may pass 64 bits
+  const double n_chunks = n / kTokensPerChunk;
+  const auto d_model = static_cast<double>(config.d_model);
+  const auto n_layers = static_cast<double>(config.n_layers);
+  const double lessons = n_layers * n_chunks * (2 * d_model + n_chunks) * 4;
+  const double kv = n * n_layers * 2 * static_cast<double>(config.kv_dim()) * 4;
+  const int64_t fixed = config.n_layers * 2 * adapter.adapter_dim * config.d_model * 4 * 4 +
+                        Transformer::workspace_bytes(config, options.block_tokens) +
+                        kSelectionScratchBytes;
+  constexpr double kMost = 9e18;
+  return static_cast<int64_t>(
+      std::min(kv + n * d_model * 4 + lessons + static_cast<double>(fixed), kMost));
 }
 
 void Learner::reset() {

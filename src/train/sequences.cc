@@ -1,6 +1,7 @@
 #include "train/sequences.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "base/error.h"
 #include "text/facts.h"
@@ -24,6 +25,25 @@ void mark_labels(const std::vector<TokenSpan>& spans, const std::vector<int64_t>
     }
     labels.push_back(is_end ? 1 : 0);
   }
+}
+
+// A fact lies between two sentences and is one, whatever its form says to the rules of sentences.
+std::vector<int64_t> ends_around_facts(const RetrievalChat& chat) {
+  std::vector<int64_t> ends;
+  for (const Range& fact : chat.hidden) {
+    const size_t before = std::string_view(chat.document)
+                              .substr(0, static_cast<size_t>(fact.begin))
+                              .find_last_not_of(" \t\r\n");
+    if (before != std::string_view::npos) ends.push_back(static_cast<int64_t>(before) + 1);
+    ends.push_back(fact.end);
+  }
+  return ends;
+}
+
+std::vector<int64_t> united(const std::vector<int64_t>& a, const std::vector<int64_t>& b) {
+  std::vector<int64_t> all;
+  std::ranges::set_union(a, b, std::back_inserter(all));
+  return all;
 }
 
 double measure_bytes_per_token(const Corpus& corpus, const Tokenizer& tokenizer) {
@@ -121,7 +141,9 @@ TrainingSequence SequenceSampler::draw_chat(Rng& rng) const {
     if (piece.is_control) {
       append_text(sequence, piece.text, {}, {.parse_special = true});
     } else {
-      append_text(sequence, piece.text, sentence_ends(piece.text), {.parse_special = false});
+      std::vector<int64_t> ends = sentence_ends(piece.text);
+      if (piece.text.starts_with(chat.document)) ends = united(ends, ends_around_facts(chat));
+      append_text(sequence, piece.text, ends, {.parse_special = false});
     }
   }
   sequence.prompt_ends = chat_->encode(tokenizer_, messages, false).prompt_ends;

@@ -1,5 +1,6 @@
 #include "text/facts.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -217,6 +218,8 @@ TEST(RetrievalChat, AsksSomeOfTheHiddenFacts) {
     const RetrievalChat chat = make_retrieval_chat(rng, text, 8, 3);
     ASSERT_EQ(chat.asked.size(), 3u);
     ASSERT_EQ(chat.asked_offsets.size(), 3u);
+    ASSERT_EQ(chat.hidden.size(), 8u);
+    for (size_t i = 1; i < 8; ++i) EXPECT_LT(chat.hidden[i - 1].end, chat.hidden[i].begin);
     std::set<std::string> questions;
     for (size_t i = 0; i < 3; ++i) {
       const Fact& fact = chat.asked[i];
@@ -225,6 +228,9 @@ TEST(RetrievalChat, AsksSomeOfTheHiddenFacts) {
       EXPECT_EQ(
           chat.document.substr(static_cast<size_t>(chat.asked_offsets[i]), fact.sentence.size()),
           fact.sentence);
+      const int64_t offset = chat.asked_offsets[i];
+      EXPECT_THAT(chat.hidden, testing::Contains(Range{
+                                   offset, offset + static_cast<int64_t>(fact.sentence.size())}));
       EXPECT_EQ(user_turn(chat, i), chat.document + "\n\n" + fact.question);
       EXPECT_TRUE(answer_matches(assistant_turn(fact), fact));
     }

@@ -54,9 +54,12 @@ TEST(Sentences, WordsThatLookLikeAbbreviationsDoEndThem) {
   EXPECT_THAT(sentences("Ask Joe. He knows."), ElementsAre("Ask Joe.", "He knows."));
 }
 
-TEST(Sentences, SpeechGoesOnInSmallLetters) {
+// Unicode's rule: a full stop before a small letter ends nothing, other marks do.
+TEST(Sentences, QuestionsAndCallsEndInTheMiddleOfSpeech) {
   EXPECT_THAT(sentences("\"What?\" he said. \"Go now!\" And she went."),
-              ElementsAre("\"What?\" he said.", "\"Go now!\"", "And she went."));
+              ElementsAre("\"What?\"", "he said.", "\"Go now!\"", "And she went."));
+  EXPECT_THAT(sentences("They came to approx. ten... or so."),
+              ElementsAre("They came to approx. ten... or so."));
   EXPECT_THAT(sentences("“Stop!”—it was he. ‘Yes.’ She smiled."),
               ElementsAre("“Stop!”—it was he.", "‘Yes.’", "She smiled."));
 }

@@ -74,6 +74,8 @@ TEST(Synthetic, ReachesItsLengthWithWholeParagraphs) {
 
 TEST(Synthetic, SentencesPracticallyNeverRepeat) {
   std::vector<std::string> sentences = sentences_of(text_of(3, 1000000));
+  // What narrators say between two parts of a speech (`he said.`) does repeat.
+  std::erase_if(sentences, [](const std::string& sentence) { return sentence.size() < 24; });
   ASSERT_GE(sentences.size(), 5000u);
   sentences.resize(5000);
   const std::set<std::string> distinct(sentences.begin(), sentences.end());
