@@ -75,7 +75,7 @@ void run_rope_rotate(benchmark::State& state) {
   const std::vector<float> frequencies(kHeadDim / 2, 0.37f);
   std::vector<float> cosines(static_cast<size_t>(n_tokens * kHeadDim / 2));
   std::vector<float> sines = cosines;
-  rope_table(0, n_tokens, frequencies.data(), kHeadDim, cosines.data(), sines.data());
+  rope_table(0, n_tokens, frequencies.data(), kHeadDim, 1.0f, cosines.data(), sines.data());
   std::vector<float> y = x;
   rope_rotate(y.data(), n_tokens, n_heads, kHeadDim, row, cosines.data(), sines.data());
   if (!check(state, y,
@@ -96,14 +96,14 @@ void run_rope_table(benchmark::State& state) {
   const std::vector<float> frequencies(static_cast<size_t>(half), 0.37f);
   std::vector<float> cosines(static_cast<size_t>(n_tokens * half));
   std::vector<float> sines = cosines;
-  rope_table(100000, n_tokens, frequencies.data(), 2 * half, cosines.data(), sines.data());
+  rope_table(100000, n_tokens, frequencies.data(), 2 * half, 1.0f, cosines.data(), sines.data());
   const float angle = static_cast<float>(100000 + n_tokens - 1) * 0.37f;
   if (!check(state, {cosines.back(), sines.back()},
              {std::cos(double{angle}), std::sin(double{angle})})) {
     return;
   }
   for (auto _ : state) {
-    rope_table(100000, n_tokens, frequencies.data(), 2 * half, cosines.data(), sines.data());
+    rope_table(100000, n_tokens, frequencies.data(), 2 * half, 1.0f, cosines.data(), sines.data());
     benchmark::DoNotOptimize(cosines.data());
   }
   set_bytes(state, 8 * n_tokens * half);

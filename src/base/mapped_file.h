@@ -22,6 +22,10 @@ class MappedFile {
 
   std::span<const uint8_t> bytes() const { return {data_, size_bytes_}; }
 
+  // Gives the memory of the whole pages inside `part` back to the system; they are read from the
+  // file again when used.
+  void release(std::span<const uint8_t> part) const;
+
  private:
   const uint8_t* data_ = nullptr;
   size_t size_bytes_ = 0;

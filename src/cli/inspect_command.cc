@@ -10,7 +10,7 @@
 #include "chunk/adapter.h"
 #include "cli/common.h"
 #include "engine/session.h"
-#include "formats/safetensors.h"
+#include "formats/safetensors_model.h"
 
 namespace chunkllm::cli {
 namespace {
@@ -27,17 +27,19 @@ struct InspectArgs {
   bool json = false;
 };
 
-Json tensor_list(const SafetensorsFile& file) {
+using Tensors = std::map<std::string, TensorView, std::less<>>;
+
+Json tensor_list(const Tensors& tensors) {
   Json list = Json::array();
-  for (const auto& [name, tensor] : file.tensors()) {
+  for (const auto& [name, tensor] : tensors) {
     list.push_back({{"name", name}, {"dtype", dtype_name(tensor.dtype)}, {"shape", tensor.shape}});
   }
   return list;
 }
 
-int64_t count_parameters(const SafetensorsFile& file) {
+int64_t count_parameters(const Tensors& tensors) {
   return std::accumulate(
-      file.tensors().begin(), file.tensors().end(), int64_t{0},
+      tensors.begin(), tensors.end(), int64_t{0},
       [](int64_t sum, const auto& entry) { return sum + entry.second.n_elements(); });
 }
 
@@ -59,11 +61,11 @@ Json describe_adapter(const Adapter& adapter) {
 Json describe_model(const InspectArgs& args) {
   const std::filesystem::path folder = args.path;
   const ModelConfig config = read_model_config(folder);
-  const SafetensorsFile file(folder / "model.safetensors");
+  const SafetensorsModel file(folder);
   const ComputeType compute = resolve_compute_type(args.dtype == "f32"    ? DtypeChoice::kF32
                                                    : args.dtype == "bf16" ? DtypeChoice::kBf16
                                                                           : DtypeChoice::kAuto);
-  const int64_t n_parameters = count_parameters(file);
+  const int64_t n_parameters = count_parameters(file.tensors());
   Json json = {{"model_type", config.model_type},
                {"n_layers", config.n_layers},
                {"d_model", config.d_model},
@@ -73,7 +75,8 @@ Json describe_model(const InspectArgs& args) {
                {"d_ff", config.d_ff},
                {"n_vocab", config.n_vocab},
                {"max_positions", config.max_positions},
-               {"rope_theta", config.rope_theta},
+               {"rope", rope_kind_name(config.rope.kind)},
+               {"rope_theta", config.rope.theta},
                {"tied_embeddings", config.tied_embeddings},
                {"parameters", n_parameters}};
 
@@ -102,7 +105,7 @@ Json describe_model(const InspectArgs& args) {
     json["adapter"]["share_of_parameters"] =
         static_cast<double>(adapter->n_parameters()) / static_cast<double>(n_parameters);
   }
-  if (args.tensors || args.json) json["tensors"] = tensor_list(file);
+  if (args.tensors || args.json) json["tensors"] = tensor_list(file.tensors());
   return json;
 }
 
@@ -114,13 +117,14 @@ Json describe(const InspectArgs& args) {
   if (has_file(args.path, "adapter_config.json")) {
     Json json = describe_adapter(load_adapter(args.path));
     const SafetensorsFile file(std::filesystem::path(args.path) / "adapter_model.safetensors");
-    if (args.tensors || args.json) json["tensors"] = tensor_list(file);
+    if (args.tensors || args.json) json["tensors"] = tensor_list(file.tensors());
     return json;
   }
   if (has_file(args.path, "config.json")) return describe_model(args);
   if (args.path.ends_with(".safetensors")) {
     const SafetensorsFile file(args.path);
-    return {{"parameters", count_parameters(file)}, {"tensors", tensor_list(file)}};
+    return {{"parameters", count_parameters(file.tensors())},
+            {"tensors", tensor_list(file.tensors())}};
   }
   fail(ErrorCode::kData,
        "{} is no model or adapter folder (no config.json or adapter_config.json) and no "

@@ -44,6 +44,8 @@ class SafetensorsFile {
   const TensorView* find(std::string_view name) const;
   // Throws Error (kData) naming the file if the tensor is missing or its shape is another one.
   const TensorView& require(std::string_view name, const std::vector<int64_t>& shape) const;
+  // Gives the memory of a tensor's whole pages back; they are read from the file again when used.
+  void release(const TensorView& tensor) const { file_.release(tensor.bytes); }
   // The tensor as float32, its shape checked. Throws as require() does; also if it holds integers,
   // or a value that is NaN or infinite.
   std::vector<float> require_floats(std::string_view name, const std::vector<int64_t>& shape) const;

@@ -183,6 +183,7 @@ struct Linear::Impl {
   memory weights;     // a view of `buffer`
   std::optional<PanelLayout> panels;
   std::vector<Product> products;  // most recently used first
+  std::vector<float> bias;        // [n_out], or empty
 
   void pack(std::span<const MatrixView> parts) {
     const DataType element = data_type(type);
@@ -257,7 +258,7 @@ struct Linear::Impl {
   }
 };
 
-Linear::Linear(std::span<const MatrixView> parts, ComputeType compute_type)
+Linear::Linear(std::span<const MatrixView> parts, ComputeType compute_type, std::vector<float> bias)
     : impl_(std::make_unique<Impl>()) {
   if (compute_type == ComputeType::kBf16 && !bf16_products_available()) {
     fail(ErrorCode::kUnsupported,
@@ -280,7 +281,12 @@ Linear::Linear(std::span<const MatrixView> parts, ComputeType compute_type)
     n_out += part.n_rows;
   }
   if (n_out == 0) fail(ErrorCode::kUnsupported, "a product needs at least one weight matrix");
+  if (!bias.empty() && static_cast<int64_t>(bias.size()) != n_out) {
+    fail(ErrorCode::kInvalidArgument, "a bias of {} values cannot be added to {} outputs",
+         bias.size(), n_out);
+  }
   impl_->type = compute_type;
+  impl_->bias = std::move(bias);
   impl_->n_in = parts.front().n_cols;
   impl_->n_out = n_out;
   with_onednn_errors("pack the weights", [&] { impl_->pack(parts); });
@@ -295,12 +301,14 @@ void Linear::operator()(const float* x, int64_t n_tokens, float* y) const {
   if (n_tokens <= 0) return;
   if (!impl_) fail(ErrorCode::kInvalidArgument, "a product was asked of a Linear without weights");
   with_onednn_errors("multiply", [&] { impl_->multiply(x, n_tokens, y); });
+  if (!impl_->bias.empty()) add_to_rows(impl_->bias.data(), n_tokens, impl_->n_out, y);
 }
 
 int64_t Linear::n_in() const { return impl_ ? impl_->n_in : 0; }
 int64_t Linear::n_out() const { return impl_ ? impl_->n_out : 0; }
 int64_t Linear::size_bytes() const {
-  return impl_ ? static_cast<int64_t>(impl_->buffer.size_bytes()) : 0;
+  if (!impl_) return 0;
+  return static_cast<int64_t>(impl_->buffer.size_bytes() + impl_->bias.size() * sizeof(float));
 }
 
 void sgemm(const GemmShape& shape, float alpha, const float* a, int64_t lda, const float* b,

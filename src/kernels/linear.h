@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "base/dtype.h"
 
@@ -24,19 +25,21 @@ class Linear {
   Linear();  // no matrix: may only be assigned to or destroyed
   // Packs the matrices `parts` (each [n_rows, n_cols], the same n_cols), stacked by rows, as one
   // [n_out, n_in] matrix, so that projections of one input run as one product. Converts element
-  // types. The views are not used afterwards. Throws Error (kMemory, kUnsupported).
-  Linear(std::span<const MatrixView> parts, ComputeType compute_type);
+  // types. The views are not used afterwards. `bias` [n_out] is added to every row of the result;
+  // empty: none. Throws Error (kMemory, kUnsupported; kInvalidArgument for a bias of another
+  // length).
+  Linear(std::span<const MatrixView> parts, ComputeType compute_type, std::vector<float> bias = {});
   ~Linear();
   Linear(Linear&&) noexcept;
   Linear& operator=(Linear&&) noexcept;
 
-  // y[t, o] = sum_i x[t, i] W[o, i] for x [n_tokens, n_in] and y [n_tokens, n_out], both float32,
-  // row-major and contiguous. No n_tokens is refused; 0 does nothing.
+  // y[t, o] = sum_i x[t, i] W[o, i] + bias[o] for x [n_tokens, n_in] and y [n_tokens, n_out], both
+  // float32, row-major and contiguous. No n_tokens is refused; 0 does nothing.
   void operator()(const float* x, int64_t n_tokens, float* y) const;
 
   int64_t n_in() const;
   int64_t n_out() const;
-  // Bytes the packed weights take.
+  // Bytes the packed weights and the bias take.
   int64_t size_bytes() const;
 
  private:

@@ -84,6 +84,13 @@ void rms_norm_rows(const float* x, const float* weight, int64_t n_rows, int64_t 
   }
 }
 
+void rms_norm_head_rows(float* x, const float* weight, int64_t n_rows, int64_t n_heads,
+                        int64_t head_dim, int64_t row_stride, float epsilon) {
+  for (int64_t t = 0; t < n_rows; ++t, x += row_stride) {
+    rms_norm_rows(x, weight, n_heads, head_dim, epsilon, x);
+  }
+}
+
 void rope_rotate_head(float* HWY_RESTRICT x, int64_t half, const float* HWY_RESTRICT cosines,
                       const float* HWY_RESTRICT sines) {
   const FloatTag d;
@@ -190,6 +197,7 @@ namespace {
 
 HWY_EXPORT(dot_all);
 HWY_EXPORT(rms_norm_rows);
+HWY_EXPORT(rms_norm_head_rows);
 HWY_EXPORT(rope_rotate_rows);
 HWY_EXPORT(silu_mul_rows);
 HWY_EXPORT(add_to_all);
@@ -226,8 +234,17 @@ void rms_norm(const float* x, const float* weight, int64_t n_tokens, int64_t d_m
   });
 }
 
+void rms_norm_heads(float* x, const float* weight, int64_t n_tokens, int64_t n_heads,
+                    int64_t head_dim, int64_t row_stride, float epsilon) {
+  active_isa();
+  const auto kernel = HWY_DYNAMIC_DISPATCH(rms_norm_head_rows);
+  share(n_tokens, n_tokens * n_heads * head_dim, [&](int64_t begin, int64_t end) {
+    kernel(x + begin * row_stride, weight, end - begin, n_heads, head_dim, row_stride, epsilon);
+  });
+}
+
 void rope_table(int64_t first_position, int64_t n_tokens, const float* inverse_frequencies,
-                int64_t head_dim, float* cos_table, float* sin_table) {
+                int64_t head_dim, float scale, float* cos_table, float* sin_table) {
   const int64_t half = head_dim / 2;
   // The C library's functions: angles reach 1e6, beyond the range of the usual vectorised ones.
   constexpr int64_t kCost = 16;  // in elements of the cheap operations
@@ -236,8 +253,8 @@ void rope_table(int64_t first_position, int64_t n_tokens, const float* inverse_f
       const auto position = static_cast<float>(first_position + t);
       for (int64_t i = 0; i < half; ++i) {
         const float angle = position * inverse_frequencies[i];
-        cos_table[t * half + i] = std::cos(angle);
-        sin_table[t * half + i] = std::sin(angle);
+        cos_table[t * half + i] = scale * std::cos(angle);
+        sin_table[t * half + i] = scale * std::sin(angle);
       }
     }
   });
@@ -266,6 +283,14 @@ void add_to(const float* x, int64_t n, float* y) {
   active_isa();
   const auto kernel = HWY_DYNAMIC_DISPATCH(add_to_all);
   share(n, n, [&](int64_t begin, int64_t end) { kernel(x + begin, end - begin, y + begin); });
+}
+
+void add_to_rows(const float* x, int64_t n_tokens, int64_t n, float* y) {
+  active_isa();
+  const auto kernel = HWY_DYNAMIC_DISPATCH(add_to_all);
+  share(n_tokens, n_tokens * n, [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) kernel(x, n, y + t * n);
+  });
 }
 
 float dot(const float* x, const float* y, int64_t n) {

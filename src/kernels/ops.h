@@ -11,11 +11,17 @@ namespace chunkllm {
 void rms_norm(const float* x, const float* weight, int64_t n_tokens, int64_t d_model, float epsilon,
               float* y);
 
+// The same, in place, for every head of rows that lie row_stride apart: x + t * row_stride holds
+// n_heads heads of head_dim; weight [head_dim]. row_stride >= n_heads * head_dim. (Qwen 3's norms
+// of queries and keys.)
+void rms_norm_heads(float* x, const float* weight, int64_t n_tokens, int64_t n_heads,
+                    int64_t head_dim, int64_t row_stride, float epsilon);
+
 // cos and sin of position * inverse_frequency, [n_tokens, head_dim / 2] each, for the positions
-// first_position, first_position + 1, ... The angle is a float32 product, as in Hugging Face's
-// models.
+// first_position, first_position + 1, ..., multiplied by `scale`. The angle is a float32 product,
+// as in Hugging Face's models.
 void rope_table(int64_t first_position, int64_t n_tokens, const float* inverse_frequencies,
-                int64_t head_dim, float* cos_table, float* sin_table);
+                int64_t head_dim, float scale, float* cos_table, float* sin_table);
 
 // Rotary embedding (arXiv 2104.09864) in place, in the half-split convention of Hugging Face's
 // Llama: (x_i, x_{i + head_dim/2}) turned by the angle of i. Row t starts at x + t * row_stride and
@@ -29,6 +35,9 @@ void silu_mul(const float* gate_up, int64_t n_tokens, int64_t d_ff, float* y);
 
 // y[i] += x[i] for i in [0, n).
 void add_to(const float* x, int64_t n, float* y);
+
+// y[t, i] += x[i] for every row t of y [n_tokens, n]; x [n].
+void add_to_rows(const float* x, int64_t n_tokens, int64_t n, float* y);
 
 // sum_i x[i] y[i], accumulated in float32 lanes.
 float dot(const float* x, const float* y, int64_t n);

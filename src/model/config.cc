@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "model/architecture.h"
 
 namespace chunkllm {
 namespace {
@@ -14,25 +15,6 @@ constexpr int64_t kMaxLayers = 512;
 constexpr int64_t kMaxHeads = 4096;
 constexpr int64_t kMaxPositions = int64_t{1} << 30;
 constexpr int64_t kMaxTokenId = std::numeric_limits<int32_t>::max();
-
-// Throws unless the rotary embedding is the plain one; returns its base.
-double read_rope_theta(const JsonFields& config, const std::string& where) {
-  constexpr double kDefaultTheta = 10000.0;
-  constexpr double kMaxTheta = 1e15;
-  double theta = config.number_or("rope_theta", 1.0, kMaxTheta, kDefaultTheta);
-  for (const char* name : {"rope_scaling", "rope_parameters"}) {
-    if (!config.has(name)) continue;
-    const JsonFields rope(config.at(name), where + ", " + name);
-    const std::string type = rope.string_or("rope_type", rope.string_or("type", "default"));
-    if (type != "default") {
-      fail(ErrorCode::kUnsupported,
-           "{}: {} asks for the rotary embedding '{}'; only 'default' is supported", where, name,
-           type);
-    }
-    theta = rope.number_or("rope_theta", 1.0, kMaxTheta, theta);
-  }
-  return theta;
-}
 
 std::vector<int32_t> read_eos_ids(const nlohmann::json& object, const std::string& where) {
   std::vector<int32_t> ids;
@@ -49,24 +31,14 @@ std::vector<int32_t> read_eos_ids(const nlohmann::json& object, const std::strin
 }
 
 void refuse_unsupported(const JsonFields& config, const std::string& where) {
-  for (const char* name : {"attention_bias", "mlp_bias"}) {
-    if (config.boolean_or(name, false)) {
-      fail(ErrorCode::kUnsupported, "{}: {} is true; models with biases are not supported", where,
-           name);
-    }
-  }
   const std::string activation = config.string_or("hidden_act", "silu");
   if (activation != "silu") {
     fail(ErrorCode::kUnsupported, "{}: hidden_act '{}' is not supported; only 'silu' is", where,
          activation);
   }
-  for (const char* name : {"quantization_config", "sliding_window"}) {
-    if (config.has(name)) {
-      fail(ErrorCode::kUnsupported, "{}: {} is set; the engine cannot do that", where, name);
-    }
-  }
-  if (config.integer_or("pretraining_tp", 0, kMaxDimension, 1) > 1) {
-    fail(ErrorCode::kUnsupported, "{}: pretraining_tp above 1 is not supported", where);
+  if (config.has("quantization_config")) {
+    fail(ErrorCode::kUnsupported,
+         "{}: quantization_config is set; use the checkpoint in F32, F16 or BF16", where);
   }
 }
 
@@ -80,10 +52,7 @@ ModelConfig read_model_config(const std::filesystem::path& folder) {
 
   ModelConfig config;
   config.model_type = fields.string("model_type");
-  if (config.model_type != "llama") {
-    fail(ErrorCode::kUnsupported, "{}: model_type '{}' is not supported; only 'llama' is", where,
-         config.model_type);
-  }
+  const Architecture& architecture = find_architecture(config.model_type, where);
   refuse_unsupported(fields, where);
   config.n_layers = fields.integer("num_hidden_layers", 1, kMaxLayers);
   config.d_model = fields.integer("hidden_size", 1, kMaxDimension);
@@ -94,16 +63,18 @@ ModelConfig read_model_config(const std::filesystem::path& folder) {
   config.max_positions = fields.integer_or("max_position_embeddings", 1, kMaxPositions, 2048);
   config.rms_norm_epsilon = static_cast<float>(fields.number_or("rms_norm_eps", 0.0, 1.0, 1e-6));
   config.tied_embeddings = fields.boolean_or("tie_word_embeddings", false);
-  config.rope_theta = read_rope_theta(fields, where);
+  config.rope = read_rope_config(fields, where, config.max_positions);
   if (config.n_heads % config.n_kv_heads != 0) {
     fail(ErrorCode::kData, "{}: num_attention_heads {} is no multiple of num_key_value_heads {}",
          where, config.n_heads, config.n_kv_heads);
   }
-  if (!fields.has("head_dim") && config.d_model % config.n_heads != 0) {
+  config.head_dim = fields.integer_or("head_dim", 1, 65536, config.d_model / config.n_heads);
+  architecture.configure(fields, where, config);
+  if (config.head_dim * config.n_heads != config.d_model && !fields.has("head_dim") &&
+      config.d_model % config.n_heads != 0) {
     fail(ErrorCode::kData, "{}: hidden_size {} is no multiple of num_attention_heads {}", where,
          config.d_model, config.n_heads);
   }
-  config.head_dim = fields.integer_or("head_dim", 1, 65536, config.d_model / config.n_heads);
   if (config.head_dim % 8 != 0 || config.head_dim > 256) {
     fail(ErrorCode::kUnsupported, "{}: head_dim {} is not supported; multiples of 8 up to 256 are",
          where, config.head_dim);

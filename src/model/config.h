@@ -6,10 +6,12 @@
 #include <string>
 #include <vector>
 
+#include "model/rope.h"
+
 namespace chunkllm {
 
 struct ModelConfig {
-  std::string model_type;  // "llama"
+  std::string model_type;  // "llama", "qwen2", ...
   int64_t n_layers = 0;
   int64_t d_model = 0;
   int64_t n_heads = 0;
@@ -19,8 +21,12 @@ struct ModelConfig {
   int64_t n_vocab = 0;
   int64_t max_positions = 0;  // the context the model was made for
   float rms_norm_epsilon = 0.0f;
-  double rope_theta = 0.0;
+  RopeConfig rope;
   bool tied_embeddings = false;
+  bool qkv_bias = false;         // q_proj, k_proj and v_proj add a bias
+  bool output_bias = false;      // o_proj does
+  bool ffn_bias = false;         // gate_proj, up_proj and down_proj do
+  bool qk_norm = false;          // an RMSNorm of each head of queries and keys
   std::vector<int32_t> eos_ids;  // from generation_config.json where it is there, else config.json
 
   int64_t q_dim() const { return n_heads * head_dim; }

@@ -18,12 +18,7 @@ Transformer::Transformer(const ModelWeights& weights, int64_t max_block_tokens)
     : weights_(weights), max_block_tokens_(max_block_tokens) {
   const ModelConfig& c = weights.config;
   const auto rows_of = [&](int64_t n) { return static_cast<size_t>(max_block_tokens * n); };
-  inverse_frequencies_.resize(static_cast<size_t>(c.head_dim / 2));
-  for (int64_t i = 0; i < c.head_dim / 2; ++i) {
-    const double exponent = static_cast<double>(2 * i) / static_cast<double>(c.head_dim);
-    inverse_frequencies_[static_cast<size_t>(i)] =
-        static_cast<float>(1.0 / std::pow(c.rope_theta, exponent));
-  }
+  inverse_frequencies_ = rope_inverse_frequencies(c.rope, c.head_dim);
   h_.resize(rows_of(c.d_model));
   x_.resize(rows_of(c.d_model));
   qkv_.resize(rows_of(c.q_dim() + 2 * c.kv_dim()));
@@ -57,8 +52,8 @@ void Transformer::forward_layers(std::span<const int32_t> tokens, int64_t first_
   }
   const Range positions{first_position, first_position + n_tokens};
   embed(tokens);
-  rope_table(first_position, n_tokens, inverse_frequencies_.data(), config().head_dim, cos_.data(),
-             sin_.data());
+  rope_table(first_position, n_tokens, inverse_frequencies_.data(), config().head_dim,
+             static_cast<float>(config().rope.attention_factor), cos_.data(), sin_.data());
   selector.begin_block(positions, tokens);
   for (int64_t layer = 0; layer < n_layers; ++layer) {
     const LayerWeights& w = weights_.layers[static_cast<size_t>(layer)];
@@ -94,6 +89,10 @@ void Transformer::attention_half(const LayerWeights& w, int64_t layer, Range pos
 
   rms_norm(h_.data(), w.attention_norm.data(), n, c.d_model, c.rms_norm_epsilon, x_.data());
   w.qkv(x_.data(), n, qkv_.data());
+  if (c.qk_norm) {
+    rms_norm_heads(q, w.q_norm.data(), n, c.n_heads, c.head_dim, stride, c.rms_norm_epsilon);
+    rms_norm_heads(k, w.k_norm.data(), n, c.n_kv_heads, c.head_dim, stride, c.rms_norm_epsilon);
+  }
   rope_rotate(q, n, c.n_heads, c.head_dim, stride, cos_.data(), sin_.data());
   rope_rotate(k, n, c.n_kv_heads, c.head_dim, stride, cos_.data(), sin_.data());
   cache.store(layer, positions.begin, n, k, v, stride);

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "formats/safetensors.h"
+#include "formats/safetensors_model.h"
 #include "kernels/linear.h"
 #include "model/config.h"
 
@@ -15,17 +15,18 @@ namespace chunkllm {
 struct LayerWeights {
   std::vector<float> attention_norm;  // [d_model]
   Linear qkv;                         // [q_dim + 2 kv_dim, d_model]: q_proj, k_proj, v_proj by rows
+  std::vector<float> q_norm, k_norm;  // [head_dim] each, or empty
   Linear output;                      // [d_model, q_dim]
   std::vector<float> ffn_norm;        // [d_model]
   Linear gate_up;                     // [2 d_ff, d_model]: gate_proj, up_proj by rows
   Linear down;                        // [d_model, d_ff]
 };
 
-// Owns the packed weights and the mapping of the file that the embedding rows are read from.
+// Owns the packed weights and the mapping of the files that the embedding rows are read from.
 struct ModelWeights {
   ModelConfig config;
   ComputeType compute_type = ComputeType::kF32;
-  SafetensorsFile file;
+  SafetensorsModel file;
   MatrixView embedding;  // [n_vocab, d_model], in `file`
   std::vector<LayerWeights> layers;
   std::vector<float> final_norm;  // [d_model]
@@ -40,9 +41,10 @@ struct ModelWeights {
   std::string fingerprint() const;
 };
 
-// Reads FOLDER/model.safetensors in the layout of Hugging Face's LlamaForCausalLM. Throws Error:
-// kIo, kData (missing tensor, wrong shape or type, non-finite norm), kUnsupported (tensors of
-// biases, shards), kMemory before anything large is allocated.
+// Reads the tensors of FOLDER in the layout of Hugging Face's Llama, Mistral, Qwen2 and Qwen3.
+// Throws Error: kIo, kData (missing tensor, wrong shape or type, non-finite norm or bias),
+// kUnsupported (a bias that config.json does not announce), kMemory before anything large is
+// allocated.
 ModelWeights load_weights(const std::filesystem::path& folder, ComputeType compute_type);
 
 // Bytes load_weights() will pack for this shape.

@@ -56,6 +56,26 @@ struct Shape {
 const std::vector<Shape> kShapes = {{1, 1},  {1, 64},   {17, 3},    {64, 32},    {65, 33},
                                     {63, 5}, {100, 99}, {512, 256}, {1000, 257}, {256, 768}};
 
+TEST(Linear, AddsItsBiasToEveryRow) {
+  const auto weights = random_values(65 * 33, 40);
+  const auto bias = random_values(65, 41);
+  const auto x = random_values(7 * 33, 42);
+  const MatrixView part = view(weights, 65, 33);
+  for (const ComputeType type : compute_types()) {
+    const Linear plain(std::span(&part, 1), type);
+    const Linear with_bias(std::span(&part, 1), type, bias);
+    for (const int64_t n_tokens : {1, 7}) {
+      std::vector<float> y(static_cast<size_t>(n_tokens * 65)), expected = y;
+      plain(x.data(), n_tokens, expected.data());
+      for (size_t i = 0; i < expected.size(); ++i) expected[i] += bias[i % 65];
+      with_bias(x.data(), n_tokens, y.data());
+      EXPECT_EQ(y, expected);
+    }
+    expect_error(ErrorCode::kInvalidArgument, "64 values",
+                 [&] { Linear(std::span(&part, 1), type, std::vector<float>(64)); });
+  }
+}
+
 TEST(Linear, MatchesTheReferenceAtEveryNumberOfTokens) {
   for (const ComputeType type : compute_types()) {
     for (const auto& [n_out, n_in] : kShapes) {

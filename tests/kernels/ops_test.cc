@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <limits>
@@ -57,6 +58,45 @@ TEST(RmsNorm, EpsilonKeepsZerosZero) {
   EXPECT_EQ(y.values(), x);
 }
 
+TEST(RmsNormHeads, IsTheNormOfEachHeadAndLeavesTheRestAlone) {
+  for (const auto& [n_tokens, n_heads, head_dim, padding] :
+       std::vector<std::tuple<int64_t, int64_t, int64_t, int64_t>>{
+           {1, 1, 8, 0}, {3, 2, 24, 5}, {70, 8, 128, 1024}}) {
+    const int64_t row_stride = n_heads * head_dim + padding;
+    const auto x = random_values(n_tokens * row_stride, 12);
+    const auto weight = random_values(head_dim, 13);
+    GuardedArray y(n_tokens * row_stride);
+    std::ranges::copy(x, y.data());
+    rms_norm_heads(y.data(), weight.data(), n_tokens, n_heads, head_dim, row_stride, 1e-6f);
+    std::vector<double> expected(x.begin(), x.end());
+    for (int64_t t = 0; t < n_tokens; ++t) {
+      const auto heads =
+          ref::rms_norm(x.data() + t * row_stride, weight.data(), n_heads, head_dim, 1e-6f);
+      std::ranges::copy(heads, expected.begin() + t * row_stride);
+    }
+    expect_close(y.values(), expected, 8 * kEpsilon);
+    EXPECT_TRUE(y.guards_intact());
+  }
+}
+
+TEST(AddToRows, AddsOneRowToAll) {
+  const auto x = random_values(33, 14);
+  const auto before = random_values(5 * 33, 15);
+  GuardedArray y(5 * 33);
+  std::ranges::copy(before, y.data());
+  add_to_rows(x.data(), 5, 33, y.data());
+  for (size_t i = 0; i < before.size(); ++i) EXPECT_EQ(y.data()[i], before[i] + x[i % 33]);
+  EXPECT_TRUE(y.guards_intact());
+}
+
+TEST(RopeTable, ScalesBoth) {
+  const std::vector<float> frequencies{1.0f, 0.25f};
+  std::vector<float> cosines(2), sines(2);
+  rope_table(3, 1, frequencies.data(), 4, 1.5f, cosines.data(), sines.data());
+  EXPECT_NEAR(cosines[1], 1.5 * std::cos(0.75), kEpsilon);
+  EXPECT_NEAR(sines[0], 1.5 * std::sin(3.0), kEpsilon);
+}
+
 TEST(RopeTable, IsTheCosineAndSineOfTheFloatProduct) {
   constexpr int64_t kHeadDim = 64;
   std::vector<float> frequencies(kHeadDim / 2);
@@ -67,7 +107,7 @@ TEST(RopeTable, IsTheCosineAndSineOfTheFloatProduct) {
     constexpr int64_t kTokens = 100;
     GuardedArray cosines(kTokens * kHeadDim / 2);
     GuardedArray sines(kTokens * kHeadDim / 2);
-    rope_table(first, kTokens, frequencies.data(), kHeadDim, cosines.data(), sines.data());
+    rope_table(first, kTokens, frequencies.data(), kHeadDim, 1.0f, cosines.data(), sines.data());
     for (int64_t t = 0; t < kTokens; ++t) {
       for (int64_t i = 0; i < kHeadDim / 2; ++i) {
         const float angle = static_cast<float>(first + t) * frequencies[i];
@@ -189,7 +229,7 @@ TEST(RoundToBf16, GivesTheWordsOfToBf16) {
 
 TEST(Ops, NothingToDoIsFine) {
   rms_norm(nullptr, nullptr, 0, 8, 1e-5f, nullptr);
-  rope_table(0, 0, nullptr, 8, nullptr, nullptr);
+  rope_table(0, 0, nullptr, 8, 1.0f, nullptr, nullptr);
   rope_rotate(nullptr, 0, 2, 8, 16, nullptr, nullptr);
   silu_mul(nullptr, 0, 8, nullptr);
   add_to(nullptr, 0, nullptr);

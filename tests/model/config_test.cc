@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "testing/expect_error.h"
@@ -15,6 +16,7 @@ class ConfigTest : public testing::Test {
  protected:
   ModelConfig read(const nlohmann::json& changes) {
     nlohmann::json json = nlohmann::json::parse(read_text(tiny_llama() / "config.json"));
+    if (changes.contains("rope_scaling")) json.erase("rope_parameters");
     json.merge_patch(changes);  // null removes a field
     write_text(folder_ / "config.json", json.dump());
     return read_model_config(folder_.path());
@@ -26,10 +28,10 @@ TEST_F(ConfigTest, ReadsBothSpellings) {
   const ModelConfig recent = read(nlohmann::json::object());
   EXPECT_EQ(recent.n_layers, 3);
   EXPECT_EQ(recent.head_dim, 24);
-  EXPECT_EQ(recent.rope_theta, 10000.0);
+  EXPECT_EQ(recent.rope.theta, 10000.0);
   const ModelConfig old =
       read({{"rope_parameters", nullptr}, {"rope_theta", 5e5}, {"rope_scaling", nullptr}});
-  EXPECT_EQ(old.rope_theta, 5e5);
+  EXPECT_EQ(old.rope.theta, 5e5);
   EXPECT_EQ(read({{"head_dim", nullptr}}).head_dim, 16) << "hidden_size / num_attention_heads";
   EXPECT_EQ(read({{"num_key_value_heads", nullptr}}).n_kv_heads, 4);
 }
@@ -43,18 +45,47 @@ TEST_F(ConfigTest, EndTokensOfTheGenerationConfigWin) {
 TEST_F(ConfigTest, NamesWhatIsNotSupported) {
   const std::pair<nlohmann::json, const char*> cases[] = {
       {{{"model_type", "gpt2"}}, "gpt2"},
-      {{{"attention_bias", true}}, "attention_bias"},
-      {{{"mlp_bias", true}}, "mlp_bias"},
       {{{"hidden_act", "gelu"}}, "gelu"},
-      {{{"sliding_window", 4096}}, "sliding_window"},
+      {{{"sliding_window", 256}}, "sliding_window 256"},
       {{{"head_dim", 20}}, "head_dim 20"},
-      {{{"rope_parameters", {{"rope_type", "yarn"}}}}, "yarn"},
-      {{{"rope_scaling", {{"type", "linear"}, {"factor", 2.0}}}}, "linear"},
+      {{{"model_type", "mistral"}, {"sliding_window", 128}}, "sliding_window 128"},
+      {{{"model_type", "qwen2"}, {"use_sliding_window", true}, {"sliding_window", 64}}, "64"},
+      {{{"layer_types", {"full_attention", "sliding_attention"}}}, "layer_types"},
+      {{{"rope_parameters", {{"rope_type", "longrope"}}}}, "longrope"},
+      {{{"rope_scaling", {{"type", "dynamic"}, {"factor", 2.0}}}}, "dynamic"},
+      {{{"rope_parameters", {{"partial_rotary_factor", 0.5}}}}, "partial_rotary_factor"},
+      {{{"rope_parameters", {{"full_attention", {{"rope_theta", 1e4}}}}}}, "different"},
       {{{"quantization_config", {{"bits", 4}}}}, "quantization_config"}};
   for (const auto& [changes, name] : cases) {
     expect_error(ErrorCode::kUnsupported, name, [&] { read(changes); });
     std::filesystem::remove(folder_ / "config.json");
   }
+}
+
+TEST_F(ConfigTest, EachFamilyHasItsOwnParts) {
+  const ModelConfig llama = read({{"attention_bias", true}, {"mlp_bias", true}});
+  EXPECT_TRUE(llama.qkv_bias && llama.output_bias && llama.ffn_bias && !llama.qk_norm);
+  const ModelConfig mistral = read({{"model_type", "mistral"}, {"sliding_window", 1 << 20}});
+  EXPECT_TRUE(!mistral.qkv_bias && !mistral.output_bias && !mistral.qk_norm);
+  const ModelConfig qwen2 = read({{"model_type", "qwen2"}, {"sliding_window", 64}});
+  EXPECT_TRUE(qwen2.qkv_bias && !qwen2.output_bias && !qwen2.ffn_bias && !qwen2.qk_norm);
+  const ModelConfig qwen3 = read({{"model_type", "qwen3"}, {"head_dim", nullptr}});
+  EXPECT_TRUE(!qwen3.qkv_bias && qwen3.qk_norm);
+  EXPECT_EQ(qwen3.head_dim, 128);
+}
+
+TEST_F(ConfigTest, ReadsStretchedRotaryEmbeddings) {
+  const ModelConfig linear = read({{"rope_scaling", {{"type", "linear"}, {"factor", 4}}}});
+  EXPECT_EQ(linear.rope.kind, RopeKind::kLinear);
+  EXPECT_FLOAT_EQ(rope_inverse_frequencies(linear.rope, 24)[0], 0.25f);
+  const nlohmann::json yarn{{"rope_type", "yarn"}, {"factor", 4.0}, {"rope_theta", 1e6}};
+  const RopeConfig derived =
+      read({{"rope_parameters", yarn}, {"max_position_embeddings", 4096}}).rope;
+  EXPECT_EQ(derived.original_positions, 4096) << "where the file does not say";
+  EXPECT_NEAR(derived.attention_factor, 0.1 * std::log(4.0) + 1, 1e-12);
+  nlohmann::json given = yarn;
+  given.update({{"attention_factor", 0.5}, {"original_max_position_embeddings", 512}});
+  EXPECT_EQ(read({{"rope_parameters", given}}).rope.attention_factor, 0.5);
 }
 
 TEST_F(ConfigTest, RefusesWhatCannotBe) {
@@ -65,6 +96,16 @@ TEST_F(ConfigTest, RefusesWhatCannotBe) {
       {{{"vocab_size", 1e18}}, "vocab_size"},
       {{{"num_key_value_heads", 3}}, "num_key_value_heads"},
       {{{"intermediate_size", nullptr}}, "intermediate_size"},
+      {{{"rope_parameters", {{"rope_type", "yarn"}}}}, "factor"},
+      {{{"rope_parameters", {{"rope_type", "linear"}, {"factor", 0.5}}}}, "factor"},
+      {{{"rope_scaling",
+         {{"rope_type", "llama3"},
+          {"factor", 8.0},
+          {"low_freq_factor", 4.0},
+          {"high_freq_factor", 4.0}}}},
+       "high_freq_factor"},
+      {{{"rope_scaling", {{"type", "default"}}}, {"rope_parameters", {{"rope_theta", 1e4}}}},
+       "both"},
       {{{"eos_token_id", "x"}}, "eos_token_id"}};
   for (const auto& [changes, name] : cases) {
     expect_error(ErrorCode::kData, name, [&] { read(changes); });

@@ -68,7 +68,7 @@ TEST_F(WeightsTest, AWrongTypeIsNamed) {
                  });
 }
 
-TEST_F(WeightsTest, ABiasIsRefused) {
+TEST_F(WeightsTest, ABiasThatTheConfigDoesNotAnnounceIsRefused) {
   expect_refused(ErrorCode::kUnsupported, "q_proj.bias", [](TensorToWrite& t, auto&) {
     if (t.name == "lm_head.weight") t.name = "model.layers.0.self_attn.q_proj.bias";
     return true;

@@ -1,0 +1,13 @@
+// One constant a family; each has a file of its own here.
+#pragma once
+
+#include "model/architecture.h"
+
+namespace chunkllm {
+
+extern const Architecture kLlama;
+extern const Architecture kMistral;
+extern const Architecture kQwen2;
+extern const Architecture kQwen3;
+
+}  // namespace chunkllm
