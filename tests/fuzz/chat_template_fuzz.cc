@@ -1,0 +1,10 @@
+// tokenizer_config.json, from which the chat format is recognised.
+#include "fuzz_folder.h"
+#include "text/chat_template.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  using namespace chunkllm;
+  write_text(fuzz::folder() / "tokenizer_config.json", fuzz::as_text(data, size));
+  fuzz::expect_answer([] { ChatTemplate::from_folder(fuzz::folder().path()); });
+  return 0;
+}
