@@ -171,7 +171,11 @@ void BpeModel::encode_piece(std::string_view piece, std::vector<int32_t>& ids) c
   }
   std::vector<int32_t> symbols;
   symbols.reserve(piece.size());
-  for (const char c : piece) symbols.push_back(byte_ids[static_cast<uint8_t>(c)]);
+  if (chars) {
+    chars->append(piece, symbols);
+  } else {
+    for (const char c : piece) symbols.push_back(byte_ids[static_cast<uint8_t>(c)]);
+  }
   if (symbols.size() <= kScanLimit) {
     merge_by_scan(merges, symbols);
   } else {
