@@ -81,7 +81,7 @@ struct BpeModel {
   static constexpr int32_t kNoId = -1;
 
   MergeTable merges{0};
-  // By byte: the token that is this byte alone; kNoId for bytes that no UTF-8 has.
+  // By byte: the token that is this byte alone; bytes with kNoId are left out.
   std::array<int32_t, 256> byte_ids{};
   // If it is set, pieces begin as characters, not as bytes.
   std::optional<CharSymbols> chars;
@@ -91,6 +91,10 @@ struct BpeModel {
 
   // Appends the ids of one piece of valid UTF-8, not empty, to `ids`.
   void encode_piece(std::string_view piece, std::vector<int32_t>& ids) const;
+
+  // How many bytes at the begin of `text`, the rest of a piece, go into a token that stands for
+  // `n_known` bytes, or for what is unknown if that is 0: those, and the ones left out among them.
+  size_t source_bytes(std::string_view text, size_t n_known) const;
 };
 
 }  // namespace chunkllm

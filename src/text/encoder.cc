@@ -21,6 +21,7 @@ void Encoder::run(std::string_view text, std::span<const ByteRange> control) {
       add_added_token(whole, segment);
     }
   }
+  if (!spans_.empty()) spans_.back().end = std::ssize(text);
 }
 
 bool Encoder::is_control(size_t begin, size_t end) const {
@@ -90,26 +91,23 @@ void Encoder::encode_piece(const TextLayer& part, size_t begin, size_t end) {
 }
 
 void Encoder::add_spans(const TextLayer& part, size_t begin, size_t end, size_t first_id) {
-  size_t source_begin = part.source(begin);
+  const std::string_view piece = part.text().substr(0, end);
   for (size_t i = first_id; i < ids_.size(); ++i) {
-    size_t n_bytes = tables_.tokens[ids_[i]].text_bytes;
-    if (n_bytes == 0) {
-      n_bytes = tables_.bpe.chars->unknown_bytes(part.text().substr(begin, end - begin));
-    }
-    begin += n_bytes;
-    const size_t source_end = part.source(begin);
-    spans_.push_back(
-        {ids_[i], static_cast<int64_t>(source_begin), static_cast<int64_t>(source_end)});
-    source_begin = source_end;
+    begin += tables_.bpe.source_bytes(piece.substr(begin), tables_.tokens[ids_[i]].text_bytes);
+    add_span(ids_[i], part.source(begin));
   }
+}
+
+// The span begins where the one before ends, so that they tile the text.
+void Encoder::add_span(int32_t id, size_t source_end) {
+  const int64_t begin = spans_.empty() ? 0 : spans_.back().end;
+  spans_.push_back({id, begin, static_cast<int64_t>(source_end)});
 }
 
 // It may have taken white space around it, which its span covers.
 void Encoder::add_added_token(const TextLayer& layer, const TextSegment& segment) {
   ids_.push_back(segment.added_id);
-  if (!with_offsets_) return;
-  spans_.push_back({segment.added_id, static_cast<int64_t>(layer.source(segment.begin)),
-                    static_cast<int64_t>(layer.source(segment.end))});
+  if (with_offsets_) add_span(segment.added_id, layer.source(segment.end));
 }
 
 }  // namespace chunkllm

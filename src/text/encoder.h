@@ -30,6 +30,7 @@ class Encoder {
   void encode_cuts(const TextLayer& part, size_t begin, size_t end, size_t n_cuts_done);
   void encode_piece(const TextLayer& part, size_t begin, size_t end);
   void add_spans(const TextLayer& part, size_t begin, size_t end, size_t first_id);
+  void add_span(int32_t id, size_t source_end);
   void add_added_token(const TextLayer& layer, const TextSegment& segment);
   bool is_control(size_t begin, size_t end) const;
 

@@ -26,8 +26,9 @@ struct ByteRange {
   size_t end = 0;
 };
 
-// A token and the bytes [begin, end) of the encoded text that it stands for. Tokens that are put in
-// are empty; of those that share a character, the last one has it.
+// A token and the bytes [begin, end) of the encoded text that it stands for; together they tile it.
+// Tokens that are put in are empty; of those that share a normalized character, the last one has
+// it; what the vocabulary leaves out goes with the token after it.
 struct TokenSpan {
   int32_t id = 0;
   int64_t begin = 0;

@@ -170,7 +170,7 @@ class TableReader {
     }
     token.kind = added.is_special ? TokenKind::kSpecial : TokenKind::kAdded;
     // In the alphabet of bytes added tokens are not written.
-    token.bytes = is_byte_level_ ? added.content : tables_->decode_rules.bytes_of(added.content);
+    token.bytes = is_byte_level_ ? added.pattern : tables_->decode_rules.bytes_of(added.pattern);
   }
 
   void read_merges() {
@@ -223,15 +223,15 @@ class TableReader {
     return chars.byte_ids ? byte_of_name(symbols).has_value() : id == chars.unknown_id;
   }
 
-  // Every byte that UTF-8 can have needs a token of its own, or some text could not be written.
+  // Bytes without a token are left out of what is encoded, unless the file names a token for them.
   void read_byte_ids() {
     for (int value = 0; value < 256; ++value) {
       const uint8_t byte = static_cast<uint8_t>(value);
       const auto it = ids_.find(byte_symbol_utf8(byte));
       const bool is_in_utf8 = byte < 0xc0 || (byte > 0xc1 && byte < 0xf5);
-      if (it == ids_.end() && is_in_utf8) {
+      if (it == ids_.end() && is_in_utf8 && model_.has("unk_token")) {
         fail_unsupported(file_,
-                         fmt::format("a model.vocab without a token for the byte 0x{:02x}", byte));
+                         fmt::format("unk_token for the byte 0x{:02x}, which has no token,", byte));
       }
       tables_->bpe.byte_ids[byte] = it == ids_.end() ? BpeModel::kNoId : it->second;
     }
