@@ -29,7 +29,7 @@ bool stands_alone(std::string_view text, size_t begin, size_t end) {
 
 AddedTokens::AddedTokens(std::vector<AddedToken> tokens) : tokens_(std::move(tokens)) {
   for (uint32_t i = 0; i < tokens_.size(); ++i) {
-    insert(tokens_[i].normalized ? normalized_ : raw_, tokens_[i].content, i);
+    insert(tokens_[i].normalized ? normalized_ : raw_, tokens_[i].pattern, i);
   }
 }
 
@@ -40,20 +40,22 @@ std::optional<uint32_t> AddedTokens::child(const Node& node, char byte) {
   return std::nullopt;
 }
 
-void AddedTokens::insert(Trie& trie, std::string_view content, uint32_t token) {
-  if (trie.empty()) trie.emplace_back();
+void AddedTokens::insert(Trie& trie, std::string_view pattern, uint32_t token) {
+  if (pattern.empty()) return;
+  if (trie.nodes.empty()) trie.nodes.emplace_back();
+  trie.is_first_byte[static_cast<uint8_t>(pattern.front())] = true;
   uint32_t node = 0;
-  for (const char byte : content) {
-    if (const auto next = child(trie[node], byte)) {
+  for (const char byte : pattern) {
+    if (const auto next = child(trie.nodes[node], byte)) {
       node = *next;
       continue;
     }
-    const uint32_t added = static_cast<uint32_t>(trie.size());
-    trie[node].children.emplace_back(byte, added);
-    trie.emplace_back();
+    const uint32_t added = static_cast<uint32_t>(trie.nodes.size());
+    trie.nodes[node].children.emplace_back(byte, added);
+    trie.nodes.emplace_back();
     node = added;
   }
-  trie[node].token = token;
+  trie.nodes[node].token = token;
 }
 
 const AddedToken* AddedTokens::find(std::string_view content) const {
@@ -61,48 +63,52 @@ const AddedToken* AddedTokens::find(std::string_view content) const {
   return it == tokens_.end() ? nullptr : &*it;
 }
 
-// The longest token that `text` begins with, or nullptr.
-const AddedToken* AddedTokens::longest_match(const Trie& trie, std::string_view text,
-                                             bool parse_special) const {
+// The longest token that begins at `begin`, or nullptr.
+const AddedToken* AddedTokens::longest_match(const Trie& trie, std::string_view text, size_t begin,
+                                             const AllowsSpecial& allows_special) const {
   const AddedToken* longest = nullptr;
   uint32_t node = 0;
-  for (const char byte : text) {
-    const auto next = child(trie[node], byte);
+  for (size_t end = begin; end < text.size();) {
+    const auto next = child(trie.nodes[node], text[end++]);
     if (!next) break;
     node = *next;
-    if (const auto token = trie[node].token) {
+    if (const auto token = trie.nodes[node].token) {
       const AddedToken& found = tokens_[*token];
-      if (parse_special || !found.is_special) longest = &found;
+      if (!found.is_special || allows_special(begin, end)) longest = &found;
     }
   }
   return longest;
 }
 
-// Appends the parts of a plain segment of `text`. A token sees no further than the segment.
-void AddedTokens::split_segment(const Trie& trie, std::string_view text, TextSegment segment,
-                                bool parse_special, std::vector<TextSegment>& segments) const {
-  const std::string_view window = text.substr(0, segment.end).substr(segment.begin);
-  size_t plain_begin = 0;
+std::vector<TextSegment> AddedTokens::split(Pass pass, std::string_view text,
+                                            const AllowsSpecial& allows_special) const {
+  const Trie& trie = pass == Pass::kRaw ? raw_ : normalized_;
+  std::vector<TextSegment> segments;
   const auto add = [&](int32_t id, size_t begin, size_t end) {
-    if (begin < end) segments.push_back({id, segment.begin + begin, segment.begin + end});
+    if (begin < end) segments.push_back({id, begin, end});
   };
-  for (size_t offset = 0; offset < window.size();) {
-    const AddedToken* token = longest_match(trie, window.substr(offset), parse_special);
+  size_t plain_begin = 0;
+  for (size_t offset = 0; offset < text.size() && !trie.nodes.empty();) {
+    if (!trie.is_first_byte[static_cast<uint8_t>(text[offset])]) {
+      ++offset;
+      continue;
+    }
+    const AddedToken* token = longest_match(trie, text, offset, allows_special);
     if (token == nullptr) {
       ++offset;
       continue;
     }
     size_t begin = offset;
-    size_t end = begin + token->content.size();
+    size_t end = begin + token->pattern.size();
     offset = end;
-    if (token->single_word && !stands_alone(window, begin, end)) continue;
+    if (token->single_word && !stands_alone(text, begin, end)) continue;
     while (token->lstrip && begin > plain_begin) {
-      const CodePoint c = code_point_before(window, begin);
+      const CodePoint c = code_point_before(text, begin);
       if (!is_space(c.value)) break;
       begin -= c.n_bytes;
     }
-    while (token->rstrip && end < window.size()) {
-      const CodePoint c = code_point_at(window, end);
+    while (token->rstrip && end < text.size()) {
+      const CodePoint c = code_point_at(text, end);
       if (!is_space(c.value)) break;
       end += c.n_bytes;
     }
@@ -110,24 +116,7 @@ void AddedTokens::split_segment(const Trie& trie, std::string_view text, TextSeg
     add(token->id, begin, end);
     plain_begin = offset = end;
   }
-  add(TextSegment::kPlainText, plain_begin, window.size());
-}
-
-std::vector<TextSegment> AddedTokens::split(std::string_view text, bool parse_special) const {
-  std::vector<TextSegment> segments;
-  if (!text.empty()) segments.push_back({TextSegment::kPlainText, 0, text.size()});
-  for (const Trie* trie : {&raw_, &normalized_}) {
-    if (trie->empty()) continue;
-    std::vector<TextSegment> parts;
-    for (const TextSegment& segment : segments) {
-      if (segment.added_id == TextSegment::kPlainText) {
-        split_segment(*trie, text, segment, parse_special, parts);
-      } else {
-        parts.push_back(segment);
-      }
-    }
-    segments = std::move(parts);
-  }
+  add(TextSegment::kPlainText, plain_begin, text.size());
   return segments;
 }
 

@@ -1,7 +1,9 @@
 // Added tokens: those that are found in the text before the model sees it, such as <|user|>.
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -18,7 +20,8 @@ struct AddedToken {
   bool single_word = false;  // found only where no letter, mark, digit or _ touches it
   bool lstrip = false;       // takes the white space before it
   bool rstrip = false;       // takes the white space after it
-  bool normalized = false;   // looked for after all others, in what they leave
+  bool normalized = false;  // looked for after all others, in what the normalizer makes of the rest
+  std::string pattern;  // what is looked for: the content or, if normalized, its normalized form
 };
 
 // A part of a text, bytes [begin, end): an added token, or text for the model.
@@ -31,22 +34,28 @@ struct TextSegment {
 };
 
 // Finds added tokens as Hugging Face tokenizers does: the leftmost first, of those the longest.
-// Immutable once made.
+// Immutable once made; any thread may call it.
 class AddedTokens {
  public:
   static constexpr size_t kMaxContentBytes = 1024;  // keeps the search linear in the text
 
   AddedTokens() = default;
-  // Contents must differ from each other and have at most kMaxContentBytes.
+  // Contents must differ from each other; patterns have at most kMaxContentBytes, and a token whose
+  // pattern is empty is never found.
   explicit AddedTokens(std::vector<AddedToken> tokens);
 
   const std::vector<AddedToken>& tokens() const { return tokens_; }
   // The token with this content, or nullptr.
   const AddedToken* find(std::string_view content) const;
 
-  // Cuts `text`, valid UTF-8, into segments that are not empty. Special tokens stay plain text
-  // unless `parse_special`.
-  std::vector<TextSegment> split(std::string_view text, bool parse_special) const;
+  enum class Pass { kRaw, kNormalized };
+  // Whether a special token may be found at bytes [begin, end) of the text.
+  using AllowsSpecial = std::function<bool(size_t begin, size_t end)>;
+
+  // Cuts `text`, valid UTF-8, into segments that are not empty, at the tokens that are looked for
+  // before (kRaw) or after (kNormalized) the normalizer.
+  std::vector<TextSegment> split(Pass pass, std::string_view text,
+                                 const AllowsSpecial& allows_special) const;
 
  private:
   // A trie over the contents of the tokens, byte by byte.
@@ -54,14 +63,15 @@ class AddedTokens {
     std::vector<std::pair<char, uint32_t>> children;
     std::optional<uint32_t> token;  // index into tokens_ of the content that ends here
   };
-  using Trie = std::vector<Node>;  // the root first; empty if there are no tokens
+  struct Trie {
+    std::vector<Node> nodes;                // the root first; empty if there are no tokens
+    std::array<bool, 256> is_first_byte{};  // whether a token begins with it
+  };
 
   static std::optional<uint32_t> child(const Node& node, char byte);
-  static void insert(Trie& trie, std::string_view content, uint32_t token);
-  const AddedToken* longest_match(const Trie& trie, std::string_view text,
-                                  bool parse_special) const;
-  void split_segment(const Trie& trie, std::string_view text, TextSegment segment,
-                     bool parse_special, std::vector<TextSegment>& segments) const;
+  static void insert(Trie& trie, std::string_view pattern, uint32_t token);
+  const AddedToken* longest_match(const Trie& trie, std::string_view text, size_t begin,
+                                  const AllowsSpecial& allows_special) const;
 
   std::vector<AddedToken> tokens_;
   Trie raw_;         // tokens with normalized = false

@@ -162,6 +162,15 @@ void PieceCache::store(std::string_view piece, std::span<const int32_t> ids) {
   std::ranges::copy(ids, entry.ids.begin());
 }
 
+size_t BpeModel::source_bytes(std::string_view text, size_t n_known) const {
+  if (chars) return n_known == 0 ? chars->unknown_bytes(text) : n_known;
+  size_t n_bytes = 0;
+  while (n_known > 0) {
+    if (byte_ids[static_cast<uint8_t>(text[n_bytes++])] != kNoId) --n_known;
+  }
+  return n_bytes;
+}
+
 void BpeModel::encode_piece(std::string_view piece, std::vector<int32_t>& ids) const {
   if (!whole_pieces.empty()) {
     if (const auto it = whole_pieces.find(piece); it != whole_pieces.end()) {
@@ -171,7 +180,14 @@ void BpeModel::encode_piece(std::string_view piece, std::vector<int32_t>& ids) c
   }
   std::vector<int32_t> symbols;
   symbols.reserve(piece.size());
-  for (const char c : piece) symbols.push_back(byte_ids[static_cast<uint8_t>(c)]);
+  if (chars) {
+    chars->append(piece, symbols);
+  } else {
+    for (const char c : piece) {
+      const int32_t id = byte_ids[static_cast<uint8_t>(c)];
+      if (id != kNoId) symbols.push_back(id);
+    }
+  }
   if (symbols.size() <= kScanLimit) {
     merge_by_scan(merges, symbols);
   } else {

@@ -3,11 +3,14 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
+
+#include "text/char_symbols.h"
 
 namespace chunkllm {
 
@@ -73,20 +76,25 @@ class PieceCache {
   std::vector<Entry> entries_;  // a power of two; a new piece replaces the old one of its slot
 };
 
-// The model of a byte-level BPE tokenizer. Immutable once filled; any thread may call
-// encode_piece().
+// The model of a BPE tokenizer. Immutable once filled; any thread may call encode_piece().
 struct BpeModel {
   static constexpr int32_t kNoId = -1;
 
   MergeTable merges{0};
-  // By byte: the token that is this byte alone; kNoId for bytes that no UTF-8 has.
+  // By byte: the token that is this byte alone; bytes with kNoId are left out.
   std::array<int32_t, 256> byte_ids{};
+  // If it is set, pieces begin as characters, not as bytes.
+  std::optional<CharSymbols> chars;
   // With ignore_merges a piece that is a token is that token, whatever the merges say: these are
-  // the tokens by their bytes. Without it the map is empty.
+  // the tokens by the text they stand for. Without it the map is empty.
   std::unordered_map<std::string_view, int32_t> whole_pieces;
 
   // Appends the ids of one piece of valid UTF-8, not empty, to `ids`.
   void encode_piece(std::string_view piece, std::vector<int32_t>& ids) const;
+
+  // How many bytes at the begin of `text`, the rest of a piece, go into a token that stands for
+  // `n_known` bytes, or for what is unknown if that is 0: those, and the ones left out among them.
+  size_t source_bytes(std::string_view text, size_t n_known) const;
 };
 
 }  // namespace chunkllm

@@ -28,26 +28,42 @@ struct ChatPrompt {
       prompt_ends;  // index of the last token before each assistant answer, ascending
 };
 
-enum class ChatFormat { kNeedle, kLlama3 };
+enum class ChatFormat {
+  kNeedle,
+  kLlama3,
+  kChatMl,
+  kQwen2,
+  kQwen25,
+  kQwen3,
+  kSmolLm2,
+  kMistral,
+};
 
 // How one family of models writes chats. Recognised by markers in the model's own template; no
 // general template language is run.
 class ChatTemplate {
  public:
   // Reads chat_template from FOLDER/tokenizer_config.json (or chat_template.jinja). Throws Error
-  // (kUnsupported) if there is none or it is not one of the known formats.
+  // (kUnsupported) if there is none or it is not one of the known formats; the message says how to
+  // choose one.
   static ChatTemplate from_folder(const std::filesystem::path& folder);
+  // The format with this name. Throws Error (kInvalidArgument) with the names there are.
+  static ChatTemplate named(std::string_view name);
+  // The names of all formats, for help and messages: "needle, llama3, ...".
+  static std::string names();
   explicit ChatTemplate(ChatFormat format) : format_(format) {}
 
   ChatFormat format() const { return format_; }
 
   // The pieces, whose texts concatenated equal what the model's template gives.
-  // `add_generation_prompt` ends them with the marker after which the model answers.
+  // `add_generation_prompt` ends them with the marker after which the model answers. Throws Error
+  // (kInvalidArgument, kData) on messages that cannot be written.
   std::vector<ChatPiece> render(const std::vector<ChatMessage>& messages,
                                 bool add_generation_prompt) const;
 
-  // Tokenises without the post-processor (the template writes BOS itself). Prompt ends are the last
-  // tokens before each assistant answer, those of earlier turns included.
+  // Tokenises the pieces as one text, without the post-processor (the template writes BOS itself).
+  // Markers in what somebody wrote stay text. Prompt ends are the tokens that hold the last byte
+  // before each assistant answer, those of earlier turns included.
   ChatPrompt encode(const Tokenizer& tokenizer, const std::vector<ChatMessage>& messages,
                     bool add_generation_prompt) const;
 

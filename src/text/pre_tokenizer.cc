@@ -23,14 +23,13 @@ CharClass classify_by_icu(char32_t value) {
   return u_isUWhiteSpace(c) ? CharClass::kSpace : CharClass::kOther;
 }
 
-CharClass classify(char32_t value) {
-  static const std::array<CharClass, 128> ascii = [] {
-    std::array<CharClass, 128> classes{};
-    for (char32_t c = 0; c < 128; ++c) classes[c] = classify_by_icu(c);
-    return classes;
-  }();
-  return value < 128 ? ascii[value] : classify_by_icu(value);
-}
+constexpr size_t kAsciiEnd = 128;
+
+const std::array<CharClass, kAsciiEnd> kAsciiClasses = [] {
+  std::array<CharClass, kAsciiEnd> classes{};
+  for (char32_t c = 0; c < kAsciiEnd; ++c) classes[c] = classify_by_icu(c);
+  return classes;
+}();
 
 struct ClassifiedChar {
   CharClass char_class = CharClass::kOther;
@@ -38,8 +37,14 @@ struct ClassifiedChar {
 };
 
 ClassifiedChar classify_at(std::string_view text, size_t offset) {
+  const uint8_t lead = static_cast<uint8_t>(text[offset]);
+  if (lead < kAsciiEnd) return {kAsciiClasses[lead], 1};
   const CodePoint c = code_point_at(text, offset);
-  return {classify(c.value), c.n_bytes};
+  return {classify_by_icu(c.value), c.n_bytes};
+}
+
+bool is_space(CharClass char_class) {
+  return char_class == CharClass::kSpace || char_class == CharClass::kNewline;
 }
 
 // The first offset from `offset` on whose character is of another class, after at most `max_chars`.
@@ -53,59 +58,50 @@ size_t skip_class(std::string_view text, size_t offset, CharClass char_class,
   return offset;
 }
 
-// 's 't 're 've 'm 'll 'd in any case: the end of the one at `begin`, or `begin` if there is none.
-size_t contraction_end(std::string_view text, size_t begin) {
+// 's 't 're 've 'm 'll 'd: the end of the one at `begin`, or `begin` if there is none. `case_bit`
+// is 0x20 where capitals count too, else 0.
+size_t contraction_end(std::string_view text, size_t begin, int case_bit) {
   if (text[begin] != '\'') return begin;
   const std::string_view rest = text.substr(begin + 1);
-  if (rest.substr(0, 2) == "\u017f") return begin + 3;
-  const auto lower = [&](size_t i) { return i < rest.size() ? rest[i] | 0x20 : 0; };
-  const int first = lower(0);
-  const int second = lower(1);
+  if (case_bit != 0 && rest.substr(0, 2) == "\u017f") return begin + 3;
+  const auto letter = [&](size_t i) { return i < rest.size() ? rest[i] | case_bit : 0; };
+  const int first = letter(0);
+  const int second = letter(1);
   if (first == 's' || first == 't' || first == 'm' || first == 'd') return begin + 2;
   if ((first == 'r' || first == 'v') && second == 'e') return begin + 3;
   if (first == 'l' && second == 'l') return begin + 3;
   return begin;
 }
 
-// The three alternatives that begin with white space, for a `begin` that is white space: up to the
-// last line end of the run; else the run without its last character, which goes to the next piece;
-// at the end of the text, or where the run is one character, all of it.
-size_t space_run_end(std::string_view text, size_t begin) {
+// \s+(?!\S)|\s+ and, before them where `newlines_end`, \s*[\r\n]+, for a `begin` that is white
+// space: up to the last line end of the run; else the run without its last character, which goes to
+// the next piece; at the end of the text, or where the run is one character, all of it.
+size_t space_run_end(std::string_view text, size_t begin, bool newlines_end) {
   size_t end = begin;
   size_t last_begin = begin;
   size_t newline_end = begin;
   while (end < text.size()) {
     const ClassifiedChar c = classify_at(text, end);
-    if (c.char_class != CharClass::kSpace && c.char_class != CharClass::kNewline) break;
+    if (!is_space(c.char_class)) break;
     last_begin = end;
     end += c.n_bytes;
     if (c.char_class == CharClass::kNewline) newline_end = end;
   }
-  if (newline_end > begin) return newline_end;
+  if (newlines_end && newline_end > begin) return newline_end;
   if (end == text.size() || last_begin == begin) return end;
   return last_begin;
 }
 
-struct NamedPreTokenizer {
-  std::string_view regex;
-  PieceEnd piece_end;
-};
-
-}  // namespace
-
-const std::string_view kLlama3Regex =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|)"
-    R"(\s*[\r\n]+|\s+(?!\S)|\s+)";
-
-size_t llama3_piece_end(std::string_view text, size_t begin) {
-  if (const size_t end = contraction_end(text, begin); end > begin) return end;
+// The expressions of Llama 3 and Qwen 2, which differ in how many digits are a piece.
+size_t split_piece_end(std::string_view text, size_t begin, size_t max_digits) {
+  if (const size_t end = contraction_end(text, begin, 0x20); end > begin) return end;
   const ClassifiedChar first = classify_at(text, begin);
   const size_t second = begin + first.n_bytes;
   if (first.char_class == CharClass::kLetter) {
     return skip_class(text, second, CharClass::kLetter);
   }
   if (first.char_class == CharClass::kNumber) {
-    return skip_class(text, second, CharClass::kNumber, 2);
+    return skip_class(text, second, CharClass::kNumber, max_digits - 1);
   }
   if (first.char_class != CharClass::kNewline) {
     // One character that is neither letter nor number sticks to the word after it.
@@ -115,11 +111,72 @@ size_t llama3_piece_end(std::string_view text, size_t begin) {
     const size_t other_end = skip_class(text, other_begin, CharClass::kOther);
     if (other_end > other_begin) return skip_class(text, other_end, CharClass::kNewline);
   }
-  return space_run_end(text, begin);
+  return space_run_end(text, begin, true);
+}
+
+// The end of what is no number, from `begin` on.
+size_t skip_others_than_numbers(std::string_view text, size_t begin) {
+  while (begin < text.size()) {
+    const ClassifiedChar c = classify_at(text, begin);
+    if (c.char_class == CharClass::kNumber) break;
+    begin += c.n_bytes;
+  }
+  return begin;
+}
+
+size_t digits_piece_end(std::string_view text, size_t begin, size_t max_digits) {
+  const size_t end = skip_class(text, begin, CharClass::kNumber, max_digits);
+  return end > begin ? end : skip_others_than_numbers(text, begin);
+}
+
+struct NamedPreTokenizer {
+  std::string_view regex;
+  PieceEnd piece_end;
+};
+
+}  // namespace
+
+const std::string_view kGpt2Regex =
+    R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
+
+const std::string_view kLlama3Regex =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|)"
+    R"(\s*[\r\n]+|\s+(?!\S)|\s+)";
+
+const std::string_view kQwen2Regex =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|)"
+    R"(\s*[\r\n]+|\s+(?!\S)|\s+)";
+
+size_t gpt2_piece_end(std::string_view text, size_t begin) {
+  if (const size_t end = contraction_end(text, begin, 0); end > begin) return end;
+  const size_t word = text[begin] == ' ' && begin + 1 < text.size() ? begin + 1 : begin;
+  const ClassifiedChar first = classify_at(text, word);
+  if (is_space(first.char_class)) return space_run_end(text, begin, false);
+  return skip_class(text, word + first.n_bytes, first.char_class);
+}
+
+size_t llama3_piece_end(std::string_view text, size_t begin) {
+  return split_piece_end(text, begin, 3);
+}
+
+size_t qwen2_piece_end(std::string_view text, size_t begin) {
+  return split_piece_end(text, begin, 1);
+}
+
+size_t single_digit_piece_end(std::string_view text, size_t begin) {
+  return digits_piece_end(text, begin, 1);
+}
+
+size_t digit_run_piece_end(std::string_view text, size_t begin) {
+  return digits_piece_end(text, begin, SIZE_MAX);
 }
 
 PieceEnd find_pre_tokenizer(std::string_view regex) {
-  static const std::array<NamedPreTokenizer, 1> known = {{{kLlama3Regex, llama3_piece_end}}};
+  static const std::array<NamedPreTokenizer, 3> known = {{
+      {kGpt2Regex, gpt2_piece_end},
+      {kLlama3Regex, llama3_piece_end},
+      {kQwen2Regex, qwen2_piece_end},
+  }};
   const auto it = std::ranges::find(known, regex, &NamedPreTokenizer::regex);
   return it == known.end() ? nullptr : it->piece_end;
 }

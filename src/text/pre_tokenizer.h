@@ -1,5 +1,9 @@
-// Cuts text into the pieces inside which BPE merges. Tokenizer files give a regular expression;
-// each one that is supported has a hand-written function of the same meaning in linear time.
+// Cuts text into the pieces inside which BPE merges. Tokenizer files give regular expressions or
+// name a rule; each one that is supported has a hand-written function of the same meaning in linear
+// time.
+//
+// Classes as in the engines that Hugging Face uses: \p{L} and \p{N} are Unicode general categories,
+// \s the White_Space property, (?i:) folds case by Unicode, so that U+017F counts as s.
 #pragma once
 
 #include <cstddef>
@@ -16,12 +20,17 @@ using PieceEnd = size_t (*)(std::string_view text, size_t begin);
 // known.
 PieceEnd find_pre_tokenizer(std::string_view regex);
 
-// The pieces of Llama 3 (Dubey et al., 2024), whose expression is kLlama3Regex. Classes as in the
-// engines that Hugging Face uses: \p{L} and \p{N} are Unicode general categories, \s the
-// White_Space property,
-// (?i:) folds case by Unicode, so that U+017F counts as s.
-size_t llama3_piece_end(std::string_view text, size_t begin);
-
+extern const std::string_view kGpt2Regex;
 extern const std::string_view kLlama3Regex;
+extern const std::string_view kQwen2Regex;
+
+size_t gpt2_piece_end(std::string_view text, size_t begin);    // kGpt2Regex
+size_t llama3_piece_end(std::string_view text, size_t begin);  // kLlama3Regex
+size_t qwen2_piece_end(std::string_view text, size_t begin);   // kQwen2Regex
+
+// Each character of \p{N} alone, and what is between them.
+size_t single_digit_piece_end(std::string_view text, size_t begin);
+// Runs of \p{N}, and what is between them.
+size_t digit_run_piece_end(std::string_view text, size_t begin);
 
 }  // namespace chunkllm

@@ -1,5 +1,5 @@
-// Text to token ids and back: byte-level BPE as tokenizer.json (Hugging Face tokenizers) describes
-// it.
+// Text to token ids and back: BPE over bytes or characters as tokenizer.json (Hugging Face
+// tokenizers) describes it.
 #pragma once
 
 #include <cstdint>
@@ -13,12 +13,22 @@
 
 namespace chunkllm {
 
+class TextBegin;
+
 struct EncodeOptions {
   bool add_special_tokens = false;  // apply the post-processor (a leading BOS, usually)
   bool parse_special = true;        // markers such as <|user|> in the text become their own tokens
 };
 
-// A token and the bytes [begin, end) of the encoded text that it stands for; added ones are empty.
+// Bytes [begin, end) of a text.
+struct ByteRange {
+  size_t begin = 0;
+  size_t end = 0;
+};
+
+// A token and the bytes [begin, end) of the encoded text that it stands for; together they tile it.
+// Tokens that are put in are empty; of those that share a normalized character, the last one has
+// it; what the vocabulary leaves out goes with the token after it.
 struct TokenSpan {
   int32_t id = 0;
   int64_t begin = 0;
@@ -37,10 +47,17 @@ class Tokenizer {
   std::vector<TokenSpan> encode_with_offsets(std::string_view text,
                                              EncodeOptions options = {}) const;
 
-  // Ids outside the vocabulary are an Error (kData). Bytes that are no valid UTF-8 become U+FFFD.
+  // Markers become special tokens where they lie inside one of the `control` ranges, which are
+  // ascending, and are plain text elsewhere. No post-processor.
+  std::vector<TokenSpan> encode_marked(std::string_view text,
+                                       std::span<const ByteRange> control) const;
+
+  // Ids outside the vocabulary are an Error (kData). Bytes that are no valid UTF-8 become U+FFFD,
+  // one for each maximal part of a character.
   std::string decode(std::span<const int32_t> ids, bool skip_special = false) const;
 
-  // The raw bytes of one token (possibly a part of a character); of a special token, its text.
+  // The raw bytes of one token inside a text (possibly a part of a character); of a special token,
+  // its text.
   std::string_view token_bytes(int32_t id) const;
 
   bool is_special(int32_t id) const;
@@ -53,6 +70,7 @@ class Tokenizer {
   struct Tables;
 
  private:
+  friend class StreamDecoder;
   explicit Tokenizer(std::shared_ptr<const Tables> tables) : tables_(std::move(tables)) {}
   std::shared_ptr<const Tables> tables_;
 };
@@ -62,6 +80,8 @@ class Tokenizer {
 class StreamDecoder {
  public:
   explicit StreamDecoder(Tokenizer tokenizer, bool skip_special = true);
+  ~StreamDecoder();
+  StreamDecoder(StreamDecoder&&) noexcept;
   // The text that this token completes; may be empty.
   std::string push(int32_t id);
   // What is left at the end, unfinished characters as U+FFFD.
@@ -70,6 +90,7 @@ class StreamDecoder {
  private:
   Tokenizer tokenizer_;
   bool skip_special_;
+  std::unique_ptr<TextBegin> begin_;
   std::string pending_;
 };
 

@@ -1,5 +1,5 @@
-// Reads tokenizer.json, the format of Hugging Face tokenizers, as far as byte-level BPE needs it.
-// What the engine would not reproduce exactly is refused by name.
+// Reads tokenizer.json, the format of Hugging Face tokenizers, as far as BPE over bytes or
+// characters needs it. What the engine would not reproduce exactly is refused by name.
 
 #include <algorithm>
 #include <array>
@@ -11,7 +11,9 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "text/byte_level.h"
+#include "text/tokenizer_json_parts.h"
 #include "text/tokenizer_tables.h"
+#include "text/utf8.h"
 
 namespace chunkllm {
 
@@ -19,81 +21,9 @@ namespace {
 
 using nlohmann::json;
 
-constexpr int64_t kMaxId = (int64_t{1} << 22) - 1;  // keeps a table by id from taking all memory
-
-[[noreturn]] void fail_unsupported(const std::string& where, const std::string& what) {
-  fail(ErrorCode::kUnsupported,
-       "{}: {} is not supported; use a model whose tokenizer is byte-level BPE like Llama 3's",
-       where, what);
-}
-
-// The type that a component of the file names, for messages.
-std::string type_of(const json& component) {
-  if (component.is_object()) {
-    const auto type = component.find("type");
-    if (type != component.end() && type->is_string()) return show_text(type->get<std::string>());
-  }
-  return component.type_name();
-}
-
 void require_null(const JsonFields& root, const std::string& where, const char* name) {
   if (root.has(name)) {
     fail_unsupported(where, fmt::format("{} {}", name, type_of(root.at(name))));
-  }
-}
-
-void require_known(const json& object, const std::string& where,
-                   std::initializer_list<std::string_view> names) {
-  for (const auto& [name, value] : object.items()) {
-    if (!value.is_null() && std::ranges::find(names, name) == names.end()) {
-      fail_unsupported(where, "the field " + show_text(name));
-    }
-  }
-}
-
-const json& array_at(const JsonFields& fields, const std::string& where, const char* name) {
-  const json& array = fields.at(name);
-  if (!array.is_array()) {
-    fail(ErrorCode::kData, "{}: {} must be an array, found {}", where, name, array.type_name());
-  }
-  return array;
-}
-
-PieceEnd read_pre_tokenizer(const JsonFields& root, const std::string& file) {
-  const std::string where = file + ": pre_tokenizer";
-  if (!root.has("pre_tokenizer")) fail_unsupported(where, "null");
-  const json& sequence = root.at("pre_tokenizer");
-  const JsonFields fields(sequence, where);
-  if (fields.string("type") != "Sequence") fail_unsupported(where, type_of(sequence));
-  const json& parts = array_at(fields, where, "pretokenizers");
-  if (parts.size() != 2 || type_of(parts[0]) != "\"Split\"" ||
-      type_of(parts[1]) != "\"ByteLevel\"") {
-    std::string types;
-    for (const json& part : parts) types += (types.empty() ? "" : ", ") + type_of(part);
-    fail_unsupported(where, "a Sequence of [" + types.substr(0, 200) + "]");
-  }
-  const JsonFields split(parts[0], where + " Split");
-  if (split.string("behavior") != "Isolated") {
-    fail_unsupported(where, "Split with behavior " + show_text(split.string("behavior")));
-  }
-  if (split.boolean_or("invert", false)) fail_unsupported(where, "Split with invert");
-  const JsonFields pattern(split.at("pattern"), where + " Split.pattern");
-  if (!pattern.has("Regex")) fail_unsupported(where, "Split by a pattern that is no Regex");
-  const std::string regex = pattern.string("Regex");
-  const PieceEnd piece_end = find_pre_tokenizer(regex);
-  if (piece_end == nullptr) fail_unsupported(where, "Split by the Regex " + show_text(regex));
-  const JsonFields byte_level(parts[1], where + " ByteLevel");
-  if (byte_level.boolean_or("add_prefix_space", true)) {
-    fail_unsupported(where, "ByteLevel with add_prefix_space");
-  }
-  if (byte_level.boolean_or("use_regex", true)) fail_unsupported(where, "ByteLevel with use_regex");
-  return piece_end;
-}
-
-void check_decoder(const JsonFields& root, const std::string& file) {
-  if (!root.has("decoder") || type_of(root.at("decoder")) != "\"ByteLevel\"") {
-    const std::string found = root.has("decoder") ? type_of(root.at("decoder")) : "null";
-    fail_unsupported(file, "decoder " + found);
   }
 }
 
@@ -110,7 +40,6 @@ void check_model(const JsonFields& model, const json& object, const std::string&
   for (const char* name : {"continuing_subword_prefix", "end_of_word_suffix"}) {
     if (!model.string_or(name, "").empty()) fail_unsupported(where, name);
   }
-  if (model.boolean_or("byte_fallback", false)) fail_unsupported(where, "byte_fallback");
 }
 
 // Fills the tables from the parsed file.
@@ -127,18 +56,23 @@ class TableReader {
 
   std::shared_ptr<Tokenizer::Tables> read() {
     check_model(model_, model_object_, file_ + ": model");
-    for (const char* name : {"normalizer", "truncation", "padding"}) {
-      require_null(root_, file_, name);
-    }
-    tables_->piece_end = read_pre_tokenizer(root_, file_);
-    check_decoder(root_, file_);
+    for (const char* name : {"truncation", "padding"}) require_null(root_, file_, name);
+    tables_->normalizer = read_normalizer(root_, file_);
+    PreTokenizer pre_tokenizer = read_pre_tokenizer(root_, file_);
+    is_byte_level_ = pre_tokenizer.is_byte_level;
+    tables_->cuts = std::move(pre_tokenizer.cuts);
+    tables_->metaspace = std::move(pre_tokenizer.metaspace);
+    tables_->decode_rules = read_decoder(root_, file_);
+    check_alphabet();
     read_tokens();
-    read_merges();
-    read_byte_ids();
-    if (model_.boolean_or("ignore_merges", false)) index_whole_pieces();
-    if (root_.has("post_processor")) {
-      read_post_processor(root_.at("post_processor"), file_ + ": post_processor");
+    if (is_byte_level_) {
+      read_byte_ids();
+      if (model_.boolean_or("ignore_merges", false)) index_whole_pieces();
+    } else {
+      read_char_symbols();
     }
+    read_merges();
+    read_post_processor(root_, file_, *tables_);
     return tables_;
   }
 
@@ -150,6 +84,20 @@ class TableReader {
   }
 
  private:
+  // Pre-tokenizer, model and decoder must mean the same alphabet, bytes or characters.
+  void check_alphabet() const {
+    if (tables_->decode_rules.byte_level != is_byte_level_) {
+      fail_unsupported(file_,
+                       "decoder " + type_of(root_.at("decoder")) + " with this pre_tokenizer");
+    }
+    if (is_byte_level_ && model_.boolean_or("byte_fallback", false)) {
+      fail_unsupported(file_, "model.byte_fallback with ByteLevel");
+    }
+    if (!is_byte_level_ && model_.boolean_or("ignore_merges", false)) {
+      fail_unsupported(file_, "model.ignore_merges without ByteLevel");
+    }
+  }
+
   void read_tokens() {
     const std::string where = file_ + ": model.vocab";
     const JsonFields vocab(model_.at("vocab"), where);
@@ -157,7 +105,7 @@ class TableReader {
     ids_.reserve(entries.size());
     int32_t max_id = -1;
     for (const auto& [symbols, value] : entries) {
-      const int32_t id = read_id(value, where, symbols);
+      const int32_t id = read_token_id(value, where, symbols);
       ids_.emplace(symbols, id);
       max_id = std::max(max_id, id);
     }
@@ -171,20 +119,12 @@ class TableReader {
              show_text(symbols));
       }
       token.kind = TokenKind::kOrdinary;
-      token.bytes = symbols_to_bytes(symbols).value_or(std::string(symbols));
+      token.bytes = tables_->decode_rules.bytes_of(symbols);
+      token.text_bytes =
+          static_cast<uint32_t>(is_byte_level_ ? token.bytes.size() : symbols.size());
     }
     for (const AddedToken& token : added) place_added_token(token);
     tables_->added = AddedTokens(std::move(added));
-  }
-
-  static int32_t read_id(const json& value, const std::string& where, std::string_view name) {
-    const bool is_id = value.is_number_unsigned() && value.get<uint64_t>() <= uint64_t{kMaxId};
-    if (!is_id) {
-      fail(ErrorCode::kData, "{}: the id of {} must be an integer from 0 to {}, found {}", where,
-           show_text(name), kMaxId,
-           value.is_number() ? value.dump() : std::string(value.type_name()));
-    }
-    return static_cast<int32_t>(value.get<uint64_t>());
   }
 
   std::vector<AddedToken> read_added_tokens() const {
@@ -197,15 +137,17 @@ class TableReader {
       AddedToken token;
       token.content = fields.string("content");
       if (token.content.empty()) fail(ErrorCode::kData, "{}: content is empty", where);
-      if (token.content.size() > AddedTokens::kMaxContentBytes) {
-        fail_unsupported(where, fmt::format("content of {} bytes", token.content.size()));
-      }
-      token.id = read_id(fields.at("id"), where, token.content);
+      token.id = read_token_id(fields.at("id"), where, token.content);
       token.is_special = fields.boolean_or("special", false);
       token.single_word = fields.boolean_or("single_word", false);
       token.lstrip = fields.boolean_or("lstrip", false);
       token.rstrip = fields.boolean_or("rstrip", false);
       token.normalized = fields.boolean_or("normalized", false);
+      token.pattern =
+          token.normalized ? normalize(tables_->normalizer, token.content) : token.content;
+      if (token.pattern.size() > AddedTokens::kMaxContentBytes) {
+        fail_unsupported(where, fmt::format("content of {} bytes", token.pattern.size()));
+      }
       tokens.push_back(std::move(token));
     }
     return tokens;
@@ -222,12 +164,13 @@ class TableReader {
       fail(ErrorCode::kData, "{}: added_tokens: {} (id {}) clashes with another token's text or id",
            file_, show_text(added.content), added.id);
     }
-    if (is_in_vocab && token.bytes != added.content) {
+    if (is_byte_level_ && is_in_vocab && token.bytes != added.content) {
       fail_unsupported(file_, "the added token " + show_text(added.content) +
                                   ", which is also an ordinary token of other text,");
     }
     token.kind = added.is_special ? TokenKind::kSpecial : TokenKind::kAdded;
-    token.bytes = added.content;
+    // In the alphabet of bytes added tokens are not written.
+    token.bytes = is_byte_level_ ? added.pattern : tables_->decode_rules.bytes_of(added.pattern);
   }
 
   void read_merges() {
@@ -238,8 +181,10 @@ class TableReader {
     tables_->bpe.merges = MergeTable(static_cast<int64_t>(merges.size()));
     for (size_t i = 0; i < merges.size(); ++i) {
       const auto [left, right] = read_pair(merges[i], i);
-      tables_->bpe.merges.add(merge_token(left, i), merge_token(right, i),
-                              merge_token(std::string(left).append(right), i));
+      const std::string both = std::string(left).append(right);
+      const int32_t merged = merge_token(both, i);
+      tables_->bpe.merges.add(merge_token(left, i), merge_token(right, i), merged);
+      if (!is_byte_level_) tables_->words.add_token(both);
     }
   }
 
@@ -265,18 +210,28 @@ class TableReader {
       fail(ErrorCode::kData, "{}: model.merges[{}]: the token {} is not in model.vocab", file_,
            index, show_text(symbols));
     }
+    if (!is_byte_level_ && stands_for_others(symbols, it->second)) {
+      fail_unsupported(fmt::format("{}: model.merges[{}]", file_, index),
+                       "a merge with the token " + show_text(symbols));
+    }
     return it->second;
   }
 
-  // Every byte that UTF-8 can have needs a token of its own, or some text could not be written.
+  // Whether characters become this token because they have none of their own.
+  bool stands_for_others(std::string_view symbols, int32_t id) const {
+    const CharSymbols& chars = *tables_->bpe.chars;
+    return chars.byte_ids ? byte_of_name(symbols).has_value() : id == chars.unknown_id;
+  }
+
+  // Bytes without a token are left out of what is encoded, unless the file names a token for them.
   void read_byte_ids() {
     for (int value = 0; value < 256; ++value) {
       const uint8_t byte = static_cast<uint8_t>(value);
       const auto it = ids_.find(byte_symbol_utf8(byte));
       const bool is_in_utf8 = byte < 0xc0 || (byte > 0xc1 && byte < 0xf5);
-      if (it == ids_.end() && is_in_utf8) {
+      if (it == ids_.end() && is_in_utf8 && model_.has("unk_token")) {
         fail_unsupported(file_,
-                         fmt::format("a model.vocab without a token for the byte 0x{:02x}", byte));
+                         fmt::format("unk_token for the byte 0x{:02x}, which has no token,", byte));
       }
       tables_->bpe.byte_ids[byte] = it == ids_.end() ? BpeModel::kNoId : it->second;
     }
@@ -292,53 +247,53 @@ class TableReader {
     }
   }
 
-  void read_post_processor(const json& processor, const std::string& where) {
-    const JsonFields fields(processor, where);
-    const std::string type = fields.string("type");
-    if (type == "Sequence") {
-      for (const json& part : array_at(fields, where, "processors"))
-        read_post_processor(part, where);
-    } else if (type == "TemplateProcessing") {
-      read_template(fields, where);
-    } else if (type != "ByteLevel") {  // that one only trims offsets
-      fail_unsupported(where, show_text(type));
+  void read_char_symbols() {
+    CharSymbols& chars = tables_->bpe.chars.emplace();
+    for (const auto& [symbols, id] : ids_) {
+      const bool is_char = !symbols.empty() && code_point_at(symbols, 0).n_bytes == symbols.size();
+      if (is_char && tables_->tokens[id].kind != TokenKind::kSpecial) {
+        chars.char_ids.emplace(code_point_at(symbols, 0).value, id);
+      }
+    }
+    if (model_.boolean_or("byte_fallback", false)) {
+      read_byte_names(chars.byte_ids.emplace());
+    } else {
+      read_unknown(chars);
+    }
+    WordCutter& words = tables_->words;
+    if (tables_->metaspace) words.mark = tables_->metaspace->mark;
+    // Where unknown characters are fused, an unknown mark would be one of them.
+    const bool is_known = chars.byte_ids || ids_.contains(words.mark);
+    words.cuts = tables_->metaspace && tables_->metaspace->split ? WordCutter::Cuts::kEveryMark
+                 : is_known                                      ? WordCutter::Cuts::kBetweenTokens
+                                                                 : WordCutter::Cuts::kNever;
+  }
+
+  void read_byte_names(std::array<int32_t, 256>& byte_ids) {
+    for (size_t byte = 0; byte < byte_ids.size(); ++byte) {
+      const std::string name = fmt::format("<0x{:02X}>", byte);
+      const auto it = ids_.find(name);
+      if (it == ids_.end()) {
+        fail_unsupported(file_, "model.byte_fallback without a token " + name);
+      }
+      byte_ids[byte] = it->second;
+      tables_->tokens[it->second].text_bytes = 1;
     }
   }
 
-  void read_template(const JsonFields& fields, const std::string& where) {
-    if (has_template_) fail_unsupported(where, "a second TemplateProcessing");
-    has_template_ = true;
-    bool after_text = false;
-    for (const json& piece : array_at(fields, where, "single")) {
-      const JsonFields piece_fields(piece, where + ".single");
-      if (piece_fields.has("Sequence")) {
-        const JsonFields sequence(piece_fields.at("Sequence"), where + ".single");
-        if (sequence.string("id") != "A" || after_text) {
-          fail_unsupported(where, "a single template with more than one text");
-        }
-        after_text = true;
-        continue;
-      }
-      const JsonFields special(piece_fields.at("SpecialToken"), where + ".single");
-      append_special(fields, special.string("id"), where,
-                     after_text ? tables_->suffix : tables_->prefix);
+  void read_unknown(CharSymbols& chars) {
+    if (!model_.has("unk_token")) {
+      fail_unsupported(file_, "a model with neither ByteLevel, byte_fallback nor unk_token");
     }
-    if (!after_text) fail_unsupported(where, "a single template without the text");
-  }
-
-  void append_special(const JsonFields& fields, const std::string& name, const std::string& where,
-                      std::vector<int32_t>& ids) const {
-    const JsonFields specials(fields.at("special_tokens"), where + ".special_tokens");
-    const JsonFields special(specials.at(name.c_str()), where + ".special_tokens");
-    for (const json& value : array_at(special, where + ".special_tokens", "ids")) {
-      const int32_t id = read_id(value, where + ".special_tokens", name);
-      if (static_cast<size_t>(id) >= tables_->tokens.size() ||
-          tables_->tokens[id].kind == TokenKind::kMissing) {
-        fail(ErrorCode::kData, "{}: {} has the id {}, which no token has", where, show_text(name),
-             id);
-      }
-      ids.push_back(id);
+    const std::string unknown = model_.string("unk_token");
+    const auto id = find(unknown);
+    if (!id) {
+      fail(ErrorCode::kData, "{}: model.unk_token is {}, which is no token", file_,
+           show_text(unknown));
     }
+    chars.unknown_id = *id;
+    chars.fuse_unknown = model_.boolean_or("fuse_unk", false);
+    tables_->tokens[*id].text_bytes = 0;
   }
 
   const JsonFields root_;
@@ -348,7 +303,7 @@ class TableReader {
   std::shared_ptr<Tokenizer::Tables> tables_;
   std::unordered_map<std::string_view, int32_t> ids_;  // by symbols, which the JSON owns
   std::unordered_set<std::string> added_contents_;
-  bool has_template_ = false;
+  bool is_byte_level_ = false;  // else the vocabulary is written in characters
 };
 
 // bos_token and eos_token are written as text or as {"content": text}.

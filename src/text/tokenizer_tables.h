@@ -10,7 +10,10 @@
 
 #include "text/added_tokens.h"
 #include "text/bpe.h"
+#include "text/metaspace.h"
+#include "text/normalizer.h"
 #include "text/pre_tokenizer.h"
+#include "text/token_decoder.h"
 #include "text/tokenizer.h"
 
 namespace chunkllm {
@@ -19,17 +22,22 @@ enum class TokenKind : uint8_t { kMissing, kOrdinary, kAdded, kSpecial };
 
 struct Token {
   TokenKind kind = TokenKind::kMissing;
-  std::string bytes;  // raw bytes; of added and special tokens their text
+  std::string bytes;        // what it decodes to, the begin of a text aside
+  uint32_t text_bytes = 0;  // of the normalized text it stands for; 0: the unknown token's vary
 };
 
 struct Tokenizer::Tables {
-  std::string file;           // for error messages
-  std::vector<Token> tokens;  // by id; ids may have gaps
-  AddedTokens added;
-  PieceEnd piece_end = nullptr;
-  BpeModel bpe;                 // its keys point into `tokens`
-  std::vector<int32_t> prefix;  // what the post-processor puts before the text
-  std::vector<int32_t> suffix;  // and after it
+  std::string file;                        // for error messages
+  std::vector<Token> tokens;               // by id; ids may have gaps
+  AddedTokens added;                       // found first, and once more in the normalized text
+  std::vector<NormalizerStep> normalizer;  // what the text between them goes through
+  std::optional<Metaspace> metaspace;      // and what that without any added token does
+  std::vector<PieceEnd> cuts;              // each inside the pieces of the one before
+  WordCutter words;                        // where vocabularies are written in characters
+  BpeModel bpe;                            // its keys point into `tokens`
+  std::vector<int32_t> prefix;             // what the post-processor puts before the text
+  std::vector<int32_t> suffix;             // and after it
+  DecodeRules decode_rules;
   std::optional<int32_t> bos_id;
   std::optional<int32_t> eos_id;
 };

@@ -63,6 +63,8 @@ size_t append_lossy(std::string_view bytes, bool is_end, std::string& text) {
   return used;
 }
 
+bool is_ascii(std::string_view bytes) { return ascii_prefix(bytes) == bytes.size(); }
+
 std::optional<size_t> find_invalid_utf8(std::string_view text) {
   size_t offset = 0;
   while (true) {

@@ -28,6 +28,9 @@ Utf8Sequence read_utf8(std::string_view bytes);
 // left, at most 3 of them, unless `is_end`.
 size_t append_lossy(std::string_view bytes, bool is_end, std::string& text);
 
+// Whether all bytes are below 0x80.
+bool is_ascii(std::string_view bytes);
+
 struct CodePoint {
   char32_t value = 0;
   size_t n_bytes = 0;

@@ -1,0 +1,34 @@
+#include "text/token_decoder.h"
+
+#include <algorithm>
+
+#include "text/byte_level.h"
+#include "text/char_symbols.h"
+#include "text/normalizer.h"
+
+namespace chunkllm {
+
+std::string DecodeRules::bytes_of(std::string_view token) const {
+  if (byte_level) return symbols_to_bytes(token).value_or(std::string(token));
+  std::vector<NormalizerStep> steps;
+  for (const auto& [from, to] : replacements) steps.push_back(ReplaceStep{from, to});
+  std::string bytes = normalize(steps, token);
+  if (byte_fallback) {
+    if (const auto byte = byte_of_name(bytes)) bytes.assign(1, static_cast<char>(*byte));
+  }
+  return bytes;
+}
+
+void TextBegin::append(std::string_view token_bytes, std::string& bytes) {
+  if (drop_spaces_) {
+    std::ranges::copy_if(token_bytes, std::back_inserter(bytes), [](char c) { return c != ' '; });
+    drop_spaces_ = false;
+    return;
+  }
+  const size_t n_spaces = std::min(token_bytes.find_first_not_of(' '), token_bytes.size());
+  const size_t n_gone = std::min(n_spaces, static_cast<size_t>(n_strip_));
+  n_strip_ = n_spaces < token_bytes.size() ? 0 : n_strip_ - static_cast<int64_t>(n_gone);
+  bytes += token_bytes.substr(n_gone);
+}
+
+}  // namespace chunkllm
