@@ -65,23 +65,23 @@ void Conversation::clear() { turns_.clear(); }
 
 std::vector<int32_t> tokens_of_shown(const Tokenizer& tokenizer, std::span<const int32_t> ids,
                                      std::string_view shown) {
-  size_t n_bytes = 0;  // of `shown` that the tokens so far make up
-  size_t n_kept = 0;   // tokens that end between two characters
-  size_t n_kept_bytes = 0;
-  for (size_t i = 0; i < ids.size(); ++i) {
-    const bool is_special = tokenizer.is_special(ids[i]);
-    const std::string_view bytes = is_special ? std::string_view() : tokenizer.token_bytes(ids[i]);
-    if (!shown.substr(n_bytes).starts_with(bytes)) break;
+  std::vector<int32_t> kept;
+  size_t n_bytes = 0;  // of `shown` that `kept` makes up
+  size_t n_whole = 0;  // tokens of `kept` up to the last that ends between two characters
+  size_t n_whole_bytes = 0;
+  for (const int32_t id : ids) {
+    if (tokenizer.is_special(id)) continue;  // was not shown
+    const std::string_view bytes = tokenizer.token_bytes(id);
+    if (n_bytes == shown.size() || !shown.substr(n_bytes).starts_with(bytes)) break;
+    kept.push_back(id);
     n_bytes += bytes.size();
-    // A token that shows nothing belongs to what was shown only if something follows it.
-    if (is_special && n_bytes == shown.size()) break;
     if (!ends_whole(shown, n_bytes)) continue;
-    n_kept = i + 1;
-    n_kept_bytes = n_bytes;
+    n_whole = kept.size();
+    n_whole_bytes = n_bytes;
   }
-  std::vector<int32_t> kept(ids.begin(), ids.begin() + static_cast<ptrdiff_t>(n_kept));
+  kept.resize(n_whole);
   const std::vector<int32_t> rest =
-      tokenizer.encode(shown.substr(n_kept_bytes), {.parse_special = false});
+      tokenizer.encode(shown.substr(n_whole_bytes), {.parse_special = false});
   kept.insert(kept.end(), rest.begin(), rest.end());
   return kept;
 }

@@ -48,8 +48,8 @@ class Conversation {
   std::vector<Turn> turns_;
 };
 
-// Tokens whose text is `shown`: those of `ids` as far as they go along with it, and then the rest
-// of `shown` encoded anew. `shown` must be valid UTF-8.
+// Tokens whose text is `shown`: those of `ids` as far as they go along with it, special ones, which
+// are never shown, left out; then the rest of `shown` encoded anew. `shown` must be valid UTF-8.
 std::vector<int32_t> tokens_of_shown(const Tokenizer& tokenizer, std::span<const int32_t> ids,
                                      std::string_view shown);
 

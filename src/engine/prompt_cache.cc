@@ -85,7 +85,6 @@ Json settings_of(const Session& session) {
   json["--refresh"] = refresh_text(selection);
   json["--prefill"] = selection.prefill == PrefillKind::kFull ? "full" : "chunk";
   if (budget.top_k_chunks) {
-    json["--kv-budget"] = nullptr;
     json["--top-k-chunks"] = *budget.top_k_chunks;
   } else if (budget.fraction) {
     json["--kv-budget"] = *budget.fraction;
@@ -99,9 +98,12 @@ Json settings_of(const Session& session) {
 void check_settings(const std::string& where, const nlohmann::json& saved, const Json& expected) {
   const auto refuse = [&](const std::string& name, const nlohmann::json& before,
                           const nlohmann::json& now) {
+    constexpr size_t kMaxShown = 80;
+    const std::string text =
+        before.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace).substr(0, kMaxShown);
     fail(ErrorCode::kData,
          "{}: the cache was made with {} = {}, not {}; use the same or make the cache anew", where,
-         name, show_text(before.dump()), now.dump());
+         name, text, now.dump());
   };
   for (const auto& [name, value] : expected.items()) {
     const nlohmann::json before = saved.value(name, nlohmann::json());
