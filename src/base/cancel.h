@@ -11,6 +11,8 @@ namespace chunkllm {
 class CancelToken {
  public:
   void request() { requested_.store(true, std::memory_order_relaxed); }
+  // Forgets a wish that was granted, so that the next work can begin.
+  void reset() { requested_.store(false, std::memory_order_relaxed); }
   bool requested() const { return requested_.load(std::memory_order_relaxed); }
   // Throws Error (kInterrupted) once stopping was requested.
   void check() const {

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <iterator>
 
+#include "base/error.h"
 #include "kernels/ops.h"
 
 namespace chunkllm {
@@ -99,14 +100,18 @@ void ChunkPolicy::layer_done(int64_t layer, Range positions, const float* hidden
     const float* h = hidden + (t - positions.begin) * d_model;
     const float logit = dot(adapter_.boundary_weight.data(), h, d_model) + adapter_.boundary_bias;
     const bool boundary = decide_boundary(t, logit);
-    if (boundary) sentences_.ends.push_back(t + 1);
-    const bool refreshes = boundary && settings_.refresh != RefreshKind::kEvery;
-    if (refreshes || refreshes_without_boundary(t)) sentences_.refreshes.push_back(t);
+    note_token(t, boundary);
     if (record_ != nullptr) {
       record_->n_tokens = t + 1;
       if (boundary) record_->boundaries.push_back(t);
     }
   }
+}
+
+void ChunkPolicy::note_token(int64_t position, bool boundary) {
+  if (boundary) sentences_.ends.push_back(position + 1);
+  const bool refreshes = boundary && settings_.refresh != RefreshKind::kEvery;
+  if (refreshes || refreshes_without_boundary(position)) sentences_.refreshes.push_back(position);
 }
 
 bool ChunkPolicy::decide_boundary(int64_t position, float logit) {
@@ -283,6 +288,45 @@ int64_t ChunkPolicy::truncate(int64_t n_tokens) {
     }
   }
   return n_tokens;
+}
+
+PolicyState ChunkPolicy::state() const {
+  PolicyState state;
+  state.chunk_ends = sentences_.ends;
+  for (const LayerState& layer : layers_) {
+    state.keys.push_back(layer.index.keys());
+    state.queries.push_back(layer.index.queries());
+  }
+  return state;
+}
+
+void ChunkPolicy::restore(std::span<const int32_t> tokens, const PolicyState& state) {
+  const auto n_tokens = static_cast<int64_t>(tokens.size());
+  const auto refuse = [](const std::string& what) {
+    fail(ErrorCode::kData, "the saved chunk index does not fit its tokens: {}; make it anew", what);
+  };
+  if (state.keys.size() != layers_.size() || state.queries.size() != layers_.size()) {
+    refuse(fmt::format("it has {} layers, the model {}", state.keys.size(), layers_.size()));
+  }
+  begin_block({0, n_tokens}, tokens);
+  auto next_end = state.chunk_ends.begin();
+  for (int64_t t = 0; t < n_tokens; ++t) {
+    const bool boundary = next_end != state.chunk_ends.end() && *next_end == t + 1;
+    if (boundary) ++next_end;
+    note_token(t, boundary);
+  }
+  if (next_end != state.chunk_ends.end()) {
+    refuse(fmt::format("chunk end {} is out of order or beyond {} tokens", *next_end, n_tokens));
+  }
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    if (!adapter_.config.selects(static_cast<int64_t>(i))) continue;
+    const ChunkTrack& track = track_of(static_cast<int64_t>(i));
+    if (!layers_[i].index.restore(track, state.keys[i], state.queries[i])) {
+      refuse(fmt::format("layer {} has {} numbers for {} chunks and {} for {} refreshes", i,
+                         state.keys[i].size(), track.n_chunks(), state.queries[i].size(),
+                         track.refreshes.size()));
+    }
+  }
 }
 
 int64_t ChunkPolicy::rows_attended(int64_t layer) const {

@@ -24,6 +24,8 @@ class ChunkPolicy : public SelectionPolicy {
   void layer_done(int64_t layer, Range positions, const float* hidden) override;
   void add_prompt(Range positions, std::span<const int64_t> prompt_ends) override;
   int64_t truncate(int64_t n_tokens) override;
+  PolicyState state() const override;
+  void restore(std::span<const int32_t> tokens, const PolicyState& state) override;
   int64_t rows_attended(int64_t layer) const override;
   int64_t n_chunks() const override { return sentences_.n_chunks(); }
   int64_t n_refreshes() const override { return static_cast<int64_t>(sentences_.refreshes.size()); }
@@ -57,6 +59,8 @@ class ChunkPolicy : public SelectionPolicy {
   void emit_selected(int64_t layer, Range queries);
   void emit_windows(Range queries);
   bool decide_boundary(int64_t position, float logit);
+  // Enters a token of the layers after the first into their track.
+  void note_token(int64_t position, bool boundary);
 
   // What a layer that selects keeps.
   struct LayerState {

@@ -17,6 +17,10 @@ class FullPolicy : public SelectionPolicy {
     return full_.rows(input);
   }
   int64_t truncate(int64_t n_tokens) override { return n_tokens_ = n_tokens; }
+  PolicyState state() const override { return {}; }
+  void restore(std::span<const int32_t> tokens, const PolicyState&) override {
+    n_tokens_ = static_cast<int64_t>(tokens.size());
+  }
   int64_t rows_attended(int64_t) const override { return n_tokens_; }
 
  private:
@@ -24,7 +28,16 @@ class FullPolicy : public SelectionPolicy {
   int64_t n_tokens_ = 0;
 };
 
+constexpr const char kNotSaved[] =
+    "a sequence under this policy cannot be saved or loaded; use the policy chunk or full";
+
 }  // namespace
+
+PolicyState SelectionPolicy::state() const { fail(ErrorCode::kUnsupported, kNotSaved); }
+
+void SelectionPolicy::restore(std::span<const int32_t>, const PolicyState&) {
+  fail(ErrorCode::kUnsupported, kNotSaved);
+}
 
 std::unique_ptr<SelectionPolicy> make_policy(PolicyKind kind, const SelectionSettings& settings,
                                              const Adapter* adapter,

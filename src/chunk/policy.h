@@ -12,6 +12,14 @@
 
 namespace chunkllm {
 
+// What a policy has computed for a sequence and cannot tell from its tokens: what a saved cache
+// holds besides keys and values. A plain value; empty for policies that compute nothing.
+struct PolicyState {
+  std::vector<int64_t> chunk_ends;          // one past each boundary token, ascending
+  std::vector<std::vector<float>> keys;     // [n_layers] of [n_chunks, adapter_dim], or empty
+  std::vector<std::vector<float>> queries;  // [n_layers] of [n_refreshes, adapter_dim], or empty
+};
+
 // The state of one sequence under one policy. One thread at a time. Blocks must follow each other
 // without gaps; truncate() goes back.
 class SelectionPolicy : public RowSelector {
@@ -23,6 +31,14 @@ class SelectionPolicy : public RowSelector {
   // Goes back to the first `n_tokens` tokens, or to fewer where the state needs it: tokens from the
   // returned length on must be run again, announced as before.
   virtual int64_t truncate(int64_t n_tokens) = 0;
+
+  // Copies what another policy made alike needs to go on from here. Throws Error (kUnsupported) if
+  // the policy cannot be saved.
+  virtual PolicyState state() const;
+  // Takes over the state of a sequence of `tokens`, whose prompts were announced before; must be
+  // followed by truncate(). Throws Error (kData) if no sequence of these tokens has that state,
+  // (kUnsupported) as above.
+  virtual void restore(std::span<const int32_t> tokens, const PolicyState& state);
 
   // Rows that the last token of the last block attended to in a layer.
   virtual int64_t rows_attended(int64_t layer) const = 0;

@@ -75,6 +75,18 @@ std::vector<float> SelectingLayer::scores(int64_t refresh, Range eligible) const
   return scores;
 }
 
+bool SelectingLayer::restore(const ChunkTrack& track, const std::vector<float>& keys,
+                             const std::vector<float>& queries) {
+  const auto dim = static_cast<size_t>(adapter_dim_);
+  if (keys.size() != static_cast<size_t>(track.n_chunks()) * dim ||
+      queries.size() != track.refreshes.size() * dim) {
+    return false;
+  }
+  keys_ = keys;
+  queries_ = queries;
+  return true;
+}
+
 void SelectingLayer::truncate(const ChunkTrack& track) {
   keys_.resize(static_cast<size_t>(track.n_chunks() * adapter_dim_));
   queries_.resize(track.refreshes.size() * static_cast<size_t>(adapter_dim_));

@@ -26,6 +26,13 @@ class SelectingLayer {
   // be the begin of a chunk.
   void truncate(const ChunkTrack& track);
 
+  const std::vector<float>& keys() const { return keys_; }        // [n_chunks, adapter_dim]
+  const std::vector<float>& queries() const { return queries_; }  // [n_refreshes, adapter_dim]
+  // Takes over the keys and queries of another index over `track`, which must be followed by
+  // truncate(); false, and nothing is changed, if their numbers are not those of the track.
+  bool restore(const ChunkTrack& track, const std::vector<float>& keys,
+               const std::vector<float>& queries);
+
   int64_t size_bytes() const {
     return static_cast<int64_t>((keys_.size() + queries_.size()) * sizeof(float));
   }

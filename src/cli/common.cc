@@ -15,9 +15,11 @@ namespace chunkllm::cli {
 namespace {
 
 CancelToken g_interrupt;  // a signal handler can reach nothing else
+volatile std::sig_atomic_t g_terminated = 0;
 
-void on_interrupt(int) {
+void on_interrupt(int signal) {
   if (g_interrupt.requested()) ::_exit(130);
+  if (signal == SIGTERM) g_terminated = 1;
   g_interrupt.request();
 }
 
@@ -54,7 +56,7 @@ void parse_refresh(const std::string& text, SelectionSettings& settings) {
 }  // namespace
 
 void add_engine_options(CLI::App& app, EngineArgs& args, bool with_adapter) {
-  app.add_option("--model", args.model, "Folder of a Hugging Face checkpoint")
+  app.add_option("-m,--model", args.model, "Folder of a Hugging Face checkpoint")
       ->required()
       ->type_name("DIR");
   if (with_adapter) {
@@ -64,7 +66,7 @@ void add_engine_options(CLI::App& app, EngineArgs& args, bool with_adapter) {
                  "Type of the dense products: auto (bf16 where the processor has it), bf16, f32")
       ->check(CLI::IsMember({"auto", "bf16", "f32"}))
       ->capture_default_str();
-  app.add_option("--threads", args.threads, "Threads; default: the cores this process may use")
+  app.add_option("-t,--threads", args.threads, "Threads; default: the cores this process may use")
       ->check(CLI::Range(1, 4096));
 }
 
@@ -162,6 +164,8 @@ CancelToken& interrupt_token() {
   (void)installed;
   return g_interrupt;
 }
+
+bool termination_requested() { return g_terminated != 0; }
 
 ProgressBar::ProgressBar(std::string label, std::string unit)
     : label_(std::move(label)), unit_(std::move(unit)) {}

@@ -54,6 +54,8 @@ const char* kv_type_name(KvType type);
 
 // Ctrl-C sets this token; a second one ends the program at once.
 CancelToken& interrupt_token();
+// Whether it was SIGTERM: the program is to end, whatever it can go on with.
+bool termination_requested();
 
 // A bar with rate and time left on stderr, from the third second on and only on a terminal. The
 // destructor removes it.
@@ -73,6 +75,7 @@ class ProgressBar {
 
 // The subcommands; each adds itself to `app` and runs when the parsed command line names it.
 void add_generate_command(CLI::App& app);
+void add_chat_command(CLI::App& app);
 void add_inspect_command(CLI::App& app);
 void add_bench_command(CLI::App& app);
 void add_train_command(CLI::App& app);

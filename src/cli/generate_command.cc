@@ -1,80 +1,45 @@
-// chunkllm generate: one completion.
+// chunkllm generate: one completion, or one for each line of a file.
 
-#include <poll.h>
-#include <unistd.h>
-
-#include <array>
-#include <cerrno>
+#include <algorithm>
 #include <cstdio>
-#include <cstring>
-#include <fstream>
-#include <iterator>
-#include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 
+#include "base/atomic_file.h"
 #include "base/error.h"
+#include "base/json.h"
 #include "base/memory.h"
-#include "cli/common.h"
-#include "engine/generate.h"
+#include "cli/batch.h"
+#include "cli/completion.h"
+#include "cli/line_reader.h"
+#include "engine/prompt_cache.h"
 
 namespace chunkllm::cli {
 namespace {
 
 struct GenerateArgs {
-  EngineArgs engine;
-  SelectionArgs selection;
-  std::string policy;
-  std::string kv_type;
+  CompletionArgs completion;
   std::string prompt;
   std::string prompt_file;
+  std::string messages_file;
+  std::string input;
+  std::string output;
+  std::string load_cache;
+  std::string save_cache;
   bool chat = false;
   bool json = false;
-  int64_t ctx = 0;
-  GenerateOptions generate;
 };
-
-// All of standard input. Ctrl-C ends the wait, which a blocking read would not let it.
-std::string read_standard_input(const CancelToken& cancel) {
-  constexpr int kPollMilliseconds = 100;
-  std::string text;
-  std::array<char, 65536> buffer;
-  while (true) {
-    cancel.check();
-    pollfd input{STDIN_FILENO, POLLIN, 0};
-    if (::poll(&input, 1, kPollMilliseconds) <= 0) continue;
-    const ssize_t n = ::read(STDIN_FILENO, buffer.data(), buffer.size());
-    if (n == 0) return text;
-    if (n > 0) {
-      text.append(buffer.data(), static_cast<size_t>(n));
-    } else if (errno != EINTR && errno != EAGAIN) {
-      fail(ErrorCode::kIo, "cannot read standard input: {}; use --prompt or --prompt-file",
-           std::strerror(errno));
-    }
-  }
-}
-
-std::string read_prompt_file(const std::string& path) {
-  std::error_code error;
-  if (std::filesystem::is_directory(path, error)) {
-    fail(ErrorCode::kIo, "{} is a folder; name a text file", path);
-  }
-  std::ifstream file(path, std::ios::binary);
-  if (!file) fail(ErrorCode::kIo, "cannot open {}; check the path", path);
-  std::string text{std::istreambuf_iterator<char>(file), {}};
-  if (file.bad()) fail(ErrorCode::kIo, "cannot read {}; check the file", path);
-  return text;
-}
 
 std::string read_prompt(const GenerateArgs& args, const CancelToken& cancel) {
   std::string text = args.prompt;
   std::string source = "the prompt";
   if (args.prompt_file == "-") {
     source = "standard input";
-    text = read_standard_input(cancel);
+    text = LineReader(cancel).rest();
   } else if (!args.prompt_file.empty()) {
     source = args.prompt_file;
-    text = read_prompt_file(args.prompt_file);
+    text = read_text_file(args.prompt_file);
   }
   if (text.empty()) {
     fail(ErrorCode::kInvalidArgument,
@@ -87,46 +52,70 @@ std::string read_prompt(const GenerateArgs& args, const CancelToken& cancel) {
   return text;
 }
 
-ChatPrompt encode_prompt(const Engine& engine, const GenerateArgs& args,
-                         const CancelToken& cancel) {
-  const std::string text = read_prompt(args, cancel);
-  ChatPrompt prompt;
-  if (args.chat) {
-    prompt = engine.chat_template().encode(engine.tokenizer(), {{"user", text}}, true);
-  } else {
-    prompt.ids = engine.tokenizer().encode(text, {.add_special_tokens = true});
-    prompt.prompt_ends = {static_cast<int64_t>(prompt.ids.size()) - 1};
+// Makes prompts of what the user gave, as the options say.
+class Encoder {
+ public:
+  Encoder(const Engine& engine, const GenerateArgs& args) : engine_(engine), args_(args) {}
+
+  Prompt text(const std::string& text) {
+    if (!args_.chat && args_.completion.system.empty()) {
+      return text_prompt(engine_.tokenizer(), text);
+    }
+    return messages({{"user", text}});
   }
-  return prompt;
+
+  Prompt messages(std::vector<ChatMessage> messages) {
+    const std::string& system = args_.completion.system;
+    if (!system.empty()) {
+      const bool has_system = std::ranges::any_of(
+          messages, [](const ChatMessage& message) { return message.role == "system"; });
+      if (has_system) {
+        fail(ErrorCode::kInvalidArgument,
+             "the messages have a system message, and --system gives another; leave one out");
+      }
+      messages.insert(messages.begin(), {"system", system});
+    }
+    if (!chat_template_) chat_template_ = engine_.chat_template();
+    return chat_prompt(engine_.tokenizer(), *chat_template_, messages, engine_.eos_ids());
+  }
+
+ private:
+  const Engine& engine_;
+  const GenerateArgs& args_;
+  std::optional<ChatTemplate> chat_template_;  // read when the first chat needs it
+};
+
+Prompt encode_prompt(const Engine& engine, const GenerateArgs& args, const CancelToken& cancel) {
+  Encoder encoder(engine, args);
+  if (args.messages_file.empty()) return encoder.text(read_prompt(args, cancel));
+  return encoder.messages(parse_messages(read_json_file(args.messages_file), args.messages_file));
 }
 
-// The context to reserve: what prompt and answer need, up to the model's own limit, or what was
-// asked.
-int64_t choose_ctx(const Engine& engine, const GenerateArgs& args, int64_t n_prompt) {
-  const int64_t limit = engine.config().max_positions;
-  if (args.ctx > limit) {
-    std::fprintf(stderr,
-                 "warning: --ctx %lld is beyond the %lld positions the model was made for\n",
-                 static_cast<long long>(args.ctx), static_cast<long long>(limit));
-  }
-  const int64_t ctx =
-      args.ctx > 0 ? args.ctx : std::min(limit, n_prompt + args.generate.max_tokens);
+// The context to reserve: what the longest prompt and its answer need, up to the model's own limit,
+// or what was asked.
+int64_t choose_ctx(const Engine& engine, const GenerateArgs& args, int64_t n_prompt,
+                   const std::string& which) {
+  const CompletionArgs& completion = args.completion;
+  warn_of_long_ctx(completion.ctx, engine.config());
+  const int64_t ctx = completion.ctx > 0 ? completion.ctx
+                                         : std::min(engine.config().max_positions,
+                                                    n_prompt + completion.generate.max_tokens);
   if (n_prompt > ctx) {
     fail(ErrorCode::kInvalidArgument,
-         "the prompt has {} tokens and the context {}; shorten it or use a larger --ctx", n_prompt,
+         "{} has {} tokens and the context {}; shorten it or use a larger --ctx", which, n_prompt,
          ctx);
   }
   return ctx;
 }
 
 nlohmann::ordered_json to_json(const GenerateResult& result, const Session& session,
-                               PolicyKind policy, double load_seconds,
-                               const SelectionPolicy& state) {
+                               double load_seconds) {
   nlohmann::ordered_json json;
   json["text"] = result.text;
   json["finish_reason"] = result.finish_reason;
-  json["policy"] = policy_name(policy);
+  json["policy"] = policy_name(session.options().policy);
   json["prompt_tokens"] = result.prompt_tokens;
+  json["cached_tokens"] = result.cached_tokens;
   json["generated_tokens"] = result.generated_tokens;
   json["load_seconds"] = load_seconds;
   json["prefill_seconds"] = result.prefill_seconds;
@@ -135,8 +124,8 @@ nlohmann::ordered_json to_json(const GenerateResult& result, const Session& sess
   json["kv_bytes_reserved"] = session.cache().reserved_bytes();
   json["kv_bytes_stored"] = session.kv_bytes_stored();
   json["kv_bytes_attended"] = result.retention.kv_bytes_attended();
-  json["chunks"] = state.n_chunks();
-  json["refreshes"] = state.n_refreshes();
+  json["chunks"] = session.policy().n_chunks();
+  json["refreshes"] = session.policy().n_refreshes();
   json["peak_rss_bytes"] = peak_rss_bytes();
   return json;
 }
@@ -147,95 +136,169 @@ void report_speed(const GenerateResult& result, PolicyKind policy) {
   };
   // The first token comes from the prompt's last pass; the others take a decode pass each.
   const int64_t n_decoded = std::max<int64_t>(result.generated_tokens - 1, 0);
+  const int64_t n_run = result.prompt_tokens - result.cached_tokens;
+  const std::string cached =
+      result.cached_tokens > 0 ? fmt::format(" ({} from the cache)", result.cached_tokens) : "";
   std::fputs(
-      fmt::format("\n{}: {} prompt tokens in {:.2f} s ({:.0f}/s), {} generated in {:.2f} s "
+      fmt::format("\n{}: {} prompt tokens{} in {:.2f} s ({:.0f}/s), {} generated in {:.2f} s "
                   "({:.1f}/s), {:.1f}% of the KV cache attended\n",
-                  policy_name(policy), result.prompt_tokens, result.prefill_seconds,
-                  rate(result.prompt_tokens, result.prefill_seconds), result.generated_tokens,
+                  policy_name(policy), result.prompt_tokens, cached, result.prefill_seconds,
+                  rate(n_run, result.prefill_seconds), result.generated_tokens,
                   result.decode_seconds, rate(n_decoded, result.decode_seconds),
                   100.0 * result.retention.kv_retention())
           .c_str(),
       stderr);
 }
 
-void run(const GenerateArgs& args) {
-  const SelectionSettings settings = to_settings(args.selection);
-  Sampler check_sampling(
-      args.generate.sampling);  // refuses impossible options before anything is read
-  const CancelToken& cancel = interrupt_token();
+GenerateResult complete(Session& session, const Prompt& prompt, GenerateOptions options,
+                        bool streams) {
+  const OnText stream = [](std::string_view text) {
+    std::fwrite(text.data(), 1, text.size(), stdout);
+    std::fflush(stdout);
+  };
+  options.max_tokens = std::min(options.max_tokens, session.options().ctx - prompt.n_tokens() + 1);
+  ProgressBar bar("prompt", "tokens");
+  return generate(
+      session, session.engine().tokenizer(), prompt, options, streams ? stream : OnText{},
+      [&](int64_t done, int64_t total) { bar.update(done, total); }, &interrupt_token());
+}
+
+void run_one(const GenerateArgs& args, Completer& completer) {
   Timer load_timer;
-  Engine engine = open_engine(args.engine);
-  const PolicyKind policy = parse_policy(
-      args.policy, engine.adapter() != nullptr ? PolicyKind::kChunk : PolicyKind::kFull);
-  const ChatPrompt prompt = encode_prompt(engine, args, cancel);
-  const auto n_prompt = static_cast<int64_t>(prompt.ids.size());
-
-  SessionOptions options;
-  options.policy = policy;
-  options.selection = settings;
-  options.ctx = choose_ctx(engine, args, n_prompt);
-  options.kv_type = parse_kv_type(args.kv_type, engine.compute_type());
-  GenerateOptions generate_options = args.generate;
-  generate_options.max_tokens = std::min(generate_options.max_tokens, options.ctx - n_prompt + 1);
-  generate_options.eos_ids = engine.eos_ids();
-
-  engine.load_weights();
-  Session session(engine, options);
-  const double load_seconds = load_timer.seconds();
-  GenerateResult result;
-  {
-    ProgressBar bar("prompt", "tokens");
-    const OnText stream = [](std::string_view text) {
-      std::fwrite(text.data(), 1, text.size(), stdout);
-      std::fflush(stdout);
-    };
-    result = generate(
-        session, engine.tokenizer(), prompt.ids, prompt.prompt_ends, generate_options,
-        args.json ? OnText{} : stream,
-        [&](int64_t done, int64_t total) { bar.update(done, total); }, &cancel);
+  Engine& engine = completer.engine;
+  const Prompt prompt = encode_prompt(engine, args, interrupt_token());
+  completer.session.ctx = choose_ctx(engine, args, prompt.n_tokens(), "the prompt");
+  if (!args.save_cache.empty()) {
+    const AtomicFile probe(args.save_cache);  // an impossible path is refused before the work
   }
+  engine.load_weights();
+  Session session(engine, completer.session);
+  if (!args.load_cache.empty()) load_prompt_cache(args.load_cache, prompt, session);
+  const double load_seconds = load_timer.seconds();
+  const GenerateResult result = complete(session, prompt, completer.generate, !args.json);
   if (args.json) {
-    std::puts(to_json(result, session, policy, load_seconds, session.policy()).dump().c_str());
+    std::puts(to_json(result, session, load_seconds).dump().c_str());
   } else {
     std::puts("");
-    report_speed(result, policy);
+    report_speed(result, completer.session.policy);
   }
+  if (!args.save_cache.empty()) save_prompt_cache(args.save_cache, session);
+}
+
+std::vector<BatchItem> read_items(const Engine& engine, const GenerateArgs& args) {
+  Encoder encoder(engine, args);
+  return read_batch(
+      args.input,
+      {.text = [&](const std::string& text) { return encoder.text(text); },
+       .messages = [&](const std::vector<ChatMessage>& list) { return encoder.messages(list); }});
+}
+
+void run_batch(const GenerateArgs& args, Completer& completer) {
+  const std::vector<BatchItem> items = read_items(completer.engine, args);
+  const auto longest = std::ranges::max_element(
+      items, {}, [](const BatchItem& item) { return item.prompt.n_tokens(); });
+  completer.session.ctx =
+      choose_ctx(completer.engine, args, longest->prompt.n_tokens(),
+                 fmt::format("{}:{}: the prompt", args.input, longest - items.begin() + 1));
+  BatchOutput output(args.output, items);
+  const size_t n_before = output.n_done();
+  Timer timer;
+  if (n_before < items.size()) {
+    completer.engine.load_weights();
+    Session session(completer.engine, completer.session);
+    ProgressBar bar("batch", "prompts");
+    while (output.n_done() < items.size()) {
+      // Each prompt begins with nothing, so that no result depends on where a run was interrupted.
+      session.truncate(0);
+      try {
+        const GenerateResult result =
+            complete(session, items[output.n_done()].prompt, completer.generate, false);
+        output.append(to_json(result, session, 0.0));
+      } catch (const Error& error) {
+        if (error.code() != ErrorCode::kInterrupted) throw;
+        fail(ErrorCode::kInterrupted,
+             "interrupted after {} of {} prompts; give the same command to go on", output.n_done(),
+             items.size());
+      }
+      bar.update(static_cast<int64_t>(output.n_done()), static_cast<int64_t>(items.size()));
+    }
+  }
+  if (args.json) {
+    nlohmann::ordered_json json;
+    json["prompts"] = items.size();
+    json["done_before"] = n_before;
+    json["seconds"] = timer.seconds();
+    json["output"] = args.output;
+    std::puts(json.dump().c_str());
+    return;
+  }
+  std::fputs(fmt::format("{} prompts in {:.1f} s, {} done before: {}\n", items.size() - n_before,
+                         timer.seconds(), n_before, args.output)
+                 .c_str(),
+             stderr);
+}
+
+void run(const GenerateArgs& args) {
+  if (!args.input.empty() && args.output.empty()) {
+    fail(ErrorCode::kInvalidArgument, "--input needs --output, the file for the results");
+  }
+  const std::unique_ptr<Completer> completer = open_completer(args.completion);
+  if (args.input.empty()) {
+    run_one(args, *completer);
+  } else {
+    run_batch(args, *completer);
+  }
+}
+
+void add_prompt_options(CLI::App& command, GenerateArgs& args) {
+  auto* source = command.add_option_group("prompt", "Where the prompt comes from, one of");
+  source->add_option("-p,--prompt", args.prompt, "The prompt itself")->type_name("TEXT");
+  source
+      ->add_option("-f,--prompt-file,prompt-file", args.prompt_file,
+                   "A file, or - for standard input")
+      ->type_name("FILE");
+  source
+      ->add_option("--messages", args.messages_file,
+                   "A JSON file: an array of {\"role\", \"content\"}, a chat so far")
+      ->type_name("FILE");
+  source
+      ->add_option("--input", args.input,
+                   "A JSON Lines file, a prompt a line: {\"prompt\"} or {\"messages\"}, and \"id\"")
+      ->type_name("FILE");
+  source->require_option(1);
+  CLI::Option* input = source->get_option("--input");
+  command
+      .add_option("--output", args.output,
+                  "With --input: the file of results, a line each; an interrupted run goes on")
+      ->type_name("FILE")
+      ->needs(input);
+  command.add_flag("--chat", args.chat, "The prompt is one user turn of the model's chat format");
+  command
+      .add_option(
+          "--load-cache", args.load_cache,
+          "A file of --save-cache: the begin of the prompt that it holds does not run again")
+      ->type_name("FILE")
+      ->excludes(input);
+  command
+      .add_option("--save-cache", args.save_cache,
+                  "Saves what prompt and answer left in the KV cache")
+      ->type_name("FILE")
+      ->excludes(input);
 }
 
 }  // namespace
 
 void add_generate_command(CLI::App& app) {
   auto args = std::make_shared<GenerateArgs>();
-  CLI::App* command = app.add_subcommand("generate", "Complete one prompt");
-  add_engine_options(*command, args->engine, true);
-  command->add_option(
-      "--policy", args->policy,
-      "What tokens attend to: full or chunk (default: chunk with an adapter, else full)");
-  add_selection_options(*command, args->selection);
-  auto* source = command->add_option_group("prompt", "Where the prompt comes from, one of");
-  source->add_option("--prompt", args->prompt, "The prompt itself")->type_name("TEXT");
-  source
-      ->add_option("--prompt-file,prompt-file", args->prompt_file,
-                   "A file, or - for standard input")
-      ->type_name("FILE");
-  source->require_option(1);
-  command->add_flag("--chat", args->chat, "The prompt is one user turn of the model's chat format");
-  command->add_option("--ctx", args->ctx, "Tokens to reserve the KV cache for (default: as needed)")
+  CLI::App* command =
+      app.add_subcommand("generate", "Complete one prompt, or each of those in a file");
+  add_completion_options(*command, args->completion);
+  add_prompt_options(*command, *args);
+  command
+      ->add_option("-c,--ctx", args->completion.ctx,
+                   "Tokens to reserve the KV cache for (default: what prompt and answer need, up "
+                   "to the model's limit)")
       ->check(CLI::Range(int64_t{1}, kMaxTokens));
-  add_kv_type_option(*command, args->kv_type);
-  command->add_option("--max-tokens", args->generate.max_tokens, "Most tokens to generate")
-      ->check(CLI::Range(int64_t{1}, kMaxTokens))
-      ->capture_default_str();
-  SamplingOptions& sampling = args->generate.sampling;
-  command->add_option("--temperature", sampling.temperature, "0: always the likeliest token")
-      ->capture_default_str();
-  command->add_option("--top-p", sampling.top_p, "Keep the fewest tokens of this probability")
-      ->capture_default_str();
-  command->add_option("--top-k", sampling.top_k, "Keep this many likeliest tokens; 0: all")
-      ->capture_default_str();
-  command->add_option("--seed", sampling.seed, "Seed of the random choice")
-      ->check(CLI::Range(int64_t{0}, std::numeric_limits<int64_t>::max()))
-      ->capture_default_str();
   command->add_flag("--json", args->json, "Print one JSON object");
   command->callback([args] { run(*args); });
 }

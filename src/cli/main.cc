@@ -40,12 +40,13 @@ std::string unknown_word(const CLI::App& app, std::span<char* const> words) {
   if (command == nullptr) return app.get_option_no_throw(first) == nullptr ? first : std::string();
   for (size_t i = 1; i < words.size(); ++i) {
     const std::string word = words[i];
-    if (!word.starts_with("--") || word == "--") continue;
-    const CLI::Option* option = command->get_option_no_throw(word.substr(0, word.find('=')));
+    if (!word.starts_with("-") || word == "-" || word == "--") continue;
+    // The value may be part of the word: --name=value, -nvalue.
+    const bool is_long = word.starts_with("--");
+    const std::string name = is_long ? word.substr(0, word.find('=')) : word.substr(0, 2);
+    const CLI::Option* option = command->get_option_no_throw(name);
     if (option == nullptr) return word;
-    const bool value_follows =
-        option->get_expected_min() > 0 && word.find('=') == std::string::npos;
-    if (value_follows) ++i;
+    if (option->get_expected_min() > 0 && name == word) ++i;
   }
   return {};
 }
@@ -70,6 +71,7 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   chunkllm::cli::add_train_command(app);
   chunkllm::cli::add_generate_command(app);
+  chunkllm::cli::add_chat_command(app);
   chunkllm::cli::add_bench_command(app);
   chunkllm::cli::add_inspect_command(app);
   try {

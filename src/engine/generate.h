@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "engine/prompt.h"
 #include "engine/sampler.h"
 #include "engine/session.h"
 
@@ -16,7 +17,8 @@ namespace chunkllm {
 struct GenerateOptions {
   int64_t max_tokens = 128;
   SamplingOptions sampling = {};
-  std::vector<int32_t> eos_ids = {};  // end the answer; not part of its text
+  std::vector<int32_t> eos_ids = {};    // end the answer; not part of its text
+  std::vector<std::string> stops = {};  // texts that end the answer before them
 };
 
 struct GenerateResult {
@@ -24,6 +26,7 @@ struct GenerateResult {
   std::string text;           // valid UTF-8
   std::string finish_reason;  // "stop" or "length"
   int64_t prompt_tokens = 0;
+  int64_t cached_tokens = 0;     // of the prompt, that did not run because the session held them
   int64_t generated_tokens = 0;  // the one that ended the answer included
   double prefill_seconds = 0;
   double decode_seconds = 0;
@@ -40,5 +43,18 @@ GenerateResult generate(Session& session, const Tokenizer& tokenizer,
                         const GenerateOptions& options, const OnText& on_text = {},
                         const Session::Progress& progress = {},
                         const CancelToken* cancel = nullptr);
+
+// The same for a session that becomes exactly this prompt: what it holds of the prompt already is
+// kept, and all else in it is forgotten. Throws Error (kInvalidArgument), and changes nothing, if
+// the prompt does not fit the session's context.
+GenerateResult generate(Session& session, const Tokenizer& tokenizer, const Prompt& prompt,
+                        const GenerateOptions& options, const OnText& on_text = {},
+                        const Session::Progress& progress = {},
+                        const CancelToken* cancel = nullptr);
+
+// The longest prefix of `prompt` that tokens of these origins serve under the settings, up to the
+// first token that differs or came in otherwise.
+int64_t common_prefix(const Prompt& prompt, std::span<const int32_t> tokens,
+                      std::span<const Session::Origin> origins, const SessionOptions& options);
 
 }  // namespace chunkllm

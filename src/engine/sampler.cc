@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "base/error.h"
 
@@ -18,12 +19,51 @@ Sampler::Sampler(const SamplingOptions& options) : options_(options), rng_(optio
   if (options.top_k < 0) {
     fail(ErrorCode::kInvalidArgument, "--top-k {} must be 0 (all) or more", options.top_k);
   }
+  if (!(options.min_p >= 0.0 && options.min_p <= 1.0)) {
+    fail(ErrorCode::kInvalidArgument, "--min-p {} must lie between 0 and 1", options.min_p);
+  }
+  if (!(options.repeat_penalty > 0.0 && options.repeat_penalty <= 100.0)) {
+    fail(ErrorCode::kInvalidArgument, "--repeat-penalty {} must be above 0 and at most 100",
+         options.repeat_penalty);
+  }
+  if (options.repeat_last_n < -1) {
+    fail(ErrorCode::kInvalidArgument, "--repeat-last-n {} must be -1 (all), 0 (none) or more",
+         options.repeat_last_n);
+  }
 }
 
-int32_t Sampler::sample(std::span<const float> logits) {
+std::span<const float> Sampler::adjusted(std::span<const float> logits,
+                                         std::span<const int32_t> history) {
+  const int64_t n_lately =
+      options_.repeat_last_n < 0
+          ? static_cast<int64_t>(history.size())
+          : std::min<int64_t>(options_.repeat_last_n, static_cast<int64_t>(history.size()));
+  const bool penalises = options_.repeat_penalty != 1.0 && n_lately > 0;
+  if (!penalises && options_.banned_ids.empty()) return logits;
+  adjusted_.assign(logits.begin(), logits.end());
+  if (penalises) {
+    const auto lately = history.last(static_cast<size_t>(n_lately));
+    std::vector<int32_t> seen(lately.begin(), lately.end());
+    std::ranges::sort(seen);
+    seen.erase(std::unique(seen.begin(), seen.end()), seen.end());
+    const auto penalty = static_cast<float>(options_.repeat_penalty);
+    for (const int32_t id : seen) {
+      float& logit = adjusted_[static_cast<size_t>(id)];
+      logit = logit > 0 ? logit / penalty : logit * penalty;
+    }
+  }
+  for (const int32_t id : options_.banned_ids) {
+    if (id < 0 || static_cast<size_t>(id) >= adjusted_.size()) continue;
+    adjusted_[static_cast<size_t>(id)] = -std::numeric_limits<float>::infinity();
+  }
+  return adjusted_;
+}
+
+int32_t Sampler::sample(std::span<const float> logits, std::span<const int32_t> history) {
   if (std::ranges::any_of(logits, [](float logit) { return std::isnan(logit); })) {
     fail(ErrorCode::kData, "the model gave NaN logits; its weights cannot be right");
   }
+  logits = adjusted(logits, history);
   if (options_.temperature == 0.0) {
     return static_cast<int32_t>(std::ranges::max_element(logits) - logits.begin());
   }
@@ -48,8 +88,10 @@ int32_t Sampler::sample(std::span<const float> logits) {
     cumulative.push_back(sum);
   }
   const auto kept = std::ranges::lower_bound(cumulative, options_.top_p * sum);
-  const size_t last =
+  size_t last =
       std::min<size_t>(static_cast<size_t>(kept - cumulative.begin()), cumulative.size() - 1);
+  // The likeliest has weight 1 here, so that min-p is a bound on the weights themselves.
+  while (last > 0 && cumulative[last] - cumulative[last - 1] < options_.min_p) --last;
   const auto drawn =
       std::upper_bound(cumulative.begin(), cumulative.begin() + static_cast<ptrdiff_t>(last),
                        rng_.uniform() * cumulative[last]);

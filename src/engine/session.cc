@@ -48,10 +48,10 @@ Session::Session(const Engine& engine, const SessionOptions& options)
   origins_.reserve(static_cast<size_t>(options.ctx));
 }
 
-void Session::check_room(int64_t n_more) const {
-  if (this->n_tokens() + n_more <= options_.ctx) return;
+void Session::check_fits(int64_t n_tokens) const {
+  if (n_tokens <= options_.ctx) return;
   fail(ErrorCode::kInvalidArgument, "{} tokens do not fit the context of {}; use a larger --ctx",
-       this->n_tokens() + n_more, options_.ctx);
+       n_tokens, options_.ctx);
 }
 
 // Before the policy hears of them: a refused token leaves the state as it was.
@@ -71,39 +71,64 @@ void Session::run(std::span<const int32_t> tokens) {
   last_block_tokens_ = static_cast<int64_t>(tokens.size());
 }
 
+// Runs of prompt tokens, each with the prompt ends in it; answers in between are not announced.
+void Session::announce(Range positions) {
+  const auto origin = [&](int64_t t) { return origins_[static_cast<size_t>(t)]; };
+  for (int64_t begin = positions.begin; begin < positions.end;) {
+    int64_t end = begin;
+    std::vector<int64_t> prompt_ends;
+    for (; end < positions.end && origin(end) != Origin::kGenerated; ++end) {
+      if (origin(end) == Origin::kPromptEnd) prompt_ends.push_back(end);
+    }
+    if (end > begin) policy_->add_prompt({begin, end}, prompt_ends);
+    begin = std::max(end, begin + 1);
+  }
+}
+
 void Session::prefill(std::span<const int32_t> tokens, std::span<const int64_t> prompt_ends,
-                      const Progress& progress, const CancelToken* cancel) {
+                      const Progress& progress, const CancelToken* cancel,
+                      std::span<const Range> answers) {
   const auto n = static_cast<int64_t>(tokens.size());
   if (n == 0) fail(ErrorCode::kInvalidArgument, "the prompt is empty; give at least one token");
-  check_room(n);
+  check_fits(n_tokens() + n);
   check_ids(tokens);
   if (!std::ranges::is_sorted(prompt_ends) ||
       (!prompt_ends.empty() && (prompt_ends.front() < 0 || prompt_ends.back() >= n))) {
     fail(ErrorCode::kInvalidArgument, "prompt ends must be ascending indices into the {} tokens",
          n);
   }
-  auto next_end = prompt_ends.begin();
+  const std::vector<Origin> origins = origins_of(n, prompt_ends, answers);
   for (int64_t done = 0; done < n;) {
     if (cancel != nullptr) cancel->check();
     const int64_t end = std::min(n, done + options_.block_tokens);
-    const int64_t offset = n_tokens() - done;
-    std::vector<int64_t> ends;
-    for (; next_end != prompt_ends.end() && *next_end < end; ++next_end) {
-      ends.push_back(offset + *next_end);
-    }
-    const Range positions{offset + done, offset + end};
-    policy_->add_prompt(positions, ends);
+    const Range positions{n_tokens(), n_tokens() + end - done};
+    origins_.insert(origins_.end(), origins.begin() + done, origins.begin() + end);
+    announce(positions);
     run(tokens.subspan(static_cast<size_t>(done), static_cast<size_t>(end - done)));
-    origins_.resize(tokens_.size(), Origin::kPrompt);
-    for (const int64_t position : ends)
-      origins_[static_cast<size_t>(position)] = Origin::kPromptEnd;
     done = end;
     if (progress) progress(done, n);
   }
 }
 
+std::vector<Session::Origin> Session::origins_of(int64_t n_tokens,
+                                                 std::span<const int64_t> prompt_ends,
+                                                 std::span<const Range> answers) {
+  std::vector<Origin> origins(static_cast<size_t>(n_tokens), Origin::kPrompt);
+  int64_t last_end = 0;
+  for (const Range& answer : answers) {
+    if (answer.begin < last_end || answer.end < answer.begin || answer.end > n_tokens) {
+      fail(ErrorCode::kInvalidArgument,
+           "answers must be ascending, disjoint ranges of the {} tokens", n_tokens);
+    }
+    std::fill(origins.begin() + answer.begin, origins.begin() + answer.end, Origin::kGenerated);
+    last_end = answer.end;
+  }
+  for (const int64_t end : prompt_ends) origins[static_cast<size_t>(end)] = Origin::kPromptEnd;
+  return origins;
+}
+
 void Session::decode(int32_t token) {
-  check_room(1);
+  check_fits(n_tokens() + 1);
   check_ids({&token, 1});
   run({&token, 1});
   origins_.push_back(Origin::kGenerated);
@@ -114,22 +139,46 @@ void Session::truncate(int64_t n_tokens) {
     fail(ErrorCode::kInvalidArgument, "cannot go back to {} tokens; the sequence has {}", n_tokens,
          this->n_tokens());
   }
-  const auto restored = static_cast<size_t>(policy_->truncate(n_tokens));
-  const std::vector<int32_t> again(tokens_.begin() + static_cast<ptrdiff_t>(restored),
-                                   tokens_.begin() + n_tokens);
-  const std::vector<Origin> origins(origins_.begin() + static_cast<ptrdiff_t>(restored),
-                                    origins_.begin() + n_tokens);
-  tokens_.resize(restored);
-  origins_.resize(restored);
-  for (size_t i = 0; i < again.size(); ++i) {
+  const std::vector<int32_t> tokens(tokens_.begin(), tokens_.begin() + n_tokens);
+  const std::vector<Origin> origins(origins_.begin(), origins_.begin() + n_tokens);
+  for (auto i = static_cast<size_t>(rewind(n_tokens)); i < tokens.size(); ++i) {
     if (origins[i] == Origin::kGenerated) {
-      decode(again[i]);
+      decode(tokens[i]);
     } else {
       const int64_t end = 0;
       const bool is_end = origins[i] == Origin::kPromptEnd;
-      prefill({&again[i], 1}, {&end, is_end ? size_t{1} : size_t{0}});
+      prefill({&tokens[i], 1}, {&end, is_end ? size_t{1} : size_t{0}});
     }
   }
+}
+
+int64_t Session::rewind(int64_t n_tokens) {
+  if (n_tokens < 0 || n_tokens > this->n_tokens()) {
+    fail(ErrorCode::kInvalidArgument, "cannot go back to {} tokens; the sequence has {}", n_tokens,
+         this->n_tokens());
+  }
+  const int64_t restored = policy_->truncate(n_tokens);
+  tokens_.resize(static_cast<size_t>(restored));
+  origins_.resize(static_cast<size_t>(restored));
+  return restored;
+}
+
+int64_t Session::restore(std::span<const int32_t> tokens, std::span<const Origin> origins,
+                         const PolicyState& state, int64_t n_tokens,
+                         const std::function<void(KvCache&, int64_t)>& store_rows) {
+  if (!tokens_.empty() || origins.size() != tokens.size()) {
+    fail(ErrorCode::kInvalidArgument,
+         "only an empty session can take in a saved prefix, with an origin a token");
+  }
+  check_ids(tokens);
+  tokens_.assign(tokens.begin(), tokens.end());
+  origins_.assign(origins.begin(), origins.end());
+  announce({0, this->n_tokens()});
+  policy_->restore(tokens, state);
+  const int64_t restored = rewind(n_tokens);
+  check_fits(this->n_tokens());
+  store_rows(cache_, restored);
+  return restored;
 }
 
 std::span<const float> Session::logits() { return transformer_.logits(last_block_tokens_ - 1); }

@@ -56,11 +56,14 @@ class Session {
   Session(const Engine& engine, const SessionOptions& options);
 
   // Appends prompt tokens and leaves the logits of the last one. `prompt_ends` are indices into
-  // `tokens`, ascending: the last tokens before an answer. A prompt may come in several calls.
-  // Throws Error (kInvalidArgument) if there are none, or more than fit; (kInterrupted) when
+  // `tokens`, ascending: the last tokens before an answer. `answers`, ranges of indices, ascending
+  // and disjoint, are earlier answers that are replayed: they attend as they did when they were
+  // generated, and a prompt begins anew after each. A prompt may come in several calls. Throws
+  // Error (kInvalidArgument) if there are no tokens, or more than fit; (kInterrupted) when
   // cancelled, after which the session holds the blocks done so far.
   void prefill(std::span<const int32_t> tokens, std::span<const int64_t> prompt_ends,
-               const Progress& progress = {}, const CancelToken* cancel = nullptr);
+               const Progress& progress = {}, const CancelToken* cancel = nullptr,
+               std::span<const Range> answers = {});
 
   // Appends one generated token and leaves its logits.
   void decode(int32_t token);
@@ -68,13 +71,38 @@ class Session {
   // Forgets all tokens from `n_tokens` on. The logits are those of no token until the next pass.
   void truncate(int64_t n_tokens);
 
+  // The same, or a little further back where the policy's state cannot be made again at `n_tokens`
+  // without running tokens. Returns the new length.
+  int64_t rewind(int64_t n_tokens);
+
+  // How a token came in: what the policy was told of it, and must be told when it runs again.
+  enum class Origin : uint8_t { kGenerated, kPrompt, kPromptEnd };
+
+  // One a token of a prefill. Throws Error (kInvalidArgument) for answers that are no such ranges.
+  static std::vector<Origin> origins_of(int64_t n_tokens, std::span<const int64_t> prompt_ends,
+                                        std::span<const Range> answers);
+
+  // Throws Error (kInvalidArgument) if so many tokens are more than the context.
+  void check_fits(int64_t n_tokens) const;
+
+  // Fills an empty session with a prefix that another one computed: tokens, their origins and the
+  // policy's state, from which the session then rewinds to `n_tokens` or a little less. Returns
+  // that length, for which `store_rows` must put keys and values into cache(). Throws Error (kData)
+  // for a state that no sequence of these tokens has; the session is then of no further use.
+  int64_t restore(std::span<const int32_t> tokens, std::span<const Origin> origins,
+                  const PolicyState& state, int64_t n_tokens,
+                  const std::function<void(KvCache& cache, int64_t n_tokens)>& store_rows);
+
   // Logits [n_vocab] of the last token; valid until the next pass.
   std::span<const float> logits();
 
   int64_t n_tokens() const { return static_cast<int64_t>(tokens_.size()); }
   std::span<const int32_t> tokens() const { return tokens_; }
+  std::span<const Origin> origins() const { return origins_; }  // one a token
   const SessionOptions& options() const { return options_; }
+  const Engine& engine() const { return engine_; }
   SelectionPolicy& policy() { return *policy_; }
+  const SelectionPolicy& policy() const { return *policy_; }
   const KvCache& cache() const { return cache_; }
 
   // Adds the last pass to `count`.
@@ -82,11 +110,10 @@ class Session {
   int64_t kv_bytes_stored() const { return n_tokens() * cache_.bytes_per_position(); }
 
  private:
-  // How a token came in; what the policy must be told when it runs again.
-  enum class Origin : uint8_t { kGenerated, kPrompt, kPromptEnd };
-  void check_room(int64_t n_tokens) const;
   void check_ids(std::span<const int32_t> tokens) const;
   void run(std::span<const int32_t> tokens);
+  // Tells the policy of the prompt tokens among those at `positions`, by their origins.
+  void announce(Range positions);
 
   const Engine& engine_;
   SessionOptions options_;

@@ -30,6 +30,25 @@ KvLayerView KvCache::layer(int64_t layer) const {
           .head_dim = head_dim_};
 }
 
+std::span<const std::byte> KvCache::rows(int64_t layer, bool values, int64_t head,
+                                         int64_t n_rows) const {
+  const KvLayerView view = this->layer(layer);
+  const int64_t row_bytes = head_dim_ * kv_type_bytes(type_);
+  const auto* begin = static_cast<const std::byte*>(values ? view.values : view.keys);
+  return {begin + head * capacity_ * row_bytes, static_cast<size_t>(n_rows * row_bytes)};
+}
+
+void KvCache::set_rows(int64_t layer, bool values, int64_t head, std::span<const std::byte> bytes) {
+  const auto row_bytes = static_cast<size_t>(head_dim_ * kv_type_bytes(type_));
+  if (bytes.size() % row_bytes != 0 || bytes.size() / row_bytes > static_cast<size_t>(capacity_)) {
+    fail(ErrorCode::kInvalidArgument, "{} bytes are not rows of {} for the KV cache's {} positions",
+         bytes.size(), row_bytes, capacity_);
+  }
+  // The buffer is this object's own; views are read-only for everybody else.
+  auto* target = const_cast<std::byte*>(rows(layer, values, head, 0).data());
+  std::memcpy(target, bytes.data(), bytes.size());
+}
+
 void KvCache::store(int64_t layer, int64_t first_position, int64_t n_tokens, const float* k,
                     const float* v, int64_t row_stride) {
   if (first_position < 0 || first_position + n_tokens > capacity_) {

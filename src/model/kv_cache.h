@@ -1,7 +1,9 @@
 // Keys and values of one sequence, all layers.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "base/memory.h"
@@ -24,6 +26,13 @@ class KvCache {
              const float* v, int64_t row_stride);
 
   KvLayerView layer(int64_t layer) const;
+
+  // The stored bytes of the first `n_rows` positions of one KV head of a layer, keys or values, as
+  // they lie in the cache: what a saved cache holds.
+  std::span<const std::byte> rows(int64_t layer, bool values, int64_t head, int64_t n_rows) const;
+  // Stores the same again. Throws Error (kInvalidArgument) for bytes that are no whole rows or more
+  // than fit.
+  void set_rows(int64_t layer, bool values, int64_t head, std::span<const std::byte> bytes);
   int64_t capacity() const { return capacity_; }
   KvType type() const { return type_; }
   // Bytes of one position over all layers, keys and values.

@@ -40,6 +40,47 @@ TEST(Sampler, TopKAndTopPCutTheTail) {
   }
 }
 
+TEST(Sampler, MinPKeepsWhatIsNearlyAsLikelyAsTheLikeliest) {
+  // Probabilities relate as 1 : 0.5 : 0.1.
+  const std::vector<float> logits{0.0f, std::log(0.5f), std::log(0.1f)};
+  const auto drawn = [&](double min_p) {
+    Sampler sampler({.temperature = 1.0, .min_p = min_p, .seed = 3});
+    std::map<int32_t, int> counts;
+    for (int i = 0; i < 2000; ++i) ++counts[sampler.sample(logits)];
+    return counts;
+  };
+  EXPECT_EQ(drawn(0.0).size(), 3u);
+  EXPECT_EQ(drawn(0.2).size(), 2u);
+  EXPECT_EQ(drawn(0.6).size(), 1u);
+  const auto two = drawn(0.2);
+  EXPECT_NEAR(static_cast<double>(two.at(1)) / 2000, 1.0 / 3, 0.04) << "the rest is renormalised";
+}
+
+TEST(Sampler, RepeatPenaltyLowersWhatWasSeenLately) {
+  const std::vector<float> logits{2.0f, 1.5f, -1.0f, -1.1f};
+  const auto greedy = [&](const std::vector<int32_t>& history, double penalty, int64_t last_n) {
+    return Sampler({.repeat_penalty = penalty, .repeat_last_n = last_n}).sample(logits, history);
+  };
+  EXPECT_EQ(greedy({0}, 1.0, 64), 0) << "off";
+  EXPECT_EQ(greedy({0}, 1.2, 64), 0) << "2 / 1.2 is above 1.5";
+  EXPECT_EQ(greedy({0}, 1.5, 64), 1);
+  EXPECT_EQ(greedy({0, 0, 0}, 1.2, 64), 0) << "once, however often it was seen";
+  EXPECT_EQ(greedy({0, 3, 3}, 1.5, 2), 0) << "too long ago";
+  EXPECT_EQ(greedy({0, 3, 3}, 1.5, 3), 1);
+  EXPECT_EQ(greedy({0, 3, 3}, 1.5, -1), 1);
+  EXPECT_EQ(greedy({0}, 1.5, 0), 0);
+  // Negative logits go down, too.
+  const std::vector<float> negative{-1.0f, -1.1f};
+  EXPECT_EQ(Sampler({.repeat_penalty = 1.5}).sample(negative, std::vector<int32_t>{0}), 1);
+}
+
+TEST(Sampler, BannedTokensAreNeverChosen) {
+  const std::vector<float> logits{5.0f, 1.0f, 0.0f};
+  EXPECT_EQ(Sampler({.banned_ids = {0, 99}}).sample(logits), 1);
+  Sampler sampler({.temperature = 5.0, .banned_ids = {0}, .seed = 2});
+  for (int i = 0; i < 500; ++i) EXPECT_NE(sampler.sample(logits), 0);
+}
+
 TEST(Sampler, TheSameSeedGivesTheSameTokens) {
   Sampler a({.temperature = 1.0, .seed = 9});
   Sampler b({.temperature = 1.0, .seed = 9});
@@ -54,6 +95,12 @@ TEST(Sampler, RefusesWhatCannotBe) {
   expect_error(ErrorCode::kInvalidArgument, "--top-p", [] { Sampler({.top_p = 0.0}); });
   expect_error(ErrorCode::kInvalidArgument, "--top-p", [] { Sampler({.top_p = 1.1}); });
   expect_error(ErrorCode::kInvalidArgument, "--top-k", [] { Sampler({.top_k = -1}); });
+  expect_error(ErrorCode::kInvalidArgument, "--min-p", [] { Sampler({.min_p = 1.5}); });
+  expect_error(ErrorCode::kInvalidArgument, "--min-p", [] { Sampler({.min_p = NAN}); });
+  expect_error(ErrorCode::kInvalidArgument, "--repeat-penalty",
+               [] { Sampler({.repeat_penalty = 0.0}); });
+  expect_error(ErrorCode::kInvalidArgument, "--repeat-last-n",
+               [] { Sampler({.repeat_last_n = -2}); });
   Sampler sampler({});
   expect_error(ErrorCode::kData, "NaN", [&] { sampler.sample(std::vector{1.0f, NAN}); });
 }

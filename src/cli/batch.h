@@ -1,0 +1,56 @@
+// Many prompts from one file, their results line by line in another.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "engine/prompt.h"
+
+namespace chunkllm::cli {
+
+struct BatchItem {
+  nlohmann::json id;  // a string or an integer, or null: none given
+  Prompt prompt;
+};
+
+// How the two kinds of lines become prompts.
+struct BatchEncoder {
+  std::function<Prompt(const std::string& text)> text;
+  std::function<Prompt(const std::vector<ChatMessage>& messages)> messages;
+};
+
+// Reads {"prompt": TEXT} or {"messages": [...]}, with or without "id", from each line. Throws Error
+// (kIo, kData) naming file and line for the first line that cannot be used.
+std::vector<BatchItem> read_batch(const std::filesystem::path& path, const BatchEncoder& encoder);
+
+// The file of results: one whole line for each prompt done, in order. One thread at a time.
+class BatchOutput {
+ public:
+  // Opens the file, or makes it. One that an earlier run on the same items left is kept, but for a
+  // last line without an end. Throws Error (kData), and changes nothing, for a file that is no such
+  // run's, (kIo).
+  BatchOutput(const std::filesystem::path& path, const std::vector<BatchItem>& items);
+  ~BatchOutput();
+  BatchOutput(const BatchOutput&) = delete;
+  BatchOutput& operator=(const BatchOutput&) = delete;
+
+  // Items whose results are in the file.
+  size_t n_done() const { return n_done_; }
+  // Appends the result of item n_done(): the line is there whole or not at all. Throws Error (kIo).
+  void append(const nlohmann::ordered_json& result);
+
+ private:
+  [[noreturn]] void fail_write(const char* what) const;
+
+  std::string path_;
+  const std::vector<BatchItem>& items_;
+  int fd_ = -1;
+  size_t n_done_ = 0;
+  int64_t size_bytes_ = 0;  // of the whole lines
+};
+
+}  // namespace chunkllm::cli

@@ -1,0 +1,99 @@
+#include "cli/completion.h"
+
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <limits>
+
+#include "base/error.h"
+#include "engine/stop_strings.h"
+
+namespace chunkllm::cli {
+namespace {
+
+void add_sampling_options(CLI::App& app, CompletionArgs& args) {
+  SamplingOptions& sampling = args.generate.sampling;
+  app.add_option("--temperature,--temp", sampling.temperature, "0: always the likeliest token")
+      ->capture_default_str();
+  app.add_option("--top-p", sampling.top_p, "Keep the fewest tokens of this probability")
+      ->capture_default_str();
+  app.add_option("--top-k", sampling.top_k, "Keep this many likeliest tokens; 0: all")
+      ->capture_default_str();
+  app.add_option("--min-p", sampling.min_p,
+                 "Keep tokens at least this share as likely as the likeliest")
+      ->capture_default_str();
+  app.add_option("--repeat-penalty", sampling.repeat_penalty,
+                 "Makes tokens seen lately less likely; 1: off")
+      ->capture_default_str();
+  app.add_option("--repeat-last-n", sampling.repeat_last_n,
+                 "Tokens back that --repeat-penalty looks; 0: none, -1: all")
+      ->capture_default_str();
+  app.add_option("-s,--seed", sampling.seed, "Seed of the random choice")
+      ->check(CLI::Range(int64_t{0}, std::numeric_limits<int64_t>::max()))
+      ->capture_default_str();
+}
+
+}  // namespace
+
+void add_completion_options(CLI::App& app, CompletionArgs& args) {
+  add_engine_options(app, args.engine, true);
+  app.add_option(
+      "--policy", args.policy,
+      "What tokens attend to: full or chunk (default: chunk with an adapter, else full)");
+  add_selection_options(app, args.selection);
+  add_kv_type_option(app, args.kv_type);
+  app.add_option("--system", args.system, "The system message of a chat")->type_name("TEXT");
+  app.add_option("-n,--max-tokens", args.generate.max_tokens, "Most tokens to generate")
+      ->check(CLI::Range(int64_t{1}, kMaxTokens))
+      ->capture_default_str();
+  app.add_option("--stop", args.generate.stops,
+                 "Text that ends the answer and is not shown; may be given several times")
+      ->type_name("TEXT")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  app.add_flag("--ignore-eos", args.ignore_eos, "Never choose a token that ends the answer");
+  add_sampling_options(app, args);
+}
+
+std::string read_text_file(const std::string& path) {
+  std::error_code error;
+  if (std::filesystem::is_directory(path, error)) {
+    fail(ErrorCode::kIo, "{} is a folder; name a text file", path);
+  }
+  std::ifstream file(path, std::ios::binary);
+  if (!file) fail(ErrorCode::kIo, "cannot open {}; check the path", path);
+  std::string text{std::istreambuf_iterator<char>(file), {}};
+  if (file.bad()) fail(ErrorCode::kIo, "cannot read {}; check the file", path);
+  return text;
+}
+
+std::unique_ptr<Completer> open_completer(const CompletionArgs& args) {
+  const SelectionSettings settings = to_settings(args.selection);
+  const Sampler check_sampling(args.generate.sampling);
+  const StopStrings check_stops(args.generate.stops);
+  if (const auto offset = find_invalid_utf8(args.system)) {
+    fail(ErrorCode::kData, "--system is not valid UTF-8 at byte {}; convert it to UTF-8", *offset);
+  }
+  auto completer = std::make_unique<Completer>(Completer{open_engine(args.engine), {}, {}});
+  const Engine& engine = completer->engine;
+  completer->session.policy = parse_policy(
+      args.policy, engine.adapter() != nullptr ? PolicyKind::kChunk : PolicyKind::kFull);
+  completer->session.selection = settings;
+  completer->session.kv_type = parse_kv_type(args.kv_type, engine.compute_type());
+  completer->generate = args.generate;
+  if (args.ignore_eos) {
+    completer->generate.sampling.banned_ids = engine.eos_ids();
+  } else {
+    completer->generate.eos_ids = engine.eos_ids();
+  }
+  return completer;
+}
+
+void warn_of_long_ctx(int64_t ctx, const ModelConfig& config) {
+  if (ctx <= config.max_positions) return;
+  std::fprintf(stderr, "warning: --ctx %lld is beyond the %lld positions the model was made for\n",
+               static_cast<long long>(ctx), static_cast<long long>(config.max_positions));
+}
+
+}  // namespace chunkllm::cli

@@ -1,0 +1,42 @@
+// What the commands that answer prompts share: their options, and the session they run.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cli/common.h"
+#include "engine/generate.h"
+#include "engine/prompt.h"
+
+namespace chunkllm::cli {
+
+// The options of `generate` and `chat` alike.
+struct CompletionArgs {
+  EngineArgs engine;
+  SelectionArgs selection;
+  std::string policy;
+  std::string kv_type;
+  std::string system;
+  int64_t ctx = 0;  // 0: as needed
+  bool ignore_eos = false;
+  GenerateOptions generate;
+};
+void add_completion_options(CLI::App& app, CompletionArgs& args);
+
+// A text file, UTF-8. Throws Error (kIo, kData).
+std::string read_text_file(const std::string& path);
+
+// The engine, without its weights, and all else that follows from the options. Throws Error
+// (kInvalidArgument) for options that cannot be used, before anything is read.
+struct Completer {
+  Engine engine;
+  SessionOptions session;    // but for ctx
+  GenerateOptions generate;  // ends and bans filled in
+};
+std::unique_ptr<Completer> open_completer(const CompletionArgs& args);
+
+// Warns on stderr of a --ctx beyond the positions that the model was made for.
+void warn_of_long_ctx(int64_t ctx, const ModelConfig& config);
+
+}  // namespace chunkllm::cli

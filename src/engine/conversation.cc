@@ -1,0 +1,89 @@
+#include "engine/conversation.h"
+
+#include <algorithm>
+
+namespace chunkllm {
+namespace {
+
+// Whether a piece of text ends between two characters.
+bool ends_whole(std::string_view text, size_t offset) {
+  return offset == text.size() || (static_cast<uint8_t>(text[offset]) & 0xc0u) != 0x80u;
+}
+
+// Puts the tokens of the answers as generated in the place of those that the template encoded. The
+// token that the template ends an answer with stays.
+Prompt with_answers(const Prompt& encoded, std::span<const int32_t> eos_ids,
+                    const std::vector<std::span<const int32_t>>& answers) {
+  Prompt prompt;
+  int64_t copied = 0;
+  const auto copy_until = [&](int64_t end) {
+    prompt.ids.insert(prompt.ids.end(), encoded.ids.begin() + copied, encoded.ids.begin() + end);
+    copied = end;
+  };
+  for (size_t i = 0; i < encoded.answers.size(); ++i) {
+    const Range answer = encoded.answers[i];
+    copy_until(answer.begin);
+    prompt.ends.push_back(prompt.n_tokens() - 1);
+    const int64_t begin = prompt.n_tokens();
+    prompt.ids.insert(prompt.ids.end(), answers[i].begin(), answers[i].end());
+    const int32_t last = encoded.ids[static_cast<size_t>(answer.end - 1)];
+    const bool has_end = !answer.empty() && std::ranges::find(eos_ids, last) != eos_ids.end();
+    copied = has_end ? answer.end - 1 : answer.end;
+    copy_until(answer.end);
+    prompt.answers.push_back({begin, prompt.n_tokens()});
+  }
+  copy_until(encoded.n_tokens());
+  prompt.ends.push_back(prompt.n_tokens() - 1);
+  return prompt;
+}
+
+}  // namespace
+
+Prompt Conversation::prompt(const std::string& user) const {
+  std::vector<ChatMessage> messages;
+  if (!system_.empty()) messages.push_back({"system", system_});
+  std::vector<std::span<const int32_t>> answers;
+  for (const Turn& turn : turns_) {
+    messages.push_back({"user", turn.user});
+    messages.push_back({"assistant", turn.answer});
+    answers.emplace_back(turn.answer_ids);
+  }
+  messages.push_back({"user", user});
+  const std::vector<int32_t> eos_ids = engine_.eos_ids();
+  const Prompt encoded = chat_prompt(engine_.tokenizer(), chat_template_, messages, eos_ids);
+  // A template that leaves an earlier answer out has no place for its tokens.
+  if (encoded.answers.size() != answers.size()) return encoded;
+  return with_answers(encoded, eos_ids, answers);
+}
+
+void Conversation::add(const std::string& user, std::string_view shown,
+                       std::span<const int32_t> ids) {
+  turns_.push_back({user, std::string(shown), tokens_of_shown(engine_.tokenizer(), ids, shown)});
+}
+
+void Conversation::clear() { turns_.clear(); }
+
+std::vector<int32_t> tokens_of_shown(const Tokenizer& tokenizer, std::span<const int32_t> ids,
+                                     std::string_view shown) {
+  std::vector<int32_t> kept;
+  size_t n_bytes = 0;  // of `shown` that `kept` makes up
+  size_t n_whole = 0;  // tokens of `kept` up to the last that ends between two characters
+  size_t n_whole_bytes = 0;
+  for (const int32_t id : ids) {
+    if (tokenizer.is_special(id)) continue;  // was not shown
+    const std::string_view bytes = tokenizer.token_bytes(id);
+    if (n_bytes == shown.size() || !shown.substr(n_bytes).starts_with(bytes)) break;
+    kept.push_back(id);
+    n_bytes += bytes.size();
+    if (!ends_whole(shown, n_bytes)) continue;
+    n_whole = kept.size();
+    n_whole_bytes = n_bytes;
+  }
+  kept.resize(n_whole);
+  const std::vector<int32_t> rest =
+      tokenizer.encode(shown.substr(n_whole_bytes), {.parse_special = false});
+  kept.insert(kept.end(), rest.begin(), rest.end());
+  return kept;
+}
+
+}  // namespace chunkllm

@@ -1,0 +1,67 @@
+#include "engine/prompt.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/json.h"
+
+namespace chunkllm {
+namespace {
+
+std::vector<Range> find_answers(const Prompt& prompt, std::span<const int32_t> eos_ids) {
+  std::vector<Range> answers;
+  for (size_t i = 0; i + 1 < prompt.ends.size(); ++i) {
+    const auto begin = prompt.ids.begin() + prompt.ends[i] + 1;
+    const auto next_end = prompt.ids.begin() + prompt.ends[i + 1];
+    const auto last = std::find_first_of(begin, next_end, eos_ids.begin(), eos_ids.end());
+    const auto end = last == next_end ? next_end : last + 1;
+    answers.push_back({begin - prompt.ids.begin(), end - prompt.ids.begin()});
+  }
+  return answers;
+}
+
+}  // namespace
+
+Prompt text_prompt(const Tokenizer& tokenizer, std::string_view text) {
+  Prompt prompt;
+  prompt.ids = tokenizer.encode(text, {.add_special_tokens = true});
+  if (prompt.ids.empty()) {
+    fail(ErrorCode::kInvalidArgument, "the prompt is empty; give at least one token");
+  }
+  prompt.ends = {prompt.n_tokens() - 1};
+  return prompt;
+}
+
+Prompt chat_prompt(const Tokenizer& tokenizer, const ChatTemplate& chat_template,
+                   const std::vector<ChatMessage>& messages, std::span<const int32_t> eos_ids) {
+  ChatPrompt encoded = chat_template.encode(tokenizer, messages, true);
+  Prompt prompt{std::move(encoded.ids), std::move(encoded.prompt_ends), {}};
+  prompt.answers = find_answers(prompt, eos_ids);
+  return prompt;
+}
+
+std::vector<ChatMessage> parse_messages(const nlohmann::json& json, const std::string& where) {
+  if (!json.is_array() || json.empty()) {
+    fail(ErrorCode::kData,
+         "{} must be a JSON array of messages, {{\"role\": ..., \"content\": ...}}", where);
+  }
+  std::vector<ChatMessage> messages;
+  for (const nlohmann::json& entry : json) {
+    const std::string entry_where = fmt::format("{}, message {}", where, messages.size() + 1);
+    const JsonFields fields(entry, entry_where);
+    ChatMessage message{fields.string("role"), fields.string("content")};
+    if (message.role != "system" && message.role != "user" && message.role != "assistant") {
+      fail(ErrorCode::kData, "{}: the role {} must be system, user or assistant", entry_where,
+           show_text(message.role));
+    }
+    messages.push_back(std::move(message));
+  }
+  if (messages.back().role != "user") {
+    fail(ErrorCode::kData, "{}: the last message has the role {}; it must be the user's", where,
+         messages.back().role);
+  }
+  return messages;
+}
+
+}  // namespace chunkllm

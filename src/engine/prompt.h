@@ -1,0 +1,37 @@
+// What a model is asked to continue: tokens, where answers begin, and earlier answers among them.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json_fwd.hpp>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/range.h"
+#include "text/chat_template.h"
+
+namespace chunkllm {
+
+// Indices into `ids`; see Session::prefill().
+struct Prompt {
+  std::vector<int32_t> ids;
+  std::vector<int64_t> ends;   // last tokens before each answer, ascending; the last one ends it
+  std::vector<Range> answers;  // earlier answers with the tokens that ended them, ascending
+
+  int64_t n_tokens() const { return static_cast<int64_t>(ids.size()); }
+};
+
+// Plain text, encoded with what the tokenizer puts around a text (BOS, usually). Throws Error.
+Prompt text_prompt(const Tokenizer& tokenizer, std::string_view text);
+
+// Messages, and the marker after which the model answers. Each earlier answer ends with the first
+// of `eos_ids` after it, or else where the next answer begins. Throws Error.
+Prompt chat_prompt(const Tokenizer& tokenizer, const ChatTemplate& chat_template,
+                   const std::vector<ChatMessage>& messages, std::span<const int32_t> eos_ids);
+
+// A JSON array of {"role": "system", "user" or "assistant", "content": TEXT}, the last of the user.
+// `where` names the source in errors. Throws Error (kData).
+std::vector<ChatMessage> parse_messages(const nlohmann::json& json, const std::string& where);
+
+}  // namespace chunkllm

@@ -1,0 +1,332 @@
+#include "engine/prompt_cache.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "base/sha256.h"
+#include "engine/generate.h"
+#include "formats/safetensors.h"
+
+namespace chunkllm {
+namespace {
+
+using Json = nlohmann::ordered_json;
+using Origin = Session::Origin;
+
+constexpr const char* kStateKey = "chunkllm_prompt_cache";
+constexpr int64_t kVersion = 1;
+constexpr int64_t kMaxTokens = int64_t{1} << 30;
+
+DType dtype_of(KvType type) {
+  switch (type) {
+    case KvType::kF32:
+      return DType::kF32;
+    case KvType::kBf16:
+      return DType::kBf16;
+  }
+  fail(ErrorCode::kUnsupported, "a KV cache of this type cannot be saved; use --kv-type bf16");
+}
+
+std::string digest_of(const Adapter& adapter) {
+  const AdapterConfig& c = adapter.config;
+  Sha256 hash;
+  const std::string shape = fmt::format(
+      "adapter_dim={} chunk_key={} fixed_chunk={} alpha={} max_chunk={} first_layer={}:{} "
+      "bias={}\n",
+      c.adapter_dim, c.chunk_key == ChunkKey::kMean ? "mean" : "boundary", c.fixed_chunk, c.alpha,
+      c.max_chunk, first_layer_name(c.first_layer), c.first_layer_tokens, adapter.boundary_bias);
+  hash.update(std::as_bytes(std::span(shape)));
+  hash.update(std::as_bytes(std::span(adapter.boundary_weight)));
+  for (const QkAdapter& layer : adapter.layers) {
+    hash.update(std::as_bytes(std::span(layer.q)));
+    hash.update(std::as_bytes(std::span(layer.k)));
+  }
+  return hash.hex_digest();
+}
+
+std::string refresh_text(const SelectionSettings& settings) {
+  switch (settings.refresh) {
+    case RefreshKind::kPromptEnd:
+      return "prompt-end";
+    case RefreshKind::kBoundary:
+      return "boundary";
+    case RefreshKind::kEvery:
+      return fmt::format("every:{}", settings.refresh_every);
+  }
+  return "?";
+}
+
+// All that keys, values and selections depend on besides the tokens, under the names of the options
+// that set them.
+Json settings_of(const Session& session) {
+  const Engine& engine = session.engine();
+  const SessionOptions& options = session.options();
+  Json json;
+  json["model fingerprint"] = engine.weights().fingerprint();
+  json["--dtype"] = engine.compute_type() == ComputeType::kBf16 ? "bf16" : "f32";
+  json["--kv-type"] = dtype_name(dtype_of(options.kv_type));
+  if (options.policy == PolicyKind::kFull) {
+    json["--policy"] = "full";
+    return json;
+  }
+  if (options.policy != PolicyKind::kChunk) {
+    fail(ErrorCode::kUnsupported,
+         "a sequence under this policy cannot be saved or loaded; use the policy chunk or full");
+  }
+  json["--policy"] = "chunk";
+  const AdapterConfig& adapter = engine.adapter()->config;
+  const SelectionSettings& selection = options.selection;
+  const KvBudget& budget = selection.budget;
+  json["adapter digest"] = digest_of(*engine.adapter());
+  json["--window"] = selection.window.value_or(adapter.window);
+  json["--sink"] = selection.sink.value_or(adapter.sink);
+  json["--refresh"] = refresh_text(selection);
+  json["--prefill"] = selection.prefill == PrefillKind::kFull ? "full" : "chunk";
+  if (budget.top_k_chunks) {
+    json["--top-k-chunks"] = *budget.top_k_chunks;
+  } else if (budget.fraction) {
+    json["--kv-budget"] = *budget.fraction;
+    json["--kv-budget-min"] = budget.min_tokens ? Json(*budget.min_tokens) : Json("default");
+  } else {
+    json["--kv-budget"] = budget.n_tokens;
+  }
+  return json;
+}
+
+void check_settings(const std::string& where, const nlohmann::json& saved, const Json& expected) {
+  const auto refuse = [&](const std::string& name, const nlohmann::json& before,
+                          const nlohmann::json& now) {
+    constexpr size_t kMaxShown = 80;
+    const std::string text =
+        before.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace).substr(0, kMaxShown);
+    fail(ErrorCode::kData,
+         "{}: the cache was made with {} = {}, not {}; use the same or make the cache anew", where,
+         name, text, now.dump());
+  };
+  for (const auto& [name, value] : expected.items()) {
+    const nlohmann::json before = saved.value(name, nlohmann::json());
+    if (before != nlohmann::json(value)) refuse(name, before, nlohmann::json(value));
+  }
+  for (const auto& [name, value] : saved.items()) {
+    if (!expected.contains(name)) refuse(show_text(name), value, nullptr);
+  }
+}
+
+// A tensor of the file before it is written or after it is read.
+struct NamedBytes {
+  std::string name;
+  std::span<const std::byte> bytes;
+};
+
+// Over the state's text and all tensors, by name.
+std::string checksum_of(const std::string& state, std::vector<NamedBytes> tensors) {
+  std::ranges::sort(tensors, {}, &NamedBytes::name);
+  Sha256 hash;
+  hash.update(std::as_bytes(std::span(state)));
+  for (const NamedBytes& tensor : tensors) {
+    const std::string head = fmt::format("\n{} {}\n", tensor.name, tensor.bytes.size());
+    hash.update(std::as_bytes(std::span(head)));
+    hash.update(tensor.bytes);
+  }
+  return hash.hex_digest();
+}
+
+std::string rows_name(int64_t layer, bool values, int64_t head) {
+  return fmt::format("layers.{}.{}.{}", layer, values ? "values" : "keys", head);
+}
+std::string chunk_keys_name(size_t layer) { return fmt::format("layers.{}.chunk_keys", layer); }
+std::string queries_name(size_t layer) { return fmt::format("layers.{}.refresh_queries", layer); }
+
+// Calls action(layer, values, head) for every block of rows.
+template <typename Action>
+void for_each_rows(const ModelConfig& config, const Action& action) {
+  for (int64_t layer = 0; layer < config.n_layers; ++layer) {
+    for (const bool values : {false, true}) {
+      for (int64_t head = 0; head < config.n_kv_heads; ++head) action(layer, values, head);
+    }
+  }
+}
+
+// The file, its state read and its checksum right.
+class CacheFile {
+ public:
+  CacheFile(const std::filesystem::path& path, const Session& session)
+      : where_(path.string()), file_(path) {
+    const auto found = file_.metadata().find(kStateKey);
+    if (found == file_.metadata().end()) {
+      fail(ErrorCode::kData, "{} is no prompt cache; give a file that --save-cache wrote", where_);
+    }
+    const nlohmann::json outer = parse_json(found->second, where_);
+    const JsonFields outer_fields(outer, where_);
+    const std::string state = outer_fields.string("state");
+    const nlohmann::json json = parse_json(state, where_);
+    const JsonFields fields(json, where_);
+    const int64_t version = fields.integer("version", 1, kMaxTokens);
+    if (version > kVersion) {
+      fail(ErrorCode::kUnsupported,
+           "{}: version {} is newer than this program's {}; update the program", where_, version,
+           kVersion);
+    }
+    n_tokens_ = fields.integer("n_tokens", 1, kMaxTokens);
+    n_chunks_ = fields.integer("n_chunks", 0, n_tokens_);
+    const nlohmann::json& saved = fields.at("settings");
+    if (!saved.is_object()) fail(ErrorCode::kData, "{}: settings is no object", where_);
+    check_settings(where_, saved, settings_of(session));
+    std::vector<NamedBytes> tensors;
+    for (const auto& [name, tensor] : file_.tensors()) {
+      tensors.push_back({name, std::as_bytes(tensor.bytes)});
+    }
+    if (checksum_of(state, std::move(tensors)) != outer_fields.string("sha256")) {
+      fail(ErrorCode::kData, "{}: the checksum is not that of the content; make the cache anew",
+           where_);
+    }
+  }
+
+  std::vector<int32_t> tokens() const {
+    return numbers<int32_t>("tokens", DType::kI32, {n_tokens_});
+  }
+
+  std::vector<Origin> origins() const {
+    std::vector<Origin> origins;
+    for (const uint8_t byte : numbers<uint8_t>("origins", DType::kU8, {n_tokens_})) {
+      if (byte > static_cast<uint8_t>(Origin::kPromptEnd)) {
+        fail(ErrorCode::kData, "{}: origins holds {}, more than 2; make the cache anew", where_,
+             byte);
+      }
+      origins.push_back(static_cast<Origin>(byte));
+    }
+    return origins;
+  }
+
+  PolicyState state(const Session& session) const {
+    PolicyState state;
+    if (session.options().policy == PolicyKind::kFull) return state;
+    const AdapterConfig& adapter = session.engine().adapter()->config;
+    state.chunk_ends = numbers<int64_t>("chunk_ends", DType::kI64, {n_chunks_});
+    const auto n_layers = static_cast<size_t>(adapter.n_layers);
+    state.keys.resize(n_layers);
+    state.queries.resize(n_layers);
+    for (size_t i = 0; i < n_layers; ++i) {
+      if (!adapter.selects(static_cast<int64_t>(i))) continue;
+      state.keys[i] = floats(chunk_keys_name(i));
+      state.queries[i] = floats(queries_name(i));
+    }
+    return state;
+  }
+
+  // Throws before anything is stored.
+  void check_rows(const Session& session) const {
+    const ModelConfig& config = session.engine().config();
+    for_each_rows(config, [&](int64_t layer, bool values, int64_t head) {
+      tensor(rows_name(layer, values, head), dtype_of(session.options().kv_type),
+             {n_tokens_, config.head_dim});
+    });
+  }
+
+  void store_rows(const ModelConfig& config, KvCache& cache, int64_t n_tokens) const {
+    const auto n_bytes =
+        static_cast<size_t>(n_tokens * config.head_dim * kv_type_bytes(cache.type()));
+    for_each_rows(config, [&](int64_t layer, bool values, int64_t head) {
+      const TensorView* rows = file_.find(rows_name(layer, values, head));
+      cache.set_rows(layer, values, head, std::as_bytes(rows->bytes).first(n_bytes));
+    });
+  }
+
+ private:
+  const TensorView& tensor(const std::string& name, DType dtype,
+                           const std::vector<int64_t>& shape) const {
+    const TensorView& tensor = file_.require(name, shape);
+    if (tensor.dtype != dtype) {
+      fail(ErrorCode::kData, "{}: tensor {} is {}, expected {}; make the cache anew", where_, name,
+           dtype_name(tensor.dtype), dtype_name(dtype));
+    }
+    return tensor;
+  }
+
+  template <typename T>
+  std::vector<T> numbers(const std::string& name, DType dtype,
+                         const std::vector<int64_t>& shape) const {
+    const TensorView& view = tensor(name, dtype, shape);
+    std::vector<T> values(static_cast<size_t>(view.n_elements()));
+    if (!values.empty()) std::memcpy(values.data(), view.bytes.data(), view.bytes.size());
+    return values;
+  }
+
+  // Of any length: the policy knows what it must be.
+  std::vector<float> floats(const std::string& name) const {
+    const TensorView* view = file_.find(name);
+    return file_.require_floats(name, {view == nullptr ? 0 : view->n_elements()});
+  }
+
+  std::string where_;
+  SafetensorsFile file_;
+  int64_t n_tokens_ = 0;
+  int64_t n_chunks_ = 0;
+};
+
+}  // namespace
+
+void save_prompt_cache(const std::filesystem::path& path, const Session& session) {
+  const int64_t n_tokens = session.n_tokens();
+  if (n_tokens == 0) {
+    fail(ErrorCode::kInvalidArgument, "{}: there are no tokens to save; run a prompt first",
+         path.string());
+  }
+  const ModelConfig& config = session.engine().config();
+  const PolicyState state = session.policy().state();
+  std::vector<TensorToWrite> tensors;
+  const auto add = [&](std::string name, DType dtype, std::vector<int64_t> shape, auto values) {
+    tensors.push_back({std::move(name), dtype, std::move(shape), std::as_bytes(values)});
+  };
+  add("tokens", DType::kI32, {n_tokens}, session.tokens());
+  add("origins", DType::kU8, {n_tokens}, session.origins());
+  for (size_t i = 0; i < state.keys.size(); ++i) {
+    const auto size_of = [](const std::vector<float>& v) { return static_cast<int64_t>(v.size()); };
+    if (!session.engine().adapter()->config.selects(static_cast<int64_t>(i))) continue;
+    add(chunk_keys_name(i), DType::kF32, {size_of(state.keys[i])}, std::span(state.keys[i]));
+    add(queries_name(i), DType::kF32, {size_of(state.queries[i])}, std::span(state.queries[i]));
+  }
+  const auto n_chunks = static_cast<int64_t>(state.chunk_ends.size());
+  if (!state.keys.empty()) {
+    add("chunk_ends", DType::kI64, {n_chunks}, std::span(state.chunk_ends));
+  }
+  for_each_rows(config, [&](int64_t layer, bool values, int64_t head) {
+    add(rows_name(layer, values, head), dtype_of(session.options().kv_type),
+        {n_tokens, config.head_dim}, session.cache().rows(layer, values, head, n_tokens));
+  });
+
+  Json json;
+  json["version"] = kVersion;
+  json["n_tokens"] = n_tokens;
+  json["n_chunks"] = n_chunks;
+  json["settings"] = settings_of(session);
+  const std::string text = json.dump();
+  std::vector<NamedBytes> named;
+  for (const TensorToWrite& tensor : tensors) named.push_back({tensor.name, tensor.bytes});
+  Json outer;
+  outer["state"] = text;
+  outer["sha256"] = checksum_of(text, std::move(named));
+  write_safetensors(path, std::move(tensors), {{kStateKey, outer.dump()}});
+}
+
+int64_t load_prompt_cache(const std::filesystem::path& path, const Prompt& prompt,
+                          Session& session) {
+  const CacheFile file(path, session);
+  const std::vector<int32_t> tokens = file.tokens();
+  const std::vector<Origin> origins = file.origins();
+  const PolicyState state = file.state(session);
+  file.check_rows(session);
+  const int64_t n_served =
+      std::min(common_prefix(prompt, tokens, origins, session.options()), prompt.n_tokens() - 1);
+  try {
+    return session.restore(tokens, origins, state, n_served, [&](KvCache& cache, int64_t n_tokens) {
+      file.store_rows(session.engine().config(), cache, n_tokens);
+    });
+  } catch (const Error& error) {
+    fail(error.code(), "{}: {}", path.string(), error.what());
+  }
+}
+
+}  // namespace chunkllm

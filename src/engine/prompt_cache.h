@@ -1,0 +1,26 @@
+// A sequence's computed state in a file, so that a prompt with the same begin need not run again.
+// docs/formats.md, "Prompt cache", describes the file.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+
+#include "engine/prompt.h"
+#include "engine/session.h"
+
+namespace chunkllm {
+
+// Writes all tokens of the session: how they came in, their keys and values, and the policy's
+// state. Atomic. Throws Error (kIo; kInvalidArgument for an empty session; kUnsupported for a
+// policy that cannot be saved).
+void save_prompt_cache(const std::filesystem::path& path, const Session& session);
+
+// Fills an empty session with the longest begin of `prompt` that the file serves, up to the first
+// token or prompt end that differs, and returns its length (perhaps 0); a few tokens before that
+// may be left out where the policy must run them again. Throws Error: kIo; kData for a file that is
+// damaged, or made with another model, adapter, policy, settings or types, naming the first that
+// differs; kUnsupported for a newer version.
+int64_t load_prompt_cache(const std::filesystem::path& path, const Prompt& prompt,
+                          Session& session);
+
+}  // namespace chunkllm

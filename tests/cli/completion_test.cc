@@ -1,0 +1,214 @@
+// Options of generate: short names, chats, stops, sampling, contexts, saved caches.
+
+#include "cli/bad_input.h"
+
+namespace chunkllm {
+namespace {
+
+using Arguments = std::vector<std::string>;
+using nlohmann::json;
+
+constexpr const char* kFact = "The river was quiet that day. The secret code of Alice is 48213.";
+constexpr const char* kQuestion = "What is the secret code of Alice?";
+
+ProgramResult generate_on(const Arguments& more) {
+  Arguments arguments{"generate", "-m", needle_model(), "--json"};
+  arguments.insert(arguments.end(), more.begin(), more.end());
+  return run_program(arguments);
+}
+
+json answer(const Arguments& more) {
+  const ProgramResult result = generate_on(more);
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  return json::parse(result.out, nullptr, false);
+}
+
+TEST(Completion, ShortOptionsAreTheLongOnes) {
+  const Scratch scratch;
+  scratch.file("prompt.txt", "The old man walked");
+  const json expected = answer({"--prompt", "The old man walked", "--max-tokens", "5", "--ctx",
+                                "64", "--seed", "3", "--threads", "1", "--temperature", "1"});
+  for (const Arguments& source :
+       {Arguments{"-p", "The old man walked"}, Arguments{"-f", scratch / "prompt.txt"}}) {
+    Arguments arguments{"-n", "5", "-c", "64", "-s", "3", "-t", "1", "--temp", "1"};
+    arguments.insert(arguments.end(), source.begin(), source.end());
+    const json given = answer(arguments);
+    EXPECT_EQ(given.at("text"), expected.at("text"));
+    EXPECT_EQ(given.at("kv_bytes_reserved"), expected.at("kv_bytes_reserved"));
+  }
+}
+
+TEST(Completion, AnUnknownOptionIsNamedBeforeAMissingOne) {
+  for (const Arguments& arguments :
+       {Arguments{"generate", "--nope"}, Arguments{"generate", "-x"},
+        Arguments{"generate", "-p", "-1", "-x3"}, Arguments{"generate", "-n5", "-x"},
+        Arguments{"chat", "-x"}, Arguments{"bench", "-p", "5", "-x"}, Arguments{"train", "-x"}}) {
+    const ProgramResult result = run_program(arguments);
+    expect_failure(result, kUsage, {arguments.back(), "--help"}, "unknown " + arguments.back());
+  }
+}
+
+TEST(Completion, MessagesAndSystemMakeAChat) {
+  const Scratch scratch;
+  const json expected = answer({"--chat", "-p", std::string(kFact) + "\n" + kQuestion});
+  EXPECT_THAT(expected.at("text").get<std::string>(), testing::StartsWith("48213"));
+  scratch.file(
+      "one.json",
+      json::array({{{"role", "user"}, {"content", std::string(kFact) + "\n" + kQuestion}}}).dump());
+  const json one = answer({"--messages", scratch / "one.json"});
+  EXPECT_EQ(one.at("text"), expected.at("text"));
+  EXPECT_EQ(one.at("prompt_tokens"), expected.at("prompt_tokens"));
+  const json system = answer({"--system", kFact, "-p", kQuestion});
+  EXPECT_THAT(system.at("text").get<std::string>(), testing::StartsWith("48213"));
+  scratch.file("two.json", json::array({{{"role", "system"}, {"content", kFact}},
+                                        {{"role", "user"}, {"content", kQuestion}}})
+                               .dump());
+  EXPECT_EQ(answer({"--messages", scratch / "two.json"}).at("text"), system.at("text"));
+  expect_failure(generate_on({"--messages", scratch / "two.json", "--system", "x"}), kUsage,
+                 {"--system"}, "two_system_messages");
+}
+
+TEST(Completion, BadMessagesAreNamed) {
+  const Scratch scratch;
+  const std::vector<std::pair<std::string, std::vector<std::string>>> cases{
+      {"[", {"m.json", "JSON"}},
+      {"{}", {"m.json", "array"}},
+      {R"([{"role":"tool","content":"x"}])", {"m.json, message 1", "tool", "system, user"}},
+      {R"([{"role":"user"}])", {"m.json, message 1", "content"}},
+      {R"([{"role":"assistant","content":"x"}])", {"m.json", "the user's"}}};
+  for (const auto& [text, parts] : cases) {
+    expect_failure(generate_on({"--messages", scratch.file("m.json", text)}), kFailure, parts,
+                   "messages " + text);
+  }
+  expect_failure(generate_on({"--messages", scratch / "nowhere.json"}), kFailure,
+                 {"nowhere.json", "check the path"}, "no_messages_file");
+}
+
+TEST(Completion, StopsEndTheTextBeforeThem) {
+  const Arguments prompt{"--system", kFact, "-p", kQuestion};
+  const auto with = [&](Arguments more) {
+    more.insert(more.end(), prompt.begin(), prompt.end());
+    return answer(more);
+  };
+  const std::string text = with({}).at("text");
+  ASSERT_THAT(text, testing::StartsWith("48213"));
+  // Every place in the text, so that some lie across tokens and some inside one.
+  for (size_t begin = 0; begin + 2 <= 5; ++begin) {
+    const std::string stop = text.substr(begin, 2);
+    const json given = with({"--stop", "no such text", "--stop", stop});
+    EXPECT_EQ(given.at("text"), text.substr(0, text.find(stop))) << stop;
+    EXPECT_EQ(given.at("finish_reason"), "stop");
+  }
+  EXPECT_EQ(with({"--stop", "4821399"}).at("text"), text) << "held back, then shown";
+  expect_failure(generate_on({"-p", "x", "--stop", ""}), kUsage, {"--stop"}, "empty_stop");
+}
+
+TEST(Completion, IgnoreEosGoesOn) {
+  const Arguments prompt{"--system", kFact, "-p", kQuestion, "-n", "40"};
+  Arguments ignoring = prompt;
+  ignoring.push_back("--ignore-eos");
+  EXPECT_EQ(answer(prompt).at("finish_reason"), "stop");
+  const json given = answer(ignoring);
+  EXPECT_EQ(given.at("finish_reason"), "length");
+  EXPECT_EQ(given.at("generated_tokens"), 40);
+}
+
+TEST(Completion, SamplingOptionsAreChecked) {
+  const std::vector<std::pair<Arguments, std::string>> cases{
+      {{"--min-p", "1.5"}, "--min-p 1.5"},
+      {{"--min-p", "nan"}, "--min-p nan"},
+      {{"--repeat-penalty", "0"}, "--repeat-penalty 0"},
+      {{"--repeat-penalty", "inf"}, "--repeat-penalty inf"},
+      {{"--repeat-last-n", "-2"}, "--repeat-last-n -2"}};
+  for (Arguments arguments : {Arguments{}}) {
+    for (const auto& [more, part] : cases) {
+      Arguments all{"-p", "x"};
+      all.insert(all.end(), more.begin(), more.end());
+      expect_failure(generate_on(all), kUsage, {part}, part);
+    }
+  }
+  const Arguments prompt{"-p", "The old man walked", "-n", "30", "--ignore-eos"};
+  Arguments penalised = prompt;
+  penalised.insert(penalised.end(), {"--repeat-penalty", "5", "--repeat-last-n", "-1"});
+  EXPECT_NE(answer(prompt).at("text"), answer(penalised).at("text"));
+  Arguments likeliest = prompt;
+  likeliest.insert(likeliest.end(), {"--temp", "1.5", "--min-p", "1"});
+  EXPECT_EQ(answer(prompt).at("text"), answer(likeliest).at("text"));
+}
+
+TEST(Completion, TheContextIsWhatIsNeededUpToTheModelsLimit) {
+  const Scratch scratch;
+  const std::string model =
+      scratch.with_json(needle_model(), "config.json",
+                        [](nlohmann::ordered_json& json) { json["max_position_embeddings"] = 40; });
+  const Arguments base{"generate", "-m", model, "--ignore-eos", "-p", "The old man walked", "-n"};
+  const auto run = [&](const std::string& n, const Arguments& more) {
+    Arguments arguments = base;
+    arguments.push_back(n);
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return run_program(arguments);
+  };
+  const ProgramResult at_limit = run("100", {"--json"});
+  EXPECT_EQ(at_limit.err, "");
+  const json cut = json::parse(at_limit.out);
+  EXPECT_EQ(cut.at("finish_reason"), "length");
+  EXPECT_EQ(cut.at("prompt_tokens").get<int>() + cut.at("generated_tokens").get<int>(), 41);
+  const ProgramResult beyond = run("100", {"--json", "--ctx", "90"});
+  EXPECT_EQ(beyond.exit_code, 0);
+  EXPECT_THAT(beyond.err, testing::HasSubstr("warning: --ctx 90 is beyond the 40 positions"));
+  const json longer = json::parse(beyond.out);
+  EXPECT_EQ(longer.at("prompt_tokens").get<int>() + longer.at("generated_tokens").get<int>(), 91);
+  EXPECT_LT(json::parse(run("3", {"--json"}).out).at("kv_bytes_reserved"),
+            cut.at("kv_bytes_reserved"));
+}
+
+TEST(Cache, SavedAndLoadedAnswersTheSame) {
+  const Scratch scratch;
+  std::string document = training_text(40) + kFact + " ";
+  document += training_text(20);
+  scratch.file("document.txt", document);
+  scratch.file("question.txt", document + kQuestion);
+  const Arguments common{"--adapter", needle_adapter(), "--kv-budget", "200",   "-n",
+                         "12",        "--dtype",        "f32",         "--chat"};
+  const auto with = [&](Arguments more) {
+    more.insert(more.end(), common.begin(), common.end());
+    return more;
+  };
+  const json first =
+      answer(with({"-f", scratch / "document.txt", "--save-cache", scratch / "saved"}));
+  EXPECT_EQ(first.at("cached_tokens"), 0);
+  const json expected = answer(with({"-f", scratch / "question.txt"}));
+  const json cached =
+      answer(with({"-f", scratch / "question.txt", "--load-cache", scratch / "saved"}));
+  EXPECT_EQ(cached.at("text"), expected.at("text"));
+  EXPECT_EQ(cached.at("chunks"), expected.at("chunks"));
+  EXPECT_GT(cached.at("cached_tokens"), first.at("prompt_tokens").get<int>() - 100);
+  EXPECT_LT(cached.at("kv_retention"), 0.5);
+
+  const auto refused = [&](Arguments more, const Arguments& parts) {
+    more.insert(more.end(), {"-f", scratch / "question.txt", "--load-cache", scratch / "saved"});
+    expect_failure(generate_on(more), kFailure, parts, parts.back());
+  };
+  refused({"--adapter", needle_adapter(), "--kv-budget", "201", "--dtype", "f32"},
+          {"saved", "--kv-budget", "not 201"});
+  refused({"--dtype", "f32"}, {"saved", "--policy"});
+  scratch.file("saved", read_text(scratch.path("saved")).substr(0, 100000));
+  refused(common, {"saved", "get the file again"});
+}
+
+TEST(Cache, UnwritablePathsAreRefusedBeforeTheWork) {
+  const Scratch scratch;
+  expect_failure(generate_on({"-p", "x", "--save-cache", scratch / "no/such/folder"}), kFailure,
+                 {"no/such/folder", "No such file"}, "save_cache_nowhere");
+  RunOptions options;
+  options.file_size_bytes = 5000;
+  const ProgramResult result = run_program(
+      {"generate", "-m", needle_model(), "-p", "x", "-n", "2", "--save-cache", scratch / "full"},
+      options);
+  EXPECT_EQ(result.exit_code, kFailure);
+  EXPECT_THAT(result.err, testing::HasSubstr("cannot write"));
+  EXPECT_THAT(list_files(scratch.path(".")), testing::IsEmpty()) << "nothing half written";
+}
+
+}  // namespace
+}  // namespace chunkllm
