@@ -52,6 +52,7 @@ SafetensorsModel::SafetensorsModel(const std::filesystem::path& folder) : folder
     }
     return;
   }
+  has_index_ = true;
   for (const auto& [file, names] : read_index(index)) {
     files_.emplace_back(folder / file);
     for (const std::string& name : names) {
@@ -68,7 +69,7 @@ SafetensorsModel::SafetensorsModel(const std::filesystem::path& folder) : folder
 
 const SafetensorsFile& SafetensorsModel::file_of(std::string_view name) const {
   const auto found = file_index_.find(name);
-  if (found == file_index_.end() && files_.size() > 1) {
+  if (found == file_index_.end() && has_index_) {
     fail(ErrorCode::kData, "{}: the tensor {} is missing from {}; get the model again",
          folder_.string(), show_text(name), kIndexFile);
   }

@@ -37,6 +37,7 @@ class SafetensorsModel {
   const SafetensorsFile& file_of(std::string_view name) const;
 
   std::filesystem::path folder_;
+  bool has_index_ = false;
   std::vector<SafetensorsFile> files_;
   std::map<std::string, size_t, std::less<>> file_index_;  // by tensor name
   std::map<std::string, TensorView, std::less<>> tensors_;

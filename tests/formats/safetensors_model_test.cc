@@ -46,6 +46,13 @@ TEST_F(SafetensorsModelTest, FindsEachTensorInItsShard) {
   expect_error(ErrorCode::kData, "b.safetensors", [&] { model.require("z", {5}); });
 }
 
+TEST_F(SafetensorsModelTest, ATensorThatTheIndexLeavesOutIsMissing) {
+  save("a.safetensors", {"x", "unlisted"}, 1.0f);
+  save_index({{"x", "a.safetensors"}});
+  const SafetensorsModel model(folder_.path());
+  expect_error(ErrorCode::kData, "unlisted", [&] { model.require("unlisted", {3000}); });
+}
+
 TEST_F(SafetensorsModelTest, OneFileWinsOverAnIndex) {
   save("model.safetensors", {"x"}, 3.0f);
   save_index({{"x", "missing.safetensors"}});
