@@ -1,6 +1,7 @@
 #include "text/token_decoder.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "text/byte_level.h"
 #include "text/char_symbols.h"
@@ -19,10 +20,11 @@ std::string DecodeRules::bytes_of(std::string_view token) const {
   return bytes;
 }
 
-void TextBegin::append(std::string_view token_bytes, std::string& bytes) {
-  if (drop_spaces_) {
+void TextBegin::append(std::string_view token_bytes, bool is_added, std::string& bytes) {
+  const bool drops_marks = drop_spaces_ && !is_added;
+  drop_spaces_ = false;
+  if (drops_marks) {
     std::ranges::copy_if(token_bytes, std::back_inserter(bytes), [](char c) { return c != ' '; });
-    drop_spaces_ = false;
     return;
   }
   const size_t n_spaces = std::min(token_bytes.find_first_not_of(' '), token_bytes.size());

@@ -109,7 +109,7 @@ TEST(SentencePiece, CutsBetweenWordsChangeNothing) {
   const std::vector<std::string> parts = {"hello", "\u2581", "\u2581", "l", "he", "x"};
   for (int round = 0; round < 3000; ++round) {
     std::string text = "\u2581";
-    for (int64_t n = rng.below(12); n > 0; --n) {
+    for (int64_t n = rng.below(12); n >= 0; --n) {
       text += parts[static_cast<size_t>(rng.below(std::ssize(parts)))];
     }
     ASSERT_EQ(tokenizer.encode(text.substr(3)), whole.encode(text)) << text;
