@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <optional>
 
 #include "text/byte_level.h"
 #include "text/char_symbols.h"
@@ -10,7 +11,10 @@
 namespace chunkllm {
 
 std::string DecodeRules::bytes_of(std::string_view token) const {
-  if (byte_level) return symbols_to_bytes(token).value_or(std::string(token));
+  if (byte_level) {
+    std::optional<std::string> bytes = symbols_to_bytes(token);
+    return bytes ? std::move(*bytes) : std::string(token);
+  }
   std::vector<NormalizerStep> steps;
   for (const auto& [from, to] : replacements) steps.push_back(ReplaceStep{from, to});
   std::string bytes = normalize(steps, token);
