@@ -1,6 +1,8 @@
 #include "text/token_decoder.h"
 
 #include <algorithm>
+#include <iterator>
+#include <optional>
 
 #include "text/byte_level.h"
 #include "text/char_symbols.h"
@@ -9,7 +11,10 @@
 namespace chunkllm {
 
 std::string DecodeRules::bytes_of(std::string_view token) const {
-  if (byte_level) return symbols_to_bytes(token).value_or(std::string(token));
+  if (byte_level) {
+    std::optional<std::string> bytes = symbols_to_bytes(token);
+    return bytes ? std::move(*bytes) : std::string(token);
+  }
   std::vector<NormalizerStep> steps;
   for (const auto& [from, to] : replacements) steps.push_back(ReplaceStep{from, to});
   std::string bytes = normalize(steps, token);
@@ -19,10 +24,11 @@ std::string DecodeRules::bytes_of(std::string_view token) const {
   return bytes;
 }
 
-void TextBegin::append(std::string_view token_bytes, std::string& bytes) {
-  if (drop_spaces_) {
+void TextBegin::append(std::string_view token_bytes, bool is_added, std::string& bytes) {
+  const bool drops_marks = drop_spaces_ && !is_added;
+  drop_spaces_ = false;
+  if (drops_marks) {
     std::ranges::copy_if(token_bytes, std::back_inserter(bytes), [](char c) { return c != ' '; });
-    drop_spaces_ = false;
     return;
   }
   const size_t n_spaces = std::min(token_bytes.find_first_not_of(' '), token_bytes.size());

@@ -14,7 +14,7 @@ struct DecodeRules {
   bool byte_fallback = false;  // <0x00> to <0xFF> are bytes
   std::vector<std::pair<std::string, std::string>> replacements;  // in every token, in this order
   int64_t strip_spaces = 0;        // at most so many spaces at the begin of a text go
-  bool first_has_no_mark = false;  // the first token loses all its spaces (decoder Metaspace)
+  bool first_has_no_mark = false;  // the first token loses all its marks (decoder Metaspace)
 
   // The bytes that a token of the vocabulary, valid UTF-8, stands for.
   std::string bytes_of(std::string_view token) const;
@@ -26,8 +26,8 @@ class TextBegin {
   explicit TextBegin(const DecodeRules& rules)
       : drop_spaces_(rules.first_has_no_mark), n_strip_(rules.strip_spaces) {}
 
-  // Appends what is left of the bytes of the next token.
-  void append(std::string_view token_bytes, std::string& bytes);
+  // Appends what is left of the bytes of the next token. Spaces of an added token are no marks.
+  void append(std::string_view token_bytes, bool is_added, std::string& bytes);
 
  private:
   bool drop_spaces_;

@@ -74,7 +74,8 @@ std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special) c
   std::string bytes;
   for (const int32_t id : ids) {
     const Token& token = token_at(*tables_, id);
-    if (!is_skipped(token, skip_special)) begin.append(token.bytes, bytes);
+    if (!is_skipped(token, skip_special))
+      begin.append(token.bytes, token.kind != TokenKind::kOrdinary, bytes);
   }
   std::string text;
   append_lossy(bytes, true, text);
@@ -117,7 +118,7 @@ StreamDecoder::StreamDecoder(StreamDecoder&&) noexcept = default;
 std::string StreamDecoder::push(int32_t id) {
   const Token& token = token_at(*tokenizer_.tables_, id);
   if (is_skipped(token, skip_special_)) return {};
-  begin_->append(token.bytes, pending_);
+  begin_->append(token.bytes, token.kind != TokenKind::kOrdinary, pending_);
   std::string text;
   pending_.erase(0, append_lossy(pending_, false, text));
   return text;

@@ -4,13 +4,13 @@
 #include <algorithm>
 #include <array>
 #include <string>
-#include <unordered_map>
 #include <unordered_set>
 #include <utility>
 
 #include "base/error.h"
 #include "base/json.h"
 #include "text/byte_level.h"
+#include "text/string_index.h"
 #include "text/tokenizer_json_parts.h"
 #include "text/tokenizer_tables.h"
 #include "text/utf8.h"
@@ -79,8 +79,7 @@ class TableReader {
   // The id of a token by its text, added or not.
   std::optional<int32_t> find(const std::string& text) const {
     if (const AddedToken* added = tables_->added.find(text)) return added->id;
-    const auto it = ids_.find(text);
-    return it == ids_.end() ? std::nullopt : std::optional(it->second);
+    return ids_.find(text);
   }
 
  private:
@@ -102,17 +101,17 @@ class TableReader {
     const std::string where = file_ + ": model.vocab";
     const JsonFields vocab(model_.at("vocab"), where);
     const json::object_t& entries = model_.at("vocab").get_ref<const json::object_t&>();
-    ids_.reserve(entries.size());
+    ids_ = StringIndex(entries.size());
     int32_t max_id = -1;
     for (const auto& [symbols, value] : entries) {
       const int32_t id = read_token_id(value, where, symbols);
-      ids_.emplace(symbols, id);
+      ids_.add(symbols, id);
       max_id = std::max(max_id, id);
     }
     std::vector<AddedToken> added = read_added_tokens();
     for (const AddedToken& token : added) max_id = std::max(max_id, token.id);
     tables_->tokens.resize(static_cast<size_t>(max_id) + 1);
-    for (const auto& [symbols, id] : ids_) {
+    for (const auto& [symbols, id] : ids_.entries()) {
       Token& token = tables_->tokens[id];
       if (token.kind != TokenKind::kMissing) {
         fail(ErrorCode::kData, "{}: two tokens have the id {}, one of them {}", where, id,
@@ -156,10 +155,9 @@ class TableReader {
   void place_added_token(const AddedToken& added) {
     Token& token = tables_->tokens[added.id];
     const auto known = ids_.find(added.content);
-    const bool is_in_vocab = known != ids_.end();
-    const bool is_free = is_in_vocab
-                             ? known->second == added.id && token.kind == TokenKind::kOrdinary
-                             : token.kind == TokenKind::kMissing;
+    const bool is_in_vocab = known.has_value();
+    const bool is_free = is_in_vocab ? *known == added.id && token.kind == TokenKind::kOrdinary
+                                     : token.kind == TokenKind::kMissing;
     if (!is_free || !added_contents_.insert(added.content).second) {
       fail(ErrorCode::kData, "{}: added_tokens: {} (id {}) clashes with another token's text or id",
            file_, show_text(added.content), added.id);
@@ -179,9 +177,10 @@ class TableReader {
       fail_unsupported(file_, fmt::format("model.merges with {} entries", merges.size()));
     }
     tables_->bpe.merges = MergeTable(static_cast<int64_t>(merges.size()));
+    std::string both;
     for (size_t i = 0; i < merges.size(); ++i) {
       const auto [left, right] = read_pair(merges[i], i);
-      const std::string both = std::string(left).append(right);
+      both.assign(left).append(right);
       const int32_t merged = merge_token(both, i);
       tables_->bpe.merges.add(merge_token(left, i), merge_token(right, i), merged);
       if (!is_byte_level_) tables_->words.add_token(both);
@@ -206,15 +205,15 @@ class TableReader {
 
   int32_t merge_token(std::string_view symbols, size_t index) const {
     const auto it = ids_.find(symbols);
-    if (it == ids_.end() || symbols.empty()) {
+    if (!it || symbols.empty()) {
       fail(ErrorCode::kData, "{}: model.merges[{}]: the token {} is not in model.vocab", file_,
            index, show_text(symbols));
     }
-    if (!is_byte_level_ && stands_for_others(symbols, it->second)) {
+    if (!is_byte_level_ && stands_for_others(symbols, *it)) {
       fail_unsupported(fmt::format("{}: model.merges[{}]", file_, index),
                        "a merge with the token " + show_text(symbols));
     }
-    return it->second;
+    return *it;
   }
 
   // Whether characters become this token because they have none of their own.
@@ -229,17 +228,18 @@ class TableReader {
       const uint8_t byte = static_cast<uint8_t>(value);
       const auto it = ids_.find(byte_symbol_utf8(byte));
       const bool is_in_utf8 = byte < 0xc0 || (byte > 0xc1 && byte < 0xf5);
-      if (it == ids_.end() && is_in_utf8 && model_.has("unk_token")) {
+      if (!it && is_in_utf8 && model_.has("unk_token")) {
         fail_unsupported(file_,
                          fmt::format("unk_token for the byte 0x{:02x}, which has no token,", byte));
       }
-      tables_->bpe.byte_ids[byte] = it == ids_.end() ? BpeModel::kNoId : it->second;
+      tables_->bpe.byte_ids[byte] = it.value_or(BpeModel::kNoId);
     }
   }
 
   // Special tokens stay out: plain text must never become control.
   void index_whole_pieces() {
-    for (const auto& [symbols, id] : ids_) {
+    tables_->bpe.whole_pieces.reserve(ids_.entries().size());
+    for (const auto& [symbols, id] : ids_.entries()) {
       const Token& token = tables_->tokens[id];
       if (token.kind != TokenKind::kSpecial && symbols_to_bytes(symbols)) {
         tables_->bpe.whole_pieces.emplace(token.bytes, id);
@@ -249,7 +249,7 @@ class TableReader {
 
   void read_char_symbols() {
     CharSymbols& chars = tables_->bpe.chars.emplace();
-    for (const auto& [symbols, id] : ids_) {
+    for (const auto& [symbols, id] : ids_.entries()) {
       const bool is_char = !symbols.empty() && code_point_at(symbols, 0).n_bytes == symbols.size();
       if (is_char && tables_->tokens[id].kind != TokenKind::kSpecial) {
         chars.char_ids.emplace(code_point_at(symbols, 0).value, id);
@@ -263,7 +263,7 @@ class TableReader {
     WordCutter& words = tables_->words;
     if (tables_->metaspace) words.mark = tables_->metaspace->mark;
     // Where unknown characters are fused, an unknown mark would be one of them.
-    const bool is_known = chars.byte_ids || ids_.contains(words.mark);
+    const bool is_known = chars.byte_ids.has_value() || ids_.find(words.mark).has_value();
     words.cuts = tables_->metaspace && tables_->metaspace->split ? WordCutter::Cuts::kEveryMark
                  : is_known                                      ? WordCutter::Cuts::kBetweenTokens
                                                                  : WordCutter::Cuts::kNever;
@@ -273,11 +273,11 @@ class TableReader {
     for (size_t byte = 0; byte < byte_ids.size(); ++byte) {
       const std::string name = fmt::format("<0x{:02X}>", byte);
       const auto it = ids_.find(name);
-      if (it == ids_.end()) {
+      if (!it) {
         fail_unsupported(file_, "model.byte_fallback without a token " + name);
       }
-      byte_ids[byte] = it->second;
-      tables_->tokens[it->second].text_bytes = 1;
+      byte_ids[byte] = *it;
+      tables_->tokens[*it].text_bytes = 1;
     }
   }
 
@@ -301,7 +301,7 @@ class TableReader {
   const json& model_object_;
   const JsonFields model_;
   std::shared_ptr<Tokenizer::Tables> tables_;
-  std::unordered_map<std::string_view, int32_t> ids_;  // by symbols, which the JSON owns
+  StringIndex ids_{0};  // by symbols, which the JSON owns
   std::unordered_set<std::string> added_contents_;
   bool is_byte_level_ = false;  // else the vocabulary is written in characters
 };

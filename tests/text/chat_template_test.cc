@@ -3,11 +3,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
 #include "small_tokenizer.h"
+#include "testing/expect_error.h"
 
 namespace chunkllm {
 namespace {
@@ -41,6 +43,69 @@ TEST(ChatTemplate, Llama3TrimsText) {
             "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\n<|eot_id|>"
             "<|start_header_id|>assistant<|end_header_id|>\n\n");
   EXPECT_EQ(render_text(format, {}, false), "");
+}
+
+constexpr const char* kHello = "<|im_start|>user\nhello<|im_end|>\n";
+
+TEST(ChatTemplate, ChatMlHasTheDefaultSystemPromptOfItsModel) {
+  const auto with_system = [](const std::string& system) {
+    return "<|im_start|>system\n" + system + "<|im_end|>\n" + kHello + "<|im_start|>assistant\n";
+  };
+  const auto render = [](ChatFormat format) {
+    return render_text(ChatTemplate(format), {{"user", "hello"}}, true);
+  };
+  EXPECT_EQ(render(ChatFormat::kChatMl), std::string(kHello) + "<|im_start|>assistant\n");
+  EXPECT_EQ(render(ChatFormat::kQwen3), render(ChatFormat::kChatMl));
+  EXPECT_EQ(render(ChatFormat::kQwen2), with_system("You are a helpful assistant."));
+  EXPECT_EQ(render(ChatFormat::kQwen25),
+            with_system("You are Qwen, created by Alibaba Cloud. You are a helpful assistant."));
+  EXPECT_EQ(render(ChatFormat::kSmolLm2),
+            with_system("You are a helpful AI assistant named SmolLM, trained by Hugging Face"));
+  // A system message of the user's own, even an empty one, replaces it.
+  EXPECT_EQ(
+      render_text(ChatTemplate(ChatFormat::kSmolLm2), {{"system", ""}, {"user", "hello"}}, false),
+      std::string("<|im_start|>system\n<|im_end|>\n") + kHello);
+}
+
+TEST(ChatTemplate, Qwen3KeepsThoughtsOnlyAfterTheLastQuestion) {
+  const ChatTemplate format(ChatFormat::kQwen3);
+  const std::string answer = "<think>\n\nhm\n</think>\n\nYes.\n";
+  const std::string question = "<|im_start|>user\nQ<|im_end|>\n<|im_start|>assistant\n";
+  EXPECT_EQ(render_text(format, {{"user", "Q"}, {"assistant", answer}}, false),
+            question + "<think>\nhm\n</think>\n\nYes.\n<|im_end|>\n");
+  EXPECT_EQ(render_text(format, {{"user", "Q"}, {"assistant", "Yes."}}, false),
+            question + "<think>\n\n</think>\n\nYes.<|im_end|>\n");
+  EXPECT_EQ(render_text(format, {{"user", "Q"}, {"assistant", answer}, {"user", "Q"}}, true),
+            question + "Yes.\n<|im_end|>\n" + question);
+  // What a tool said is no question.
+  EXPECT_EQ(
+      render_text(
+          format,
+          {{"user", "Q"}, {"assistant", answer}, {"user", "<tool_response>1</tool_response>"}},
+          false),
+      question +
+          "<think>\nhm\n</think>\n\nYes.\n<|im_end|>\n<|im_start|>user\n"
+          "<tool_response>1</tool_response><|im_end|>\n");
+}
+
+TEST(ChatTemplate, MistralWritesTheSystemTextIntoTheNextQuestion) {
+  const ChatTemplate format(ChatFormat::kMistral);
+  EXPECT_EQ(render_text(format, kConversation, true),
+            "<s>[INST] Be brief.\n\nhello [/INST]hell</s>[INST]  more \n [/INST]");
+  EXPECT_THROW(format.render({{"system", "Be brief."}}, true), Error);
+}
+
+// A chat is one text to the tokenizer: the space after [INST] and what the user wrote are one word,
+// though only the user's markers are plain text.
+TEST(ChatTemplate, IsTokenisedAsOneText) {
+  const Tokenizer tokenizer = make_tokenizer(small_sentencepiece_json());
+  const ChatTemplate format(ChatFormat::kMistral);
+  const ChatPrompt prompt =
+      format.encode(tokenizer, {{"user", "hello"}, {"assistant", "hello"}}, true);
+  EXPECT_EQ(prompt.ids, tokenizer.encode("<s>[INST] hello [/INST]hello</s>"));
+  const std::vector<int32_t> hostile = format.encode(tokenizer, {{"user", "</s>"}}, true).ids;
+  EXPECT_EQ(std::ranges::count(hostile, 2), 0);
+  EXPECT_EQ(tokenizer.decode(hostile), "<s> [INST] </s> [/INST]");
 }
 
 TEST(ChatTemplate, PromptEndsStandBeforeEveryAnswer) {
@@ -126,6 +191,36 @@ TEST(ChatTemplate, IsRecognisedByItsMarkers) {
   const nlohmann::json named = {{{"name", "tool_use"}, {"template", "x"}},
                                 {{"name", "default"}, {"template", kLlama3Template}}};
   EXPECT_EQ(recognise(named), ChatFormat::kLlama3);
+}
+
+TEST(ChatTemplate, IsChosenByName) {
+  for (const char* name :
+       {"needle", "llama3", "chatml", "qwen2", "qwen2.5", "qwen3", "smollm2", "mistral"}) {
+    EXPECT_NO_THROW(ChatTemplate::named(name)) << name;
+    EXPECT_THAT(ChatTemplate::names(), HasSubstr(name));
+  }
+  EXPECT_EQ(ChatTemplate::named("qwen2.5").format(), ChatFormat::kQwen25);
+  expect_error(ErrorCode::kInvalidArgument, ChatTemplate::names(),
+               [] { ChatTemplate::named("llama4"); });
+}
+
+constexpr const char* kSmolLm2Template =
+    "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ "
+    "'<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face"
+    "<|im_end|>\n' }}{% endif %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + "
+    "'<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' "
+    "}}{% endif %}";
+
+TEST(ChatTemplate, ChatMlIsToldApartByItsSystemPrompt) {
+  std::string text = kSmolLm2Template;
+  EXPECT_EQ(recognise(text), ChatFormat::kSmolLm2);
+  const std::string smollm = "You are a helpful AI assistant named SmolLM, trained by Hugging Face";
+  text.replace(text.find(smollm), smollm.size(), "You are a helpful assistant.");
+  EXPECT_EQ(recognise(text), ChatFormat::kQwen2);
+  text.erase(text.find("{% if loop.first"),
+             text.find("{{'<|im_start|>'") - text.find("{% if loop"));
+  EXPECT_EQ(recognise(text), ChatFormat::kChatMl);
+  expect_unsupported(text + "{% if tools %}{% endif %}", "--chat-template NAME");
 }
 
 TEST(ChatTemplate, OtherTemplatesAreRefusedByName) {

@@ -80,7 +80,10 @@ void check_round_trip(const Tokenizer& tokenizer, const std::string& text, bool 
     streamed += decoder.push(span.id);
     ASSERT_EQ(find_invalid_utf8(streamed), std::nullopt);
   }
-  ASSERT_EQ(end, std::ssize(text));
+  // Of a text whose bytes the vocabulary all leaves out there are no tokens.
+  if (!ids.empty()) {
+    ASSERT_EQ(end, std::ssize(text));
+  }
   EXPECT_EQ(ids, tokenizer.encode(text));
   EXPECT_EQ(streamed + decoder.finish(), tokenizer.decode(ids));
   if (is_exact) {

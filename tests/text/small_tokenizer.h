@@ -1,6 +1,7 @@
 // A tokenizer small enough to reckon by hand, written as files in a folder of its own.
 #pragma once
 
+#include <fmt/core.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -101,6 +102,51 @@ inline nlohmann::json small_tokenizer_json() {
             {"ignore_merges", false},
             {"vocab", vocab},
             {"merges", merge_list}}}};
+}
+
+// As Llama 2 ships it. Ids: <unk> 0, <s> 1, </s> 2, the bytes from 3 on, from 259 on the characters
+// "\u2581", h, e, l, o, w, d, then the merges: 266 he, 267 ll, 268 hell, 269 hello, 270
+// "\u2581hello", 271 "\u2581\u2581".
+inline nlohmann::json small_sentencepiece_json() {
+  using nlohmann::json;
+  json vocab = {{"<unk>", 0}, {"<s>", 1}, {"</s>", 2}};
+  int32_t id = 3;
+  for (int byte = 0; byte < 256; ++byte) vocab[fmt::format("<0x{:02X}>", byte)] = id++;
+  for (const char* c : {"\u2581", "h", "e", "l", "o", "w", "d"}) vocab[c] = id++;
+  json merges = json::array();
+  for (const auto& [left, right] :
+       std::vector<std::pair<std::string, std::string>>{{"h", "e"},
+                                                        {"l", "l"},
+                                                        {"he", "ll"},
+                                                        {"hell", "o"},
+                                                        {"\u2581", "hello"},
+                                                        {"\u2581", "\u2581"}}) {
+    vocab[left + right] = id++;
+    merges.push_back({left, right});
+  }
+  const json replace_spaces = {
+      {"type", "Replace"}, {"pattern", {{"String", " "}}}, {"content", "\u2581"}};
+  const json replace_marks = {
+      {"type", "Replace"}, {"pattern", {{"String", "\u2581"}}}, {"content", " "}};
+  const json strip = {{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 0}};
+  return {
+      {"version", "1.0"},
+      {"added_tokens", {added_token(0, "<unk>"), added_token(1, "<s>"), added_token(2, "</s>")}},
+      {"normalizer",
+       {{"type", "Sequence"},
+        {"normalizers", {{{"type", "Prepend"}, {"prepend", "\u2581"}}, replace_spaces}}}},
+      {"pre_tokenizer", nullptr},
+      {"post_processor", nullptr},
+      {"decoder",
+       {{"type", "Sequence"},
+        {"decoders", {replace_marks, {{"type", "ByteFallback"}}, {{"type", "Fuse"}}, strip}}}},
+      {"model",
+       {{"type", "BPE"},
+        {"unk_token", "<unk>"},
+        {"fuse_unk", true},
+        {"byte_fallback", true},
+        {"vocab", vocab},
+        {"merges", merges}}}};
 }
 
 inline Tokenizer make_tokenizer(const nlohmann::json& json) {

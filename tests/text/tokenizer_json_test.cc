@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "small_tokenizer.h"
+#include "testing/expect_error.h"
 #include "text/tokenizer.h"
 
 namespace chunkllm {
@@ -48,10 +49,14 @@ TEST(TokenizerJson, NamesWhatIsNotSupported) {
        {"end_of_word_suffix", [](json& j) { j["model"]["end_of_word_suffix"] = "</w>"; }},
        {"surprise", [](json& j) { j["model"]["surprise"] = 1; }},
        {"surprise", [](json& j) { j["surprise"] = 1; }},
-       {"byte 0x41", [](json& j) { j["model"]["vocab"].erase("A"); }},
-       {"NFC",
+       {"byte 0x41",
         [](json& j) {
-          j["normalizer"] = {{"type", "NFC"}};
+          j["model"]["vocab"].erase("A");
+          j["model"]["unk_token"] = "<tool>";
+        }},
+       {"NFKC",
+        [](json& j) {
+          j["normalizer"] = {{"type", "NFKC"}};
         }},
        {"truncation",
         [](json& j) {
@@ -66,9 +71,30 @@ TEST(TokenizerJson, NamesWhatIsNotSupported) {
         [](json& j) {
           j["pre_tokenizer"] = {{"type", "Whitespace"}};
         }},
-       {"Digits",
+       {"Punctuation",
         [](json& j) {
-          j["pre_tokenizer"]["pretokenizers"][0] = {{"type", "Digits"}};
+          j["pre_tokenizer"]["pretokenizers"][0] = {{"type", "Punctuation"}};
+        }},
+       {"at this place",
+        [](json& j) {
+          json& parts = j["pre_tokenizer"]["pretokenizers"];
+          std::swap(parts[0], parts[1]);
+        }},
+       {"Sequence of 40 parts",
+        [](json& j) {
+          j["pre_tokenizer"]["pretokenizers"] =
+              json::array_t(40, {{"type", "Digits"}, {"individual_digits", true}});
+        }},
+       {"surprise", [](json& j) { j["pre_tokenizer"]["pretokenizers"][0]["surprise"] = 1; }},
+       {"content of 5000 bytes",
+        [](json& j) {
+          j["normalizer"] = {{"type", "Replace"},
+                             {"pattern", {{"String", "a"}}},
+                             {"content", std::string(5000, 'a')}};
+        }},
+       {"no String",
+        [](json& j) {
+          j["normalizer"] = {{"type", "Replace"}, {"pattern", {{"Regex", "a"}}}, {"content", "b"}};
         }},
        {"Removed", [](json& j) { j["pre_tokenizer"]["pretokenizers"][0]["behavior"] = "Removed"; }},
        {"invert", [](json& j) { j["pre_tokenizer"]["pretokenizers"][0]["invert"] = true; }},
@@ -78,11 +104,10 @@ TEST(TokenizerJson, NamesWhatIsNotSupported) {
         }},
        {"add_prefix_space",
         [](json& j) { j["pre_tokenizer"]["pretokenizers"][1]["add_prefix_space"] = true; }},
-       {"use_regex", [](json& j) { j["pre_tokenizer"]["pretokenizers"][1]["use_regex"] = true; }},
        {"decoder", [](json& j) { j["decoder"] = nullptr; }},
        {"Metaspace",
         [](json& j) {
-          j["decoder"] = {{"type", "Metaspace"}};
+          j["decoder"] = {{"type", "Metaspace"}, {"replacement", "\u2581"}};
         }},
        {"BertProcessing",
         [](json& j) {
@@ -91,6 +116,11 @@ TEST(TokenizerJson, NamesWhatIsNotSupported) {
        {"template",
         [](json& j) {
           j["post_processor"]["single"].push_back({{"Sequence", {{"id", "A"}}}});
+        }},
+       {"more than 64",
+        [](json& j) {
+          j["post_processor"]["special_tokens"]["<|begin_of_text|>"]["ids"] =
+              json::array_t(70, 261);
         }},
        {"added_tokens[0]",
         [](json& j) { j["added_tokens"][0]["content"] = std::string(5000, 'x'); }}});
@@ -144,6 +174,58 @@ TEST(TokenizerJson, NamesFileAndFieldOfMalformedInput) {
        {"100000", [](json& j) {
           j["post_processor"]["special_tokens"]["<|begin_of_text|>"]["ids"] = {100000};
         }}});
+}
+
+TEST(TokenizerJson, NamesWhatIsWrongWithCharacterVocabularies) {
+  const auto refuse = [](ErrorCode code, const std::string& named,
+                         const std::function<void(json&)>& change) {
+    json changed = small_sentencepiece_json();
+    change(changed);
+    expect_error(code, named, [&] { make_tokenizer(changed); });
+  };
+  const ErrorCode unsupported = ErrorCode::kUnsupported;
+  refuse(unsupported, "<0x41>", [](json& j) { j["model"]["vocab"].erase("<0x41>"); });
+  refuse(unsupported, "unk_token", [](json& j) {
+    j["model"]["byte_fallback"] = false;
+    j["model"]["unk_token"] = nullptr;
+  });
+  refuse(ErrorCode::kData, "unk_token", [](json& j) {
+    j["model"]["byte_fallback"] = false;
+    j["model"]["unk_token"] = "<none>";
+  });
+  refuse(unsupported, "ignore_merges", [](json& j) { j["model"]["ignore_merges"] = true; });
+  refuse(unsupported, "merges[0]", [](json& j) {
+    j["model"]["vocab"]["h<0x41>"] = 300;
+    j["model"]["merges"][0] = "h <0x41>";
+  });
+  refuse(unsupported, "Strip", [](json& j) { j["decoder"]["decoders"].erase(2); });
+  refuse(unsupported, "stop", [](json& j) { j["decoder"]["decoders"][3]["stop"] = 1; });
+  refuse(unsupported, "WordPiece", [](json& j) { j["decoder"] = {{"type", "WordPiece"}}; });
+  refuse(unsupported, "ByteLevel", [](json& j) { j["decoder"] = {{"type", "ByteLevel"}}; });
+  refuse(ErrorCode::kData, "one character", [](json& j) {
+    j["pre_tokenizer"] = {{"type", "Metaspace"}, {"replacement", "ab"}};
+  });
+  refuse(unsupported, "sometimes", [](json& j) {
+    j["pre_tokenizer"] = {
+        {"type", "Metaspace"}, {"replacement", "_"}, {"prepend_scheme", "sometimes"}};
+  });
+}
+
+TEST(TokenizerJson, RefusesDeepNestingAndInvalidUtf8) {
+  const TemporaryFolder folder;
+  const auto expect_bad = [&](const std::string& content, const std::string& named) {
+    folder.write("tokenizer.json", content);
+    expect_error(ErrorCode::kData, named, [&] { Tokenizer::from_folder(folder.path()); });
+  };
+  const std::string deep(100000, '[');
+  expect_bad("{\"normalizer\": " + deep, "nested");
+  std::string text = small_tokenizer_json().dump();
+  text.replace(text.find("\"hello\""), 3, "\"\xff\xfe");
+  expect_bad(text, "not valid JSON");
+  expect_bad("[]", "object");
+  text = small_tokenizer_json().dump();
+  text.insert(text.find("\"hello\""), "\"hello\": 5, ");
+  expect_bad(text, "twice");
 }
 
 TEST(TokenizerJson, MergesMayBeWrittenAsPairs) {
