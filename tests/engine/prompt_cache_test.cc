@@ -272,17 +272,17 @@ TEST_F(PromptCacheTest, RefusesLiesUnderARightChecksum) {
   const Prompt prompt = raw_prompt(200);
   const std::filesystem::path path = save(prompt, small_budget(), 1);
   const std::filesystem::path bad = folder_ / "bad.cache";
-  Session session(needle_engine(), small_budget());
   const auto refused = [&](ErrorCode code, const std::string& part,
                            const std::function<void(OpenCache&)>& edit) {
     OpenCache cache(path);
     edit(cache);
     cache.write(bad);
-    expect_error(code, part, [&] { load_prompt_cache(bad, prompt, session); });
-    expect_error(code, "bad.cache", [&] {
-      Session fresh(needle_engine(), small_budget());
-      load_prompt_cache(bad, prompt, fresh);
-    });
+    const auto load = [&] {
+      Session session(needle_engine(), small_budget());
+      load_prompt_cache(bad, prompt, session);
+    };
+    expect_error(code, part, load);
+    expect_error(code, "bad.cache", load);
   };
   const auto data = ErrorCode::kData;
   refused(ErrorCode::kUnsupported, "version 2", [](OpenCache& c) { c.state["version"] = 2; });
@@ -321,6 +321,7 @@ TEST_F(PromptCacheTest, RefusesLiesUnderARightChecksum) {
   refused(data, "chunk end", [](OpenCache& c) { c.tensors["chunk_ends"].bytes[7] = 0x80; });
   refused(data, "chunk end", [](OpenCache& c) { c.tensors["chunk_ends"].bytes[4] = 1; });
   OpenCache(path).write(bad);
+  Session session(needle_engine(), small_budget());
   EXPECT_GT(load_prompt_cache(bad, prompt, session), 100) << "unchanged it is a good one";
 }
 
