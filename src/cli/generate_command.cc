@@ -76,7 +76,7 @@ class Encoder {
       messages.insert(messages.begin(), {"system", system});
     }
     if (!chat_template_) chat_template_ = engine_.chat_template();
-    return chat_prompt(engine_.tokenizer(), *chat_template_, messages, engine_.eos_ids());
+    return chat_prompt(engine_.tokenizer(), *chat_template_, messages);
   }
 
  private:

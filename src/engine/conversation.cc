@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/error.h"
+
 namespace chunkllm {
 namespace {
 
@@ -10,10 +12,9 @@ bool ends_whole(std::string_view text, size_t offset) {
   return offset == text.size() || (static_cast<uint8_t>(text[offset]) & 0xc0u) != 0x80u;
 }
 
-// Puts the tokens of the answers as generated in the place of those that the template encoded. The
-// token that the template ends an answer with stays.
-Prompt with_answers(const Prompt& encoded, std::span<const int32_t> eos_ids,
-                    const std::vector<std::span<const int32_t>>& answers) {
+// Puts the tokens of the answers into the empty ones that the template encoded, before the token
+// that it ends an answer with.
+Prompt with_answers(const Prompt& encoded, const std::vector<std::span<const int32_t>>& answers) {
   Prompt prompt;
   int64_t copied = 0;
   const auto copy_until = [&](int64_t end) {
@@ -26,9 +27,7 @@ Prompt with_answers(const Prompt& encoded, std::span<const int32_t> eos_ids,
     prompt.ends.push_back(prompt.n_tokens() - 1);
     const int64_t begin = prompt.n_tokens();
     prompt.ids.insert(prompt.ids.end(), answers[i].begin(), answers[i].end());
-    const int32_t last = encoded.ids[static_cast<size_t>(answer.end - 1)];
-    const bool has_end = !answer.empty() && std::ranges::find(eos_ids, last) != eos_ids.end();
-    copied = has_end ? answer.end - 1 : answer.end;
+    copied = std::max(answer.begin, answer.end - 1);
     copy_until(answer.end);
     prompt.answers.push_back({begin, prompt.n_tokens()});
   }
@@ -45,20 +44,22 @@ Prompt Conversation::prompt(const std::string& user) const {
   std::vector<std::span<const int32_t>> answers;
   for (const Turn& turn : turns_) {
     messages.push_back({"user", turn.user});
-    messages.push_back({"assistant", turn.answer});
+    messages.push_back({"assistant", ""});  // so that nothing of it joins a token beside it
     answers.emplace_back(turn.answer_ids);
   }
   messages.push_back({"user", user});
-  const std::vector<int32_t> eos_ids = engine_.eos_ids();
-  const Prompt encoded = chat_prompt(engine_.tokenizer(), chat_template_, messages, eos_ids);
-  // A template that leaves an earlier answer out has no place for its tokens.
-  if (encoded.answers.size() != answers.size()) return encoded;
-  return with_answers(encoded, eos_ids, answers);
+  const Prompt encoded = chat_prompt(engine_.tokenizer(), chat_template_, messages);
+  if (encoded.answers.size() != answers.size()) {
+    fail(ErrorCode::kUnsupported,
+         "the chat format has places for {} earlier answers, the conversation {}; use another",
+         encoded.answers.size(), answers.size());
+  }
+  return with_answers(encoded, answers);
 }
 
 void Conversation::add(const std::string& user, std::string_view shown,
                        std::span<const int32_t> ids) {
-  turns_.push_back({user, std::string(shown), tokens_of_shown(engine_.tokenizer(), ids, shown)});
+  turns_.push_back({user, tokens_of_shown(engine_.tokenizer(), ids, shown)});
 }
 
 void Conversation::clear() { turns_.clear(); }

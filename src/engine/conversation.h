@@ -38,7 +38,6 @@ class Conversation {
  private:
   struct Turn {
     std::string user;
-    std::string answer;
     std::vector<int32_t> answer_ids;
   };
 

@@ -1,6 +1,5 @@
 #include "engine/prompt.h"
 
-#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -9,14 +8,15 @@
 namespace chunkllm {
 namespace {
 
-std::vector<Range> find_answers(const Prompt& prompt, std::span<const int32_t> eos_ids) {
+std::vector<Range> find_answers(const Tokenizer& tokenizer, const Prompt& prompt) {
   std::vector<Range> answers;
   for (size_t i = 0; i + 1 < prompt.ends.size(); ++i) {
-    const auto begin = prompt.ids.begin() + prompt.ends[i] + 1;
-    const auto next_end = prompt.ids.begin() + prompt.ends[i + 1];
-    const auto last = std::find_first_of(begin, next_end, eos_ids.begin(), eos_ids.end());
-    const auto end = last == next_end ? next_end : last + 1;
-    answers.push_back({begin - prompt.ids.begin(), end - prompt.ids.begin()});
+    const int64_t begin = prompt.ends[i] + 1;
+    const int64_t next_end = prompt.ends[i + 1];
+    int64_t last = begin;
+    while (last < next_end && !tokenizer.is_special(prompt.ids[static_cast<size_t>(last)])) ++last;
+    // Without a marker nobody can say where the answer ends.
+    answers.push_back({begin, last < next_end ? last + 1 : begin});
   }
   return answers;
 }
@@ -34,10 +34,10 @@ Prompt text_prompt(const Tokenizer& tokenizer, std::string_view text) {
 }
 
 Prompt chat_prompt(const Tokenizer& tokenizer, const ChatTemplate& chat_template,
-                   const std::vector<ChatMessage>& messages, std::span<const int32_t> eos_ids) {
+                   const std::vector<ChatMessage>& messages) {
   ChatPrompt encoded = chat_template.encode(tokenizer, messages, true);
   Prompt prompt{std::move(encoded.ids), std::move(encoded.prompt_ends), {}};
-  prompt.answers = find_answers(prompt, eos_ids);
+  prompt.answers = find_answers(tokenizer, prompt);
   return prompt;
 }
 

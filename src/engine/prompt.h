@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,9 +25,9 @@ struct Prompt {
 Prompt text_prompt(const Tokenizer& tokenizer, std::string_view text);
 
 // Messages, and the marker after which the model answers. Each earlier answer ends with the first
-// of `eos_ids` after it, or else where the next answer begins. Throws Error.
+// special token after it: what somebody wrote holds none. Throws Error.
 Prompt chat_prompt(const Tokenizer& tokenizer, const ChatTemplate& chat_template,
-                   const std::vector<ChatMessage>& messages, std::span<const int32_t> eos_ids);
+                   const std::vector<ChatMessage>& messages);
 
 // A JSON array of {"role": "system", "user" or "assistant", "content": TEXT}, the last of the user.
 // `where` names the source in errors. Throws Error (kData).

@@ -96,7 +96,7 @@ TEST(Batch, GoesOnAfterTheLastWholeLine) {
 TEST(Batch, InterruptedItGoesOn) {
   const Scratch scratch;
   std::string input;
-  for (int i = 0; i < 40; ++i) {
+  for (int i = 0; i < 20; ++i) {
     input += json{{"prompt", "The old man walked to house " + std::to_string(i)}}.dump() + "\n";
   }
   scratch.file("in.jsonl", input);
@@ -104,16 +104,15 @@ TEST(Batch, InterruptedItGoesOn) {
   options.interrupt_when = [&](const ProgramResult&) {
     return read_text(scratch.path("out.jsonl")).find('\n') != std::string::npos;
   };
-  const Arguments more{"--ignore-eos", "-n", "40"};
-  Arguments arguments = batch(scratch);
-  arguments[4] = "40";
+  Arguments arguments = batch(scratch, {"--ignore-eos"});
+  *std::next(std::ranges::find(arguments, "-n")) = "20";
   const ProgramResult result = run_program(arguments, options);
-  expect_failure(result, kInterrupted, {"interrupted after", "of 40 prompts"}, "interrupted_batch");
+  expect_failure(result, kInterrupted, {"interrupted after", "of 20 prompts"}, "interrupted_batch");
   const std::string done = read_text(scratch.path("out.jsonl"));
   EXPECT_TRUE(done.ends_with("\n"));
   ASSERT_EQ(run_program(arguments).exit_code, 0);
   EXPECT_TRUE(read_text(scratch.path("out.jsonl")).starts_with(done));
-  EXPECT_EQ(records(scratch).size(), 40u);
+  EXPECT_EQ(records(scratch).size(), 20u);
 }
 
 TEST(Batch, ABadLineIsNamedBeforeAnyWork) {

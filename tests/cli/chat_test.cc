@@ -144,7 +144,7 @@ TEST(Chat, TheTurnAfterAnInterruptedAnswerReadsOnlyWhatIsNew) {
   options.input = training_text(20) + "\n" + kQuestion + "\n";
   options.interrupt_when = [](const ProgramResult& so_far) { return so_far.out.size() > 20; };
   const ProgramResult result = run_program(
-      {"chat", "-m", needle_model(), "--temp", "3", "--seed", "1", "--ignore-eos", "-n", "2000"},
+      {"chat", "-m", needle_model(), "--temp", "3", "--seed", "1", "--ignore-eos", "-n", "500"},
       options);
   EXPECT_EQ(result.exit_code, 0) << result.err;
   EXPECT_THAT(result.err, testing::HasSubstr("[interrupted]"));
@@ -168,7 +168,7 @@ TEST(Chat, NeedsAChatTemplate) {
   const Scratch scratch;
   const std::string model =
       scratch.with_json(needle_model(), "tokenizer_config.json",
-                        [](nlohmann::ordered_json& json) { json.erase("chat_template"); });
+                        [](nlohmann::ordered_json& config) { config.erase("chat_template"); });
   const ProgramResult result = run_program({"chat", "-m", model});
   expect_failure(result, kFailure, {"chat template"}, "chat_without_template");
 }

@@ -120,12 +120,10 @@ TEST(Completion, SamplingOptionsAreChecked) {
       {{"--repeat-penalty", "0"}, "--repeat-penalty 0"},
       {{"--repeat-penalty", "inf"}, "--repeat-penalty inf"},
       {{"--repeat-last-n", "-2"}, "--repeat-last-n -2"}};
-  for (Arguments arguments : {Arguments{}}) {
-    for (const auto& [more, part] : cases) {
-      Arguments all{"-p", "x"};
-      all.insert(all.end(), more.begin(), more.end());
-      expect_failure(generate_on(all), kUsage, {part}, part);
-    }
+  for (const auto& [more, part] : cases) {
+    Arguments arguments{"-p", "x"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    expect_failure(generate_on(arguments), kUsage, {part}, part);
   }
   const Arguments prompt{"-p", "The old man walked", "-n", "30", "--ignore-eos"};
   Arguments penalised = prompt;
@@ -138,9 +136,9 @@ TEST(Completion, SamplingOptionsAreChecked) {
 
 TEST(Completion, TheContextIsWhatIsNeededUpToTheModelsLimit) {
   const Scratch scratch;
-  const std::string model =
-      scratch.with_json(needle_model(), "config.json",
-                        [](nlohmann::ordered_json& json) { json["max_position_embeddings"] = 40; });
+  const std::string model = scratch.with_json(
+      needle_model(), "config.json",
+      [](nlohmann::ordered_json& config) { config["max_position_embeddings"] = 40; });
   const Arguments base{"generate", "-m", model, "--ignore-eos", "-p", "The old man walked", "-n"};
   const auto run = [&](const std::string& n, const Arguments& more) {
     Arguments arguments = base;

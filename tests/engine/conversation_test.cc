@@ -30,8 +30,7 @@ Prompt three_turns() {
                                           {"user", prose(3, 700)},
                                           {"assistant", prose(4, 300)},
                                           {"user", prose(5, 200)}};
-  return chat_prompt(tokenizer, needle_engine().chat_template(), messages,
-                     needle_engine().eos_ids());
+  return chat_prompt(tokenizer, needle_engine().chat_template(), messages);
 }
 
 // Held turn by turn: prompts in blocks, answers token by token.

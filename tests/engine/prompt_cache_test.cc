@@ -6,8 +6,10 @@
 #include <cstring>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <nlohmann/json.hpp>
 
+#include "base/sha256.h"
 #include "engine/generate.h"
 #include "engine/needle_engine.h"
 #include "engine/session_cases.h"
@@ -227,6 +229,100 @@ TEST_F(PromptCacheTest, RefusesAnEmptySessionAndStrangeFiles) {
                [&] { load_prompt_cache(folder_ / "nowhere", prompt, session); });
   expect_error(ErrorCode::kData, "no prompt cache",
                [&] { load_prompt_cache(needle_model() / "model.safetensors", prompt, session); });
+}
+
+// A cache taken apart, to be written again with something wrong and a checksum that is right: the
+// one that docs/formats.md describes.
+struct OpenCache {
+  struct Tensor {
+    DType dtype;
+    std::vector<int64_t> shape;
+    std::vector<uint8_t> bytes;
+  };
+  nlohmann::ordered_json state;
+  std::map<std::string, Tensor> tensors;
+
+  explicit OpenCache(const std::filesystem::path& path) {
+    const SafetensorsFile file(path);
+    const std::string outer = file.metadata().at("chunkllm_prompt_cache");
+    state =
+        nlohmann::ordered_json::parse(nlohmann::json::parse(outer).at("state").get<std::string>());
+    for (const auto& [name, view] : file.tensors()) {
+      tensors[name] = {view.dtype, view.shape, {view.bytes.begin(), view.bytes.end()}};
+    }
+  }
+
+  void write(const std::filesystem::path& path) const {
+    const std::string text = state.dump();
+    Sha256 hash;
+    hash.update(std::as_bytes(std::span(text)));
+    std::vector<TensorToWrite> list;
+    for (const auto& [name, tensor] : tensors) {
+      const std::string head = fmt::format("\n{} {}\n", name, tensor.bytes.size());
+      hash.update(std::as_bytes(std::span(head)));
+      hash.update(std::as_bytes(std::span(tensor.bytes)));
+      list.push_back({name, tensor.dtype, tensor.shape, std::as_bytes(std::span(tensor.bytes))});
+    }
+    const nlohmann::json outer{{"state", text}, {"sha256", hash.hex_digest()}};
+    write_safetensors(path, std::move(list), {{"chunkllm_prompt_cache", outer.dump()}});
+  }
+};
+
+TEST_F(PromptCacheTest, RefusesLiesUnderARightChecksum) {
+  const Prompt prompt = raw_prompt(200);
+  const std::filesystem::path path = save(prompt, small_budget(), 1);
+  const std::filesystem::path bad = folder_ / "bad.cache";
+  const auto refused = [&](ErrorCode code, const std::string& part,
+                           const std::function<void(OpenCache&)>& edit) {
+    OpenCache cache(path);
+    edit(cache);
+    cache.write(bad);
+    const auto load = [&] {
+      Session session(needle_engine(), small_budget());
+      load_prompt_cache(bad, prompt, session);
+    };
+    expect_error(code, part, load);
+    expect_error(code, "bad.cache", load);
+  };
+  const auto data = ErrorCode::kData;
+  refused(ErrorCode::kUnsupported, "version 2", [](OpenCache& c) { c.state["version"] = 2; });
+  refused(data, "n_tokens", [](OpenCache& c) { c.state["n_tokens"] = int64_t{1} << 60; });
+  refused(data, "n_tokens", [](OpenCache& c) { c.state["n_tokens"] = 0; });
+  refused(data, "n_tokens", [](OpenCache& c) { c.state.erase("n_tokens"); });
+  refused(data, "tokens", [](OpenCache& c) { c.state["n_tokens"] = 1 << 29; });
+  refused(data, "tokens", [](OpenCache& c) { c.state["n_tokens"] = 100; });
+  refused(data, "n_chunks", [](OpenCache& c) { c.state["n_chunks"] = 201; });
+  refused(data, "chunk_ends", [](OpenCache& c) { c.state["n_chunks"] = 0; });
+  refused(data, "settings", [](OpenCache& c) { c.state["settings"] = 3; });
+  refused(data, "another", [](OpenCache& c) { c.state["settings"]["another"] = 3; });
+  refused(data, "origins holds 3", [](OpenCache& c) { c.tensors["origins"].bytes[7] = 3; });
+  refused(data, "vocabulary", [](OpenCache& c) { c.tensors["tokens"].bytes[3] = 0x80; });
+  refused(data, "vocabulary", [](OpenCache& c) { c.tensors["tokens"].bytes[2] = 0x7f; });
+  refused(data, "tokens is F32", [](OpenCache& c) { c.tensors["tokens"].dtype = DType::kF32; });
+  refused(data, "layers.3.values.1", [](OpenCache& c) { c.tensors.erase("layers.3.values.1"); });
+  refused(data, "layers.3.keys.0", [](OpenCache& c) {
+    OpenCache::Tensor& tensor = c.tensors["layers.3.keys.0"];
+    tensor.shape[0] -= 1;
+    tensor.bytes.resize(tensor.bytes.size() - static_cast<size_t>(tensor.shape[1] * 4));
+  });
+  refused(data, "layers.3.keys.0 is I32",
+          [](OpenCache& c) { c.tensors["layers.3.keys.0"].dtype = DType::kI32; });
+  refused(data, "layers.2.refresh_queries",
+          [](OpenCache& c) { c.tensors.erase("layers.2.refresh_queries"); });
+  refused(data, "layer 2", [](OpenCache& c) {
+    OpenCache::Tensor& tensor = c.tensors["layers.2.chunk_keys"];
+    tensor.shape[0] -= 1;
+    tensor.bytes.resize(tensor.bytes.size() - 4);
+  });
+  refused(data, "nan", [](OpenCache& c) {
+    const uint8_t nan[] = {0, 0, 0xc0, 0x7f};
+    std::copy(nan, nan + 4, c.tensors["layers.2.chunk_keys"].bytes.begin());
+  });
+  refused(data, "chunk end", [](OpenCache& c) { c.tensors["chunk_ends"].bytes[7] = 0x80; });
+  refused(data, "chunk end", [](OpenCache& c) { c.tensors["chunk_ends"].bytes[4] = 1; });
+  OpenCache(path).write(bad);
+  Session session(needle_engine(), small_budget());
+  EXPECT_GT(load_prompt_cache(bad, prompt, session), 100) << "unchanged it is a good one";
 }
 
 // Lies that a right checksum would not show.
