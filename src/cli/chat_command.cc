@@ -37,13 +37,13 @@ void say(const std::string& text) {
 
 class Chat {
  public:
-  Chat(const Completer& completer, Session& session, const std::string& system)
+  Chat(const Completer& completer, Session& session, const CompletionArgs& args)
       : options_(completer.generate),
         session_(session),
-        conversation_(completer.engine, completer.engine.chat_template()),
+        conversation_(completer.engine, open_chat_template(args, completer.engine)),
         reader_(interrupt_token()),
         shows_prompt_(::isatty(STDIN_FILENO) != 0) {
-    conversation_.set_system(system);
+    conversation_.set_system(args.system);
   }
 
   // Until the input ends or /exit.
@@ -195,13 +195,13 @@ void run(const CompletionArgs& args) {
   const std::unique_ptr<Completer> completer = open_completer(args);
   Engine& engine = completer->engine;
   engine.tokenizer();
-  engine.chat_template();
+  open_chat_template(args, engine);  // what is missing is said before the weights are read
   warn_of_long_ctx(args.ctx, engine.config());
   completer->session.ctx =
       args.ctx > 0 ? args.ctx : std::min(engine.config().max_positions, kDefaultCtx);
   engine.load_weights();
   Session session(engine, completer->session);
-  Chat(*completer, session, args.system).run();
+  Chat(*completer, session, args).run();
 }
 
 }  // namespace

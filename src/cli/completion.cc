@@ -44,6 +44,9 @@ void add_completion_options(CLI::App& app, CompletionArgs& args) {
   add_selection_options(app, args.selection);
   add_kv_type_option(app, args.kv_type);
   app.add_option("--system", args.system, "The system message of a chat")->type_name("TEXT");
+  app.add_option("--chat-template", args.chat_template,
+                 "The chat format, instead of the model's own: " + ChatTemplate::names())
+      ->type_name("NAME");
   app.add_option("-n,--max-tokens", args.generate.max_tokens, "Most tokens to generate")
       ->check(CLI::Range(int64_t{1}, kMaxTokens))
       ->capture_default_str();
@@ -75,6 +78,7 @@ std::unique_ptr<Completer> open_completer(const CompletionArgs& args) {
   if (const auto offset = find_invalid_utf8(args.system)) {
     fail(ErrorCode::kData, "--system is not valid UTF-8 at byte {}; convert it to UTF-8", *offset);
   }
+  if (!args.chat_template.empty()) ChatTemplate::named(args.chat_template);
   auto completer = std::make_unique<Completer>(Completer{open_engine(args.engine), {}, {}});
   const Engine& engine = completer->engine;
   completer->session.policy = parse_policy(
@@ -88,6 +92,11 @@ std::unique_ptr<Completer> open_completer(const CompletionArgs& args) {
     completer->generate.eos_ids = engine.eos_ids();
   }
   return completer;
+}
+
+ChatTemplate open_chat_template(const CompletionArgs& args, const Engine& engine) {
+  return args.chat_template.empty() ? engine.chat_template()
+                                    : ChatTemplate::named(args.chat_template);
 }
 
 void warn_of_long_ctx(int64_t ctx, const ModelConfig& config) {

@@ -18,7 +18,8 @@ struct CompletionArgs {
   std::string policy;
   std::string kv_type;
   std::string system;
-  int64_t ctx = 0;  // 0: as needed
+  std::string chat_template;  // a format's name; empty: the model's own
+  int64_t ctx = 0;            // 0: as needed
   bool ignore_eos = false;
   GenerateOptions generate;
 };
@@ -35,6 +36,9 @@ struct Completer {
   GenerateOptions generate;  // ends and bans filled in
 };
 std::unique_ptr<Completer> open_completer(const CompletionArgs& args);
+
+// The chat format that the options name, or else the model's own. Throws Error.
+ChatTemplate open_chat_template(const CompletionArgs& args, const Engine& engine);
 
 // Warns on stderr of a --ctx beyond the positions that the model was made for.
 void warn_of_long_ctx(int64_t ctx, const ModelConfig& config);

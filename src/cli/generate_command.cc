@@ -58,7 +58,7 @@ class Encoder {
   Encoder(const Engine& engine, const GenerateArgs& args) : engine_(engine), args_(args) {}
 
   Prompt text(const std::string& text) {
-    if (!args_.chat && args_.completion.system.empty()) {
+    if (!args_.chat && args_.completion.system.empty() && args_.completion.chat_template.empty()) {
       return text_prompt(engine_.tokenizer(), text);
     }
     return messages({{"user", text}});
@@ -75,7 +75,7 @@ class Encoder {
       }
       messages.insert(messages.begin(), {"system", system});
     }
-    if (!chat_template_) chat_template_ = engine_.chat_template();
+    if (!chat_template_) chat_template_ = open_chat_template(args_.completion, engine_);
     return chat_prompt(engine_.tokenizer(), *chat_template_, messages);
   }
 

@@ -68,6 +68,21 @@ TEST(Completion, MessagesAndSystemMakeAChat) {
                  {"--system"}, "two_system_messages");
 }
 
+TEST(Completion, AChatFormatCanBeChosen) {
+  const Arguments prompt{"-p", std::string(kFact) + "\n" + kQuestion};
+  const auto with = [&](Arguments more) {
+    more.insert(more.end(), prompt.begin(), prompt.end());
+    return more;
+  };
+  EXPECT_EQ(answer(with({"--chat-template", "needle"})).at("text"),
+            answer(with({"--chat"})).at("text"));
+  expect_failure(generate_on(with({"--chat-template", "nope"})), kUsage, {"nope", "needle"},
+                 "chat_template_unknown");
+  const ProgramResult talk =
+      run_program({"chat", "-m", needle_model(), "--chat-template", "needle"}, {.input = "/exit"});
+  EXPECT_EQ(talk.exit_code, 0) << talk.err;
+}
+
 TEST(Completion, BadMessagesAreNamed) {
   const Scratch scratch;
   const std::vector<std::pair<std::string, std::vector<std::string>>> cases{
