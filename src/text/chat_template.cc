@@ -156,12 +156,12 @@ ChatPrompt ChatTemplate::encode(const Tokenizer& tokenizer,
     if (part.is_prompt_end) answer_begins.push_back(text.size());
   }
   ChatPrompt prompt;
-  const std::vector<TokenSpan> spans = tokenizer.encode_marked(text, control);
-  for (const TokenSpan& span : spans) prompt.ids.push_back(span.id);
+  prompt.spans = tokenizer.encode_marked(text, control);
+  for (const TokenSpan& span : prompt.spans) prompt.ids.push_back(span.id);
   for (const size_t offset : answer_begins) {
     const auto answer =
-        std::ranges::lower_bound(spans, static_cast<int64_t>(offset), {}, &TokenSpan::begin);
-    prompt.prompt_ends.push_back(answer - spans.begin() - 1);
+        std::ranges::lower_bound(prompt.spans, static_cast<int64_t>(offset), {}, &TokenSpan::begin);
+    prompt.prompt_ends.push_back(answer - prompt.spans.begin() - 1);
   }
   return prompt;
 }

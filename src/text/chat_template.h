@@ -24,6 +24,7 @@ struct ChatPiece {
 
 struct ChatPrompt {
   std::vector<int32_t> ids;
+  std::vector<TokenSpan> spans;  // the same with the bytes of the concatenated pieces
   std::vector<int64_t>
       prompt_ends;  // index of the last token before each assistant answer, ascending
 };

@@ -105,19 +105,14 @@ SequenceSampler::Passage SequenceSampler::draw_passage(Rng& rng, int64_t n_bytes
   return passage;
 }
 
-void SequenceSampler::append_text(TrainingSequence& sequence, const std::string& text,
-                                  const std::vector<int64_t>& ends, EncodeOptions options) const {
-  const std::vector<TokenSpan> spans = tokenizer_.encode_with_offsets(text, options);
-  for (const TokenSpan& span : spans) sequence.ids.push_back(span.id);
-  mark_labels(spans, ends, sequence.labels);
-}
-
 TrainingSequence SequenceSampler::draw_text(Rng& rng) const {
   const auto n_bytes = static_cast<int64_t>(static_cast<double>(seq_len_) * bytes_per_token_ * 1.1);
   const Passage passage = draw_passage(rng, n_bytes);
   TrainingSequence sequence;
-  append_text(sequence, passage.text, passage.sentence_ends,
-              {.add_special_tokens = true, .parse_special = false});
+  const std::vector<TokenSpan> spans = tokenizer_.encode_with_offsets(
+      passage.text, {.add_special_tokens = true, .parse_special = false});
+  for (const TokenSpan& span : spans) sequence.ids.push_back(span.id);
+  mark_labels(spans, passage.sentence_ends, sequence.labels);
   return sequence;
 }
 
@@ -136,17 +131,21 @@ TrainingSequence SequenceSampler::draw_chat(Rng& rng) const {
     messages.push_back({"user", i == 0 ? user_turn(chat, i) : chat.asked[i].question});
     messages.push_back({"assistant", assistant_turn(chat.asked[i])});
   }
-  TrainingSequence sequence;
+  std::vector<int64_t> all_ends;
+  int64_t offset = 0;
   for (const ChatPiece& piece : chat_->render(messages, false)) {
-    if (piece.is_control) {
-      append_text(sequence, piece.text, {}, {.parse_special = true});
-    } else {
+    if (!piece.is_control) {
       std::vector<int64_t> ends = sentence_ends(piece.text);
       if (piece.text.starts_with(chat.document)) ends = united(ends, ends_around_facts(chat));
-      append_text(sequence, piece.text, ends, {.parse_special = false});
+      for (const int64_t end : ends) all_ends.push_back(offset + end);
     }
+    offset += std::ssize(piece.text);
   }
-  sequence.prompt_ends = chat_->encode(tokenizer_, messages, false).prompt_ends;
+  ChatPrompt prompt = chat_->encode(tokenizer_, messages, false);
+  TrainingSequence sequence;
+  sequence.ids = std::move(prompt.ids);
+  mark_labels(prompt.spans, all_ends, sequence.labels);
+  sequence.prompt_ends = std::move(prompt.prompt_ends);
   return sequence;
 }
 

@@ -44,8 +44,6 @@ class SequenceSampler {
   Passage draw_passage(Rng& rng, int64_t n_bytes) const;
   TrainingSequence draw_text(Rng& rng) const;
   TrainingSequence draw_chat(Rng& rng) const;
-  void append_text(TrainingSequence& sequence, const std::string& text,
-                   const std::vector<int64_t>& sentence_ends, EncodeOptions options) const;
   void finish(TrainingSequence& sequence, Rng& rng) const;
 
   const Corpus& corpus_;
