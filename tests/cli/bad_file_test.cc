@@ -94,7 +94,7 @@ INSTANTIATE_TEST_SUITE_P(
                     [](const Scratch& s) { return s.truncated(needle_model(), kWeights); }),
         folder_case("empty_weights", {kWeights, "get the file again"},
                     [](const Scratch& s) { return s.truncated(needle_model(), kWeights, 0); }),
-        folder_case("weights_in_several_files", {"several files", "merge"},
+        folder_case("index_without_weight_map", {"model.safetensors.index.json", "weight_map"},
                     [](const Scratch& s) {
                       const std::string copy = s.without(needle_model(), kWeights);
                       write_text(copy + "/model.safetensors.index.json", "{}");
@@ -142,11 +142,12 @@ INSTANTIATE_TEST_SUITE_P(
                                 [](Json& json) { json["model_type"] = 3; }),
                     config_case("no_model_type", {"model_type"},
                                 [](Json& json) { json.erase("model_type"); }),
-                    config_case("rope_type", {"rope_scaling", "yarn", "default"},
+                    config_case("rope_type", {"rope_scaling", "longrope", "yarn"},
                                 [](Json& json) {
-                                  json["rope_scaling"] = {{"rope_type", "yarn"}};
+                                  json.erase("rope_parameters");
+                                  json["rope_scaling"] = {{"rope_type", "longrope"}};
                                 }),
-                    config_case("attention_bias", {"attention_bias", "not supported"},
+                    config_case("attention_bias", {"q_proj.bias", "missing"},
                                 [](Json& json) { json["attention_bias"] = true; }),
                     config_case("sliding_window", {"sliding_window"},
                                 [](Json& json) { json["sliding_window"] = 4096; }),
