@@ -147,8 +147,10 @@ INSTANTIATE_TEST_SUITE_P(
                                   json.erase("rope_parameters");
                                   json["rope_scaling"] = {{"rope_type", "longrope"}};
                                 }),
-                    config_case("attention_bias", {"q_proj.bias", "missing"},
-                                [](Json& json) { json["attention_bias"] = true; }),
+                    config_case("quantised", {"quantization_config"},
+                                [](Json& json) {
+                                  json["quantization_config"] = {{"bits", 4}};
+                                }),
                     config_case("sliding_window", {"sliding_window"},
                                 [](Json& json) { json["sliding_window"] = 4096; }),
                     config_case("hidden_act", {"hidden_act", "gelu", "silu"},
