@@ -6,15 +6,14 @@
 #include <cstring>
 #include <filesystem>
 #include <functional>
-#include <map>
 #include <nlohmann/json.hpp>
 
-#include "base/sha256.h"
 #include "engine/generate.h"
 #include "engine/needle_engine.h"
 #include "engine/session_cases.h"
 #include "formats/safetensors.h"
 #include "testing/expect_error.h"
+#include "testing/open_cache.h"
 #include "testing/relative_error.h"
 #include "testing/temp_folder.h"
 
@@ -230,43 +229,6 @@ TEST_F(PromptCacheTest, RefusesAnEmptySessionAndStrangeFiles) {
   expect_error(ErrorCode::kData, "no prompt cache",
                [&] { load_prompt_cache(needle_model() / "model.safetensors", prompt, session); });
 }
-
-// A cache taken apart, to be written again with something wrong and a checksum that is right: the
-// one that docs/formats.md describes.
-struct OpenCache {
-  struct Tensor {
-    DType dtype;
-    std::vector<int64_t> shape;
-    std::vector<uint8_t> bytes;
-  };
-  nlohmann::ordered_json state;
-  std::map<std::string, Tensor> tensors;
-
-  explicit OpenCache(const std::filesystem::path& path) {
-    const SafetensorsFile file(path);
-    const std::string outer = file.metadata().at("chunkllm_prompt_cache");
-    state =
-        nlohmann::ordered_json::parse(nlohmann::json::parse(outer).at("state").get<std::string>());
-    for (const auto& [name, view] : file.tensors()) {
-      tensors[name] = {view.dtype, view.shape, {view.bytes.begin(), view.bytes.end()}};
-    }
-  }
-
-  void write(const std::filesystem::path& path) const {
-    const std::string text = state.dump();
-    Sha256 hash;
-    hash.update(std::as_bytes(std::span(text)));
-    std::vector<TensorToWrite> list;
-    for (const auto& [name, tensor] : tensors) {
-      const std::string head = fmt::format("\n{} {}\n", name, tensor.bytes.size());
-      hash.update(std::as_bytes(std::span(head)));
-      hash.update(std::as_bytes(std::span(tensor.bytes)));
-      list.push_back({name, tensor.dtype, tensor.shape, std::as_bytes(std::span(tensor.bytes))});
-    }
-    const nlohmann::json outer{{"state", text}, {"sha256", hash.hex_digest()}};
-    write_safetensors(path, std::move(list), {{"chunkllm_prompt_cache", outer.dump()}});
-  }
-};
 
 TEST_F(PromptCacheTest, RefusesLiesUnderARightChecksum) {
   const Prompt prompt = raw_prompt(200);
