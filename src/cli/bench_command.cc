@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -25,6 +26,7 @@ struct BenchArgs {
   std::vector<int64_t> generate_lengths{32};
   std::vector<int64_t> depths{0};
   int64_t repetitions = 3;
+  int64_t seed = 1;
   std::string output = "md";
 };
 
@@ -38,8 +40,8 @@ struct BenchRow {
 };
 
 // Text of whole sentences where there is a tokenizer, so that chunks end as they do in prose.
-std::vector<int32_t> make_tokens(const Engine& engine, int64_t n_tokens) {
-  Rng rng(1);
+std::vector<int32_t> make_tokens(const Engine& engine, int64_t n_tokens, int64_t seed) {
+  Rng rng(static_cast<uint64_t>(seed));
   std::vector<int32_t> ids;
   while (static_cast<int64_t>(ids.size()) < n_tokens) {
     if (engine.has_tokenizer()) {
@@ -59,7 +61,7 @@ class Bench {
  public:
   Bench(const Engine& engine, const BenchArgs& args, const SessionOptions& options)
       : args_(args), session_(engine, options), policy_(options.policy) {
-    tokens_ = make_tokens(engine, options.ctx);
+    tokens_ = make_tokens(engine, options.ctx, args.seed);
   }
 
   std::vector<BenchRow> run(const CancelToken& cancel) {
@@ -196,6 +198,7 @@ void run(const BenchArgs& args) {
     policies.push_back(PolicyKind::kFull);
     if (engine.adapter() != nullptr) policies.push_back(PolicyKind::kChunk);
   }
+  require_session_memory(engine, options);
   engine.load_weights();
 
   std::vector<BenchRow> rows;
@@ -239,6 +242,9 @@ void add_bench_command(CLI::App& app) {
       ->capture_default_str();
   command->add_option("-r", args->repetitions, "Repetitions of each test")
       ->check(CLI::Range(int64_t{1}, int64_t{1000}))
+      ->capture_default_str();
+  command->add_option("-s,--seed", args->seed, "Seed of the text that is measured on")
+      ->check(CLI::Range(int64_t{0}, std::numeric_limits<int64_t>::max()))
       ->capture_default_str();
   command->add_option("-o", args->output, "md, csv or json")
       ->check(CLI::IsMember({"md", "csv", "json"}))

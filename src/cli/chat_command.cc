@@ -199,6 +199,7 @@ void run(const CompletionArgs& args) {
   warn_of_long_ctx(args.ctx, engine.config());
   completer->session.ctx =
       args.ctx > 0 ? args.ctx : std::min(engine.config().max_positions, kDefaultCtx);
+  require_session_memory(engine, completer->session);
   engine.load_weights();
   Session session(engine, completer->session);
   Chat(*completer, session, args).run();

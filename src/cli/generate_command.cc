@@ -171,6 +171,7 @@ void run_one(const GenerateArgs& args, Completer& completer) {
   if (!args.save_cache.empty()) {
     const AtomicFile probe(args.save_cache);  // an impossible path is refused before the work
   }
+  require_session_memory(engine, completer.session);
   engine.load_weights();
   Session session(engine, completer.session);
   if (!args.load_cache.empty()) load_prompt_cache(args.load_cache, prompt, session);
@@ -204,6 +205,7 @@ void run_batch(const GenerateArgs& args, Completer& completer) {
   const size_t n_before = output.n_done();
   Timer timer;
   if (n_before < items.size()) {
+    require_session_memory(completer.engine, completer.session);
     completer.engine.load_weights();
     Session session(completer.engine, completer.session);
     ProgressBar bar("batch", "prompts");

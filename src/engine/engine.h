@@ -35,6 +35,7 @@ class Engine {
   const EngineOptions& options() const { return options_; }
   ComputeType compute_type() const { return compute_type_; }
   const ModelConfig& config() const { return config_; }
+  bool has_weights() const { return weights_.has_value(); }
   // Only after load_weights().
   const ModelWeights& weights() const { return *weights_; }
   // Null if there is none.

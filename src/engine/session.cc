@@ -21,17 +21,28 @@ SessionMemory session_memory(const ModelConfig& config, const AdapterConfig* ada
   return memory;
 }
 
+void require_session_memory(const Engine& engine, const SessionOptions& options) {
+  if (options.ctx < 1) {
+    fail(ErrorCode::kInvalidArgument, "--ctx {} must be at least 1", options.ctx);
+  }
+  const char* advice = options.kv_type == KvType::kF32 ? "try --kv-type bf16 or a smaller --ctx"
+                                                       : "try a smaller --ctx";
+  const std::string cache = fmt::format("the KV cache at {} tokens", options.ctx);
+  const int64_t session_bytes =
+      session_memory(engine.config(), engine.adapter() ? &engine.adapter()->config : nullptr,
+                     options)
+          .total_bytes();
+  require_memory(session_bytes, cache, advice);
+  if (engine.has_weights()) return;
+  require_memory(session_bytes + packed_weights_bytes(engine.config(), engine.compute_type()),
+                 "the weights and " + cache, advice);
+}
+
 namespace {
 
 // Throws before anything of the session is allocated.
 const SessionOptions& checked(const Engine& engine, const SessionOptions& options) {
-  if (options.ctx < 1)
-    fail(ErrorCode::kInvalidArgument, "--ctx {} must be at least 1", options.ctx);
-  const SessionMemory memory = session_memory(
-      engine.config(), engine.adapter() ? &engine.adapter()->config : nullptr, options);
-  require_memory(memory.total_bytes(), fmt::format("the KV cache at {} tokens", options.ctx),
-                 options.kv_type == KvType::kF32 ? "try --kv-type bf16 or a smaller --ctx"
-                                                 : "try a smaller --ctx");
+  require_session_memory(engine, options);
   return options;
 }
 

@@ -32,6 +32,11 @@ struct SessionMemory {
 SessionMemory session_memory(const ModelConfig& config, const AdapterConfig* adapter,
                              const SessionOptions& options);
 
+// Throws Error (kMemory) with the numbers if the machine has less than the session needs, the
+// weights included where they are not loaded yet; (kInvalidArgument) for a context of no tokens.
+// Session's constructor does the same.
+void require_session_memory(const Engine& engine, const SessionOptions& options);
+
 // What was attended, counted over the passes that yield a token.
 struct RetentionCount {
   int64_t n_passes = 0;
