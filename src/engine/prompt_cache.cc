@@ -304,6 +304,7 @@ void save_prompt_cache(const std::filesystem::path& path, const Session& session
   json["settings"] = settings_of(session);
   const std::string text = json.dump();
   std::vector<NamedBytes> named;
+  named.reserve(tensors.size());
   for (const TensorToWrite& tensor : tensors) named.push_back({tensor.name, tensor.bytes});
   Json outer;
   outer["state"] = text;
