@@ -1,7 +1,6 @@
 #include "text/text_layer.h"
 
 #include <algorithm>
-#include <ranges>
 
 namespace chunkllm {
 
@@ -14,7 +13,7 @@ size_t OffsetMap::source(size_t target) const {
 }
 
 size_t TextLayer::source(size_t offset) const {
-  for (const OffsetMap& map : maps_ | std::views::reverse) offset = map.source(offset);
+  for (auto map = maps_.rbegin(); map != maps_.rend(); ++map) offset = map->source(offset);
   return parent_ == nullptr ? offset : parent_->source(parent_begin_ + offset);
 }
 

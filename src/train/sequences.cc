@@ -164,9 +164,9 @@ void SequenceSampler::finish(TrainingSequence& sequence, Rng& rng) const {
       sequence.random_queries.push_back(t);
     }
   }
-  std::ranges::sort(sequence.random_queries);
-  const auto repeated = std::ranges::unique(sequence.random_queries);
-  sequence.random_queries.erase(repeated.begin(), repeated.end());
+  std::vector<int64_t>& queries = sequence.random_queries;
+  std::ranges::sort(queries);
+  queries.erase(std::unique(queries.begin(), queries.end()), queries.end());
 }
 
 namespace {
