@@ -33,8 +33,6 @@ class Conversation {
   // Forgets all messages but the system's.
   void clear();
 
-  bool empty() const { return turns_.empty(); }
-
  private:
   struct Turn {
     std::string user;

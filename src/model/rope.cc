@@ -10,6 +10,7 @@
 namespace chunkllm {
 namespace {
 
+constexpr double kMinTheta = 1.01;  // at 1 all dimensions turn alike, and YaRN divides by log 1
 constexpr double kMaxTheta = 1e15;
 constexpr double kMaxFactor = 1e6;
 constexpr double kMaxPositions = 1e12;
@@ -53,7 +54,7 @@ void read_parameters(const JsonFields& fields, const std::string& where, int64_t
          "{}: different rotary embeddings for different layers are not supported", where);
   }
   rope.kind = find_kind(fields.string_or("rope_type", fields.string_or("type", "default")), where);
-  rope.theta = fields.number_or("rope_theta", 1.0, kMaxTheta, rope.theta);
+  rope.theta = fields.number_or("rope_theta", kMinTheta, kMaxTheta, rope.theta);
   if (fields.number_or("partial_rotary_factor", 0.0, 1.0, 1.0) != 1.0) {
     fail(ErrorCode::kUnsupported,
          "{}: partial_rotary_factor is below 1; only whole heads can be rotated", where);
@@ -131,7 +132,7 @@ const char* rope_kind_name(RopeKind kind) {
 RopeConfig read_rope_config(const JsonFields& config, const std::string& where,
                             int64_t max_positions) {
   RopeConfig rope;
-  rope.theta = config.number_or("rope_theta", 1.0, kMaxTheta, rope.theta);
+  rope.theta = config.number_or("rope_theta", kMinTheta, kMaxTheta, rope.theta);
   const bool old_spelling = config.has("rope_scaling");
   if (!old_spelling && !config.has("rope_parameters")) return rope;
   if (old_spelling && config.has("rope_parameters")) {

@@ -10,9 +10,6 @@ namespace {
 using Arguments = std::vector<std::string>;
 using nlohmann::json;
 
-constexpr const char* kFact = "The river was quiet that day. The secret code of Alice is 48213.";
-constexpr const char* kQuestion = "What is the secret code of Alice?";
-
 Arguments chat_with(const Arguments& more = {}) {
   Arguments arguments{"chat", "-m", needle_model(), "-n", "24"};
   arguments.insert(arguments.end(), more.begin(), more.end());

@@ -8,9 +8,6 @@ namespace {
 using Arguments = std::vector<std::string>;
 using nlohmann::json;
 
-constexpr const char* kFact = "The river was quiet that day. The secret code of Alice is 48213.";
-constexpr const char* kQuestion = "What is the secret code of Alice?";
-
 ProgramResult generate_on(const Arguments& more) {
   Arguments arguments{"generate", "-m", needle_model(), "--json"};
   arguments.insert(arguments.end(), more.begin(), more.end());

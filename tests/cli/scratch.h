@@ -15,6 +15,11 @@
 
 namespace chunkllm {
 
+// A text with a fact that the demonstration model can be asked for.
+inline constexpr const char* kFact =
+    "The river was quiet that day. The secret code of Alice is 48213.";
+inline constexpr const char* kQuestion = "What is the secret code of Alice?";
+
 // A safetensors file taken apart.
 struct TensorFile {
   nlohmann::ordered_json header;

@@ -6,6 +6,7 @@
 
 #include "chunk/chunk_policy.h"
 #include "engine/generate.h"
+#include "engine/needle_engine.h"
 #include "engine/session.h"
 #include "engine/session_cases.h"
 #include "testing/models.h"
@@ -38,13 +39,7 @@ class InvarianceTest : public testing::TestWithParam<PrefillKind> {
     return test::make_tokens(engine_->tokenizer(), n);
   }
   static SessionOptions chunk_options(int64_t budget, PrefillKind prefill) {
-    SessionOptions options;
-    options.policy = PolicyKind::kChunk;
-    options.selection.budget.n_tokens = budget;
-    options.selection.prefill = prefill;
-    options.ctx = 2048;
-    options.kv_type = KvType::kF32;
-    return options;
+    return test::small_budget(prefill, budget);
   }
 
   static Engine* engine_;

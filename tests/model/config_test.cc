@@ -98,6 +98,8 @@ TEST_F(ConfigTest, RefusesWhatCannotBe) {
       {{{"intermediate_size", nullptr}}, "intermediate_size"},
       {{{"rope_parameters", {{"rope_type", "yarn"}}}}, "factor"},
       {{{"rope_parameters", {{"rope_type", "linear"}, {"factor", 0.5}}}}, "factor"},
+      {{{"rope_parameters", {{"rope_type", "yarn"}, {"factor", 2.0}, {"rope_theta", 1.0}}}},
+       "rope_theta"},
       {{{"rope_scaling",
          {{"rope_type", "llama3"},
           {"factor", 8.0},
