@@ -1,55 +1,71 @@
 #include "base/dtype.h"
 
+#include <array>
 #include <cstring>
 
 #include "base/bf16.h"
 #include "base/error.h"
 #include "base/half.h"
+#include "base/quant_blocks.h"
 
 namespace chunkllm {
+namespace {
+
+struct TypeInfo {
+  std::string_view name;
+  int64_t block_elements;
+  int64_t block_bytes;
+};
+
+// In the order of DType.
+constexpr std::array<TypeInfo, 11> kTypes{{
+    {"F32", 1, 4},
+    {"F16", 1, 2},
+    {"BF16", 1, 2},
+    {"I32", 1, 4},
+    {"I64", 1, 8},
+    {"U8", 1, 1},
+    {"Q8_0", BlockQ8_0::kElements, sizeof(BlockQ8_0)},
+    {"Q4_0", BlockQ4_0::kElements, sizeof(BlockQ4_0)},
+    {"Q4_K", BlockQ4K::kElements, sizeof(BlockQ4K)},
+    {"Q5_K", BlockQ5K::kElements, sizeof(BlockQ5K)},
+    {"Q6_K", BlockQ6K::kElements, sizeof(BlockQ6K)},
+}};
+
+const TypeInfo& info(DType dtype) { return kTypes.at(static_cast<size_t>(dtype)); }
+
+}  // namespace
+
+int64_t dtype_block_elements(DType dtype) { return info(dtype).block_elements; }
+
+int64_t dtype_block_bytes(DType dtype) { return info(dtype).block_bytes; }
 
 int64_t dtype_bytes(DType dtype) {
-  switch (dtype) {
-    case DType::kF32:
-    case DType::kI32:
-      return 4;
-    case DType::kF16:
-    case DType::kBf16:
-      return 2;
-    case DType::kI64:
-      return 8;
-    case DType::kU8:
-      return 1;
+  if (is_quantized(dtype)) {
+    fail(ErrorCode::kUnsupported, "elements of type {} have no bytes of their own",
+         dtype_name(dtype));
   }
-  fail(ErrorCode::kUnsupported, "unknown element type {}", static_cast<int>(dtype));
+  return info(dtype).block_bytes;
 }
 
-std::string_view dtype_name(DType dtype) {
-  switch (dtype) {
-    case DType::kF32:
-      return "F32";
-    case DType::kF16:
-      return "F16";
-    case DType::kBf16:
-      return "BF16";
-    case DType::kI32:
-      return "I32";
-    case DType::kI64:
-      return "I64";
-    case DType::kU8:
-      return "U8";
-  }
-  return "?";
+std::string_view dtype_name(DType dtype) { return info(dtype).name; }
+
+bool is_floating(DType dtype) {
+  return dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBf16;
 }
 
 void convert_to_float(DType dtype, const void* source, int64_t n, float* target) {
   if (n == 0) return;  // an empty tensor may have null pointers
   const auto* bytes = static_cast<const std::byte*>(source);
+  if (is_quantized(dtype)) {
+    dequantize(dtype, bytes, n, target);
+    return;
+  }
   if (dtype == DType::kF32) {
     std::memcpy(target, bytes, static_cast<size_t>(n) * sizeof(float));
     return;
   }
-  if (dtype != DType::kF16 && dtype != DType::kBf16) {
+  if (!is_floating(dtype)) {
     fail(ErrorCode::kUnsupported, "cannot read {} as floating point", dtype_name(dtype));
   }
   for (int64_t i = 0; i < n; ++i) {

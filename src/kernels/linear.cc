@@ -93,7 +93,7 @@ class StackedRows {
   void read(int64_t row, int64_t begin, int64_t n, float* target) const {
     for (const MatrixView& part : parts_) {
       if (row < part.n_rows) {
-        const int64_t at = (row * part.n_cols + begin) * dtype_bytes(part.dtype);
+        const int64_t at = dtype_row_bytes(part.dtype, row * part.n_cols + begin);
         convert_to_float(part.dtype, static_cast<const std::byte*>(part.data) + at, n, target);
         return;
       }
@@ -274,7 +274,7 @@ Linear::Linear(std::span<const MatrixView> parts, ComputeType compute_type, std:
            "cannot stack a [{}, {}] matrix on matrices of {} columns; check the model's shapes",
            part.n_rows, part.n_cols, parts.front().n_cols);
     }
-    if (part.dtype != DType::kF32 && part.dtype != DType::kF16 && part.dtype != DType::kBf16) {
+    if (!is_floating(part.dtype)) {
       fail(ErrorCode::kUnsupported, "weights of type {} cannot be multiplied; use F32, F16 or BF16",
            dtype_name(part.dtype));
     }

@@ -71,7 +71,7 @@ void Transformer::embed(std::span<const int32_t> tokens) {
       fail(ErrorCode::kData, "token id {} is outside the model's vocabulary of {}", tokens[t],
            config().n_vocab);
     }
-    const int64_t row_bytes = d_model * dtype_bytes(table.dtype);
+    const int64_t row_bytes = dtype_row_bytes(table.dtype, d_model);
     convert_to_float(table.dtype, static_cast<const std::byte*>(table.data) + tokens[t] * row_bytes,
                      d_model, h_.data() + static_cast<int64_t>(t) * d_model);
   }

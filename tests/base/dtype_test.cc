@@ -37,6 +37,22 @@ TEST(Half, EveryValueIsExact) {
   }
 }
 
+TEST(Half, RoundsToTheNearestAndTiesToEven) {
+  for (int bits = 0; bits < 0x7c00; ++bits) {
+    const float value = half_to_float(static_cast<uint16_t>(bits));
+    const float next = bits == 0x7bff ? 65536.0f : half_to_float(static_cast<uint16_t>(bits + 1));
+    const float middle = (value + next) / 2;
+    ASSERT_EQ(float_to_half(value), bits);
+    ASSERT_EQ(float_to_half(-value), bits | 0x8000);
+    ASSERT_EQ(float_to_half(middle), bits % 2 == 0 ? bits : bits + 1);
+    ASSERT_EQ(float_to_half(std::nextafter(middle, 0.0f)), bits);
+    ASSERT_EQ(float_to_half(std::nextafter(middle, 1e9f)), bits + 1);
+  }
+  EXPECT_EQ(float_to_half(INFINITY), 0x7c00);
+  EXPECT_EQ(float_to_half(1e30f), 0x7c00);
+  EXPECT_TRUE(std::isnan(half_to_float(float_to_half(std::nanf("")))));
+}
+
 TEST(Bf16, EveryValueSurvivesTheWayThroughFloat) {
   for (int bits = 0; bits < 65536; ++bits) {
     const Bf16 value{static_cast<uint16_t>(bits)};
