@@ -61,7 +61,7 @@ void expand(const BlockQ6K& block, float* y) {
       for (int i = 0; i < 32; ++i) {
         const int nibble = (low[32 * (r % 2) + i] >> (4 * (r / 2))) & 15;
         const int q = nibble | ((high[i] >> (2 * r)) & 3) << 4;
-        const float scale = d * static_cast<float>(scales[2 * r + i / 16]);
+        const float scale = d * static_cast<float>(scales[2 * r + (i < 16 ? 0 : 1)]);
         y[128 * h + 32 * r + i] = scale * static_cast<float>(q - 32);
       }
     }

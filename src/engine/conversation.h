@@ -18,7 +18,7 @@ namespace chunkllm {
 class Conversation {
  public:
   Conversation(const Engine& engine, ChatTemplate chat_template)
-      : engine_(engine), chat_template_(std::move(chat_template)) {}
+      : engine_(engine), chat_template_(chat_template) {}
 
   // The conversation so far, one more message of the user, and the begin of an answer. Changes
   // nothing. Throws Error.

@@ -62,20 +62,42 @@ std::string_view trim(std::string_view text) {
   return text;
 }
 
-// <|start_header_id|>ROLE<|end_header_id|>, an empty line, the trimmed text, <|eot_id|>.
+// <|start_header_id|>ROLE<|end_header_id|>, an empty line; also marks where an answer begins.
+void add_llama3_header(Parts& parts, const std::string& role) {
+  add_control(parts, "<|start_header_id|>" + role + "<|end_header_id|>\n\n");
+  parts.back().is_prompt_end = role == "assistant";
+}
+
+// The trimmed text of a turn and its end.
+void add_llama3_text(Parts& parts, const std::string& text) {
+  add_text(parts, trim(text));
+  add_control(parts, "<|eot_id|>");
+}
+
 Parts render_llama3(const Messages& messages, bool add_generation_prompt) {
   Parts parts;
-  const auto add_header = [&](const std::string& role) {
-    add_control(parts, "<|start_header_id|>" + role + "<|end_header_id|>\n\n");
-    parts.back().is_prompt_end = role == "assistant";
-  };
   if (!messages.empty()) add_control(parts, kBos);
   for (const ChatMessage& message : messages) {
-    add_header(message.role);
-    add_text(parts, trim(message.content));
-    add_control(parts, "<|eot_id|>");
+    add_llama3_header(parts, message.role);
+    add_llama3_text(parts, message.content);
   }
-  if (add_generation_prompt) add_header("assistant");
+  if (add_generation_prompt) add_llama3_header(parts, "assistant");
+  return parts;
+}
+
+// As Llama 3, but there always is a system turn, which begins with two dates.
+Parts render_llama31(const Messages& messages, bool add_generation_prompt) {
+  Parts parts;
+  add_control(parts, kBos);
+  add_llama3_header(parts, "system");
+  add_control(parts, "Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n");
+  const bool has_system = !messages.empty() && messages[0].role == "system";
+  add_llama3_text(parts, has_system ? messages[0].content : std::string());
+  for (size_t i = has_system ? 1 : 0; i < messages.size(); ++i) {
+    add_llama3_header(parts, messages[i].role);
+    add_llama3_text(parts, messages[i].content);
+  }
+  if (add_generation_prompt) add_llama3_header(parts, "assistant");
   return parts;
 }
 
@@ -239,6 +261,14 @@ std::span<const ChatFormatInfo> chat_formats() {
        {kBos, "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"},
        {"<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "| trim", kGeneration},
        {"tools", "date_string", "raise_exception", "Cutting Knowledge"}},
+      {ChatFormat::kLlama31,
+       "llama3.1",
+       render_llama31,
+       {kBos, "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"},
+       {"<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>",
+        "Cutting Knowledge Date: December 2023", "set date_string = \"26 Jul 2024\"",
+        "Today Date: ", kGeneration},
+       {"strftime_now"}},
       {ChatFormat::kChatMl,
        "chatml",
        render_chatml,

@@ -32,6 +32,7 @@ struct ChatPrompt {
 enum class ChatFormat {
   kNeedle,
   kLlama3,
+  kLlama31,
   kChatMl,
   kQwen2,
   kQwen25,

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "testing/expect_error.h"
+#include "testing/failing_calls.h"
 #include "testing/file_size_limit.h"
 #include "testing/temp_folder.h"
 
@@ -57,6 +58,17 @@ TEST(AtomicFile, AFullDiskLeavesTheOldFileWhole) {
   EXPECT_EQ(count_files(folder), 1);
   write_file_atomically(folder / "a", std::string(10'000, 'x'));
   EXPECT_EQ(read_text(folder / "a").size(), 10'000u);
+}
+
+TEST(AtomicFile, EveryCallThatFailsLeavesAWholeFile) {
+  const TempFolder folder;
+  write_text(folder / "a", "old");
+  expect_whole_files(folder.path(), [&] {
+    AtomicFile file(folder / "a");
+    file.write("new ");
+    file.write("content");
+    file.commit();
+  });
 }
 
 TEST(AtomicFile, NamesAPlaceThatCannotBeWritten) {

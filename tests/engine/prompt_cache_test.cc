@@ -13,6 +13,7 @@
 #include "engine/session_cases.h"
 #include "formats/safetensors.h"
 #include "testing/expect_error.h"
+#include "testing/failing_calls.h"
 #include "testing/open_cache.h"
 #include "testing/relative_error.h"
 #include "testing/temp_folder.h"
@@ -216,6 +217,13 @@ TEST_F(PromptCacheTest, RefusesEveryCutAndEveryChangedByte) {
   EXPECT_TRUE(refuses(""));
   write_text(bad, good);
   EXPECT_EQ(load_prompt_cache(bad, prompt, session), 32);
+}
+
+TEST_F(PromptCacheTest, EveryCallThatFailsLeavesTheOldCacheOrTheNewOneWhole) {
+  const std::filesystem::path path = save(raw_prompt(100), small_budget(), 1);
+  Session session(needle_engine(), small_budget());
+  generate(session, needle_engine().tokenizer(), raw_prompt(40), {.max_tokens = 1});
+  expect_whole_files(folder_.path(), [&] { save_prompt_cache(path, session); });
 }
 
 TEST_F(PromptCacheTest, RefusesAnEmptySessionAndStrangeFiles) {

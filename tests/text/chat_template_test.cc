@@ -45,6 +45,19 @@ TEST(ChatTemplate, Llama3TrimsText) {
   EXPECT_EQ(render_text(format, {}, false), "");
 }
 
+TEST(ChatTemplate, Llama31BeginsWithASystemTurnThatHasDates) {
+  const ChatTemplate format(ChatFormat::kLlama31);
+  const std::string begin =
+      "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nCutting Knowledge Date: "
+      "December 2023\nToday Date: 26 Jul 2024\n\n";
+  const std::string question =
+      "<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nhello<|eot_id|>";
+  EXPECT_EQ(render_text(format, {{"user", "hello"}}, false), begin + question);
+  EXPECT_EQ(render_text(format, {{"system", " Be brief. "}, {"user", "hello"}}, true),
+            begin + "Be brief." + question + "<|start_header_id|>assistant<|end_header_id|>\n\n");
+  EXPECT_EQ(render_text(format, {}, false), begin + "<|eot_id|>");
+}
+
 constexpr const char* kHello = "<|im_start|>user\nhello<|im_end|>\n";
 
 TEST(ChatTemplate, ChatMlHasTheDefaultSystemPromptOfItsModel) {
@@ -193,9 +206,25 @@ TEST(ChatTemplate, IsRecognisedByItsMarkers) {
   EXPECT_EQ(recognise(named), ChatFormat::kLlama3);
 }
 
+// The parts of Llama 3.1's own template that tell it apart.
+constexpr const char* kLlama31Template =
+    "{{- bos_token }}{%- if custom_tools is defined %}{%- set tools = custom_tools %}{%- endif %}"
+    "{%- if not date_string is defined %}{%- set date_string = \"26 Jul 2024\" %}{%- endif %}"
+    "{{- \"<|start_header_id|>system<|end_header_id|>\\n\\n\" }}"
+    "{{- \"Cutting Knowledge Date: December 2023\\n\" }}"
+    "{{- \"Today Date: \" + date_string + \"\\n\\n\" }}{{- system_message }}{{- \"<|eot_id|>\" }}"
+    "{%- if add_generation_prompt %}{%- endif %}";
+
+TEST(ChatTemplate, Llama31IsRecognisedUnlessItWritesTodaysDate) {
+  EXPECT_EQ(recognise(kLlama31Template), ChatFormat::kLlama31);
+  expect_error(ErrorCode::kUnsupported, "strftime_now", [] {
+    recognise("{%- set today = strftime_now(\"%d %b %Y\") %}" + std::string(kLlama31Template));
+  });
+}
+
 TEST(ChatTemplate, IsChosenByName) {
-  for (const char* name :
-       {"needle", "llama3", "chatml", "qwen2", "qwen2.5", "qwen3", "smollm2", "mistral"}) {
+  for (const char* name : {"needle", "llama3", "llama3.1", "chatml", "qwen2", "qwen2.5", "qwen3",
+                           "smollm2", "mistral"}) {
     EXPECT_NO_THROW(ChatTemplate::named(name)) << name;
     EXPECT_THAT(ChatTemplate::names(), HasSubstr(name));
   }

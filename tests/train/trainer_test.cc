@@ -4,6 +4,7 @@
 
 #include "chunk/adapter.h"
 #include "testing/expect_error.h"
+#include "testing/failing_calls.h"
 #include "testing/file_size_limit.h"
 #include "testing/models.h"
 #include "testing/temp_folder.h"
@@ -127,6 +128,21 @@ TEST_F(TrainerTest, AFullDiskLeavesTheOldCheckpointWhole) {
     });
   }
   EXPECT_EQ(read_text(checkpoint_path(folder_ / "out")), before);
+}
+
+TEST_F(TrainerTest, EveryCallThatFailsLeavesCheckpointAndAdapterWhole) {
+  train(options("out", 2));
+  Adapter adapter = load_adapter(folder_ / "out");
+  adapter.boundary_bias += 1;
+  adapter.config.alpha = 0.25f;
+  const std::vector<float> gradient(adapter.boundary_weight.size(), 0.0f);
+  const std::vector<TrainedParameter> parameters{{"w", adapter.boundary_weight, gradient}};
+  AdamW optimizer(parameters, {});
+  AdamW* const optimizers[] = {&optimizer};
+  expect_whole_files(folder_ / "out", [&] {
+    save_checkpoint(folder_ / "out", {}, {parameters, optimizers});
+    save_adapter(adapter, folder_ / "out");
+  });
 }
 
 TEST_F(TrainerTest, ImpossibleOptionsAreNamed) {
