@@ -9,8 +9,10 @@
 
 #include "base/error.h"
 #include "base/threads.h"
+#include "chunk/random_adapter.h"
 #include "cli/common.h"
 #include "engine/session.h"
+#include "engine/synthetic_context.h"
 #include "kernels/isa.h"
 #include "text/synthetic.h"
 
@@ -27,12 +29,15 @@ struct BenchArgs {
   std::vector<int64_t> depths{0};
   int64_t repetitions = 3;
   int64_t seed = 1;
+  bool synthetic = false;
   std::string output = "md";
 };
 
 struct BenchRow {
   std::string policy;
-  std::string test;  // "pp512", "tg32"
+  std::string adapter;  // "none", "trained", "random"
+  std::string fill;     // of the depth: "text", "synthetic"; "none" at depth 0
+  std::string test;     // "pp512", "tg32"
   int64_t depth = 0;
   double tokens_per_second = 0;
   double stddev = 0;
@@ -61,6 +66,9 @@ class Bench {
  public:
   Bench(const Engine& engine, const BenchArgs& args, const SessionOptions& options)
       : args_(args), session_(engine, options), policy_(options.policy) {
+    if (policy_ == PolicyKind::kChunk) {
+      adapter_ = engine.options().adapter.empty() ? "random" : "trained";
+    }
     tokens_ = make_tokens(engine, options.ctx, args.seed);
   }
 
@@ -88,6 +96,10 @@ class Bench {
 
   // Brings the session to `depth` tokens, the last of them a prompt end.
   void fill(int64_t depth, const CancelToken& cancel) {
+    if (args_.synthetic && depth > 0) {
+      session_.truncate(0);
+      fill_with_noise(session_, depth, static_cast<uint64_t>(args_.seed));
+    }
     const int64_t missing = depth - session_.n_tokens();
     if (missing == 0) return;
     ProgressBar bar(fmt::format("depth {}", depth), "tokens");
@@ -124,8 +136,16 @@ class Bench {
     double variance = 0;
     for (const double rate : rates) variance += (rate - mean) * (rate - mean);
     const double n_free = static_cast<double>(std::max<size_t>(rates.size(), 2) - 1);
-    return {policy_name(policy_),         std::move(test),         depth, mean,
-            std::sqrt(variance / n_free), retention.kv_retention()};
+    return {.policy = policy_name(policy_),
+            .adapter = adapter_,
+            .fill = depth == 0        ? "none"
+                    : args_.synthetic ? "synthetic"
+                                      : "text",
+            .test = std::move(test),
+            .depth = depth,
+            .tokens_per_second = mean,
+            .stddev = std::sqrt(variance / n_free),
+            .kv_retention = retention.kv_retention()};
   }
 
   static constexpr int64_t kLongRun = 16384;  // tokens from which prefill is warm enough by itself
@@ -133,6 +153,7 @@ class Bench {
   const BenchArgs& args_;
   Session session_;
   PolicyKind policy_;
+  std::string adapter_ = "none";
   std::vector<int32_t> tokens_;
 };
 
@@ -150,10 +171,12 @@ void print_rows(const BenchSetup& setup, const std::vector<BenchRow>& rows,
                       {"weights", setup.weights},
                       {"kv_type", setup.kv_type},
                       {"policy", row.policy},
+                      {"adapter", row.adapter},
                       {"threads", setup.threads},
                       {"isa", setup.isa},
                       {"test", row.test},
                       {"depth", row.depth},
+                      {"fill", row.fill},
                       {"tokens_per_second", row.tokens_per_second},
                       {"stddev", row.stddev},
                       {"kv_retention", row.kv_retention}});
@@ -165,18 +188,18 @@ void print_rows(const BenchSetup& setup, const std::vector<BenchRow>& rows,
   const char* const separator = csv ? "," : " | ";
   const char* const edge = csv ? "" : "| ";
   const char* const end = csv ? "" : " |";
-  std::puts(fmt::format("{0}model{1}weights{1}kv_type{1}policy{1}threads{1}isa{1}test{1}depth{1}"
-                        "tokens_per_second{1}stddev{1}kv_retention{2}",
+  std::puts(fmt::format("{0}model{1}weights{1}kv_type{1}policy{1}adapter{1}threads{1}isa{1}test{1}"
+                        "depth{1}fill{1}tokens_per_second{1}stddev{1}kv_retention{2}",
                         edge, separator, end)
                 .c_str());
-  if (!csv) std::puts("|---|---|---|---|---|---|---|---|---|---|---|");
+  if (!csv) std::puts("|---|---|---|---|---|---|---|---|---|---|---|---|---|");
   for (const BenchRow& row : rows) {
     std::puts(
-        fmt::format("{1}{3}{0}{4}{0}{5}{0}{6}{0}{7}{0}{8}{0}{9}{0}{10}{0}{11:.1f}{0}{12:.1f}{0}"
-                    "{13:.4f}{2}",
+        fmt::format("{1}{3}{0}{4}{0}{5}{0}{6}{0}{7}{0}{8}{0}{9}{0}{10}{0}{11}{0}{12}{0}{13:.1f}{0}"
+                    "{14:.1f}{0}{15:.4f}{2}",
                     separator, edge, end, setup.model, setup.weights, setup.kv_type, row.policy,
-                    setup.threads, setup.isa, row.test, row.depth, row.tokens_per_second,
-                    row.stddev, row.kv_retention)
+                    row.adapter, setup.threads, setup.isa, row.test, row.depth, row.fill,
+                    row.tokens_per_second, row.stddev, row.kv_retention)
             .c_str());
   }
 }
@@ -193,13 +216,17 @@ void run(const BenchArgs& args) {
   options.ctx = *std::ranges::max_element(args.depths) + longest;
   std::vector<PolicyKind> policies;
   for (const std::string& name : args.policies)
-    policies.push_back(parse_policy(name, PolicyKind::kFull));
+    policies.push_back(parse_policy(name, PolicyKind::kFull, "full or chunk"));
   if (policies.empty()) {
     policies.push_back(PolicyKind::kFull);
     if (engine.adapter() != nullptr) policies.push_back(PolicyKind::kChunk);
   }
   require_session_memory(engine, options);
   engine.load_weights();
+  if (engine.adapter() == nullptr && std::ranges::count(policies, PolicyKind::kChunk) > 0) {
+    Rng rng(static_cast<uint64_t>(args.seed));
+    engine.use_adapter(make_random_adapter(engine.weights(), kMeanSentenceTokens, rng));
+  }
 
   std::vector<BenchRow> rows;
   for (const PolicyKind policy : policies) {
@@ -224,7 +251,11 @@ void add_bench_command(CLI::App& app) {
   const auto length = CLI::Range(int64_t{0}, kMaxTokens / 4);
   CLI::App* command = app.add_subcommand("bench", "Measure prefill and decode speed");
   add_engine_options(*command, args->engine, true);
-  command->add_option("--policy", args->policies, "full, chunk (default: those that can run)")
+  command
+      ->add_option(
+          "--policy", args->policies,
+          "full, chunk (default: full, and chunk with an adapter); chunk without an adapter "
+          "uses a random one that ends a chunk every 24 tokens")
       ->delimiter(',');
   add_selection_options(*command, args->selection);
   add_kv_type_option(*command, args->kv_type);
@@ -240,6 +271,8 @@ void add_bench_command(CLI::App& app) {
       ->delimiter(',')
       ->check(length)
       ->capture_default_str();
+  command->add_flag("--synthetic", args->synthetic,
+                    "Fill the KV cache with made-up rows instead of running the tokens before");
   command->add_option("-r", args->repetitions, "Repetitions of each test")
       ->check(CLI::Range(int64_t{1}, int64_t{1000}))
       ->capture_default_str();

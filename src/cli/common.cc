@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <csignal>
 #include <cstdio>
 
@@ -27,7 +28,7 @@ constexpr double kQuietSeconds = 2.0;
 constexpr double kRedrawSeconds = 0.2;
 
 std::string format_duration(double seconds) {
-  const auto total = static_cast<int64_t>(seconds + 0.5);
+  const auto total = std::llround(seconds);
   if (total >= 3600) return fmt::format("{}h{:02}m", total / 3600, total / 60 % 60);
   return fmt::format("{}m{:02}s", total / 60, total % 60);
 }
@@ -130,11 +131,11 @@ SelectionSettings to_settings(const SelectionArgs& args) {
   return settings;
 }
 
-PolicyKind parse_policy(const std::string& name, PolicyKind fallback) {
+PolicyKind parse_policy(const std::string& name, PolicyKind fallback, const char* choices) {
   if (name.empty()) return fallback;
   if (name == "full") return PolicyKind::kFull;
   if (name == "chunk") return PolicyKind::kChunk;
-  fail(ErrorCode::kInvalidArgument, "--policy {}: must be full or chunk", name);
+  fail(ErrorCode::kInvalidArgument, "--policy {}: must be {}", name, choices);
 }
 
 const char* policy_name(PolicyKind kind) { return kind == PolicyKind::kFull ? "full" : "chunk"; }

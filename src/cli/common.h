@@ -43,8 +43,9 @@ void add_selection_options(CLI::App& app, SelectionArgs& args);
 // Throws Error (kInvalidArgument) for impossible values or combinations.
 SelectionSettings to_settings(const SelectionArgs& args);
 
-// "full", "chunk"; an empty name is `fallback`. Throws Error (kInvalidArgument).
-PolicyKind parse_policy(const std::string& name, PolicyKind fallback);
+// "full", "chunk"; an empty name is `fallback`. Throws Error (kInvalidArgument) that lists
+// `choices`.
+PolicyKind parse_policy(const std::string& name, PolicyKind fallback, const char* choices);
 const char* policy_name(PolicyKind kind);
 
 // --kv-type bf16|f32; empty: bf16 with bf16 products, else f32.

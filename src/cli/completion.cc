@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "base/error.h"
+#include "engine/crossover.h"
 #include "engine/stop_strings.h"
 
 namespace chunkllm::cli {
@@ -40,7 +41,8 @@ void add_completion_options(CLI::App& app, CompletionArgs& args) {
   add_engine_options(app, args.engine, true);
   app.add_option(
       "--policy", args.policy,
-      "What tokens attend to: full or chunk (default: chunk with an adapter, else full)");
+      "What tokens attend to: full, chunk, or auto, which measures what is faster (default: chunk "
+      "with an adapter, else full)");
   add_selection_options(app, args.selection);
   add_kv_type_option(app, args.kv_type);
   app.add_option("--system", args.system, "The system message of a chat")->type_name("TEXT");
@@ -79,10 +81,12 @@ std::unique_ptr<Completer> open_completer(const CompletionArgs& args) {
     fail(ErrorCode::kData, "--system is not valid UTF-8 at byte {}; convert it to UTF-8", *offset);
   }
   if (!args.chat_template.empty()) ChatTemplate::named(args.chat_template);
-  auto completer = std::make_unique<Completer>(Completer{open_engine(args.engine), {}, {}});
+  auto completer = std::make_unique<Completer>(Completer{open_engine(args.engine), {}, {}, false});
   const Engine& engine = completer->engine;
-  completer->session.policy = parse_policy(
-      args.policy, engine.adapter() != nullptr ? PolicyKind::kChunk : PolicyKind::kFull);
+  const PolicyKind best = engine.adapter() != nullptr ? PolicyKind::kChunk : PolicyKind::kFull;
+  completer->auto_policy = args.policy == "auto";
+  completer->session.policy =
+      completer->auto_policy ? best : parse_policy(args.policy, best, "full, chunk or auto");
   completer->session.selection = settings;
   completer->session.kv_type = parse_kv_type(args.kv_type, engine.compute_type());
   completer->generate = args.generate;
@@ -92,6 +96,25 @@ std::unique_ptr<Completer> open_completer(const CompletionArgs& args) {
     completer->generate.eos_ids = engine.eos_ids();
   }
   return completer;
+}
+
+void settle_policy(Completer& completer, int64_t n_tokens) {
+  if (!completer.auto_policy) return;
+  PolicyKind& policy = completer.session.policy;
+  std::string why = "there is no adapter";
+  if (completer.engine.adapter() != nullptr) {
+    SessionOptions options = completer.session;
+    options.ctx = n_tokens;
+    const Crossover crossover = measure_crossover(completer.engine, options);
+    policy = n_tokens >= crossover.n_tokens ? PolicyKind::kChunk : PolicyKind::kFull;
+    why = crossover.n_tokens == kNeverFaster
+              ? std::string("chunk is not faster here")
+              : fmt::format("chunk is faster from {} on, measured in {:.1f} s", crossover.n_tokens,
+                            crossover.seconds);
+  }
+  std::fputs(fmt::format("policy auto: {} for {} tokens; {}\n", policy_name(policy), n_tokens, why)
+                 .c_str(),
+             stderr);
 }
 
 ChatTemplate open_chat_template(const CompletionArgs& args, const Engine& engine) {

@@ -34,8 +34,14 @@ struct Completer {
   Engine engine;
   SessionOptions session;    // but for ctx
   GenerateOptions generate;  // ends and bans filled in
+  bool auto_policy = false;  // settle_policy() has to choose
 };
 std::unique_ptr<Completer> open_completer(const CompletionArgs& args);
+
+// Chooses between `full` and `chunk` if --policy auto asks for it, for contexts of `n_tokens`, by
+// what is faster on this machine with this model, and says so on stderr. The weights must be
+// loaded, and the session's context must be settled.
+void settle_policy(Completer& completer, int64_t n_tokens);
 
 // The chat format that the options name, or else the model's own. Throws Error.
 ChatTemplate open_chat_template(const CompletionArgs& args, const Engine& engine);

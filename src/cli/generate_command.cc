@@ -173,6 +173,7 @@ void run_one(const GenerateArgs& args, Completer& completer) {
   }
   require_session_memory(engine, completer.session);
   engine.load_weights();
+  settle_policy(completer, prompt.n_tokens());
   Session session(engine, completer.session);
   if (!args.load_cache.empty()) load_prompt_cache(args.load_cache, prompt, session);
   const double load_seconds = load_timer.seconds();
@@ -207,6 +208,7 @@ void run_batch(const GenerateArgs& args, Completer& completer) {
   if (n_before < items.size()) {
     require_session_memory(completer.engine, completer.session);
     completer.engine.load_weights();
+    settle_policy(completer, longest->prompt.n_tokens());
     Session session(completer.engine, completer.session);
     ProgressBar bar("batch", "prompts");
     while (output.n_done() < items.size()) {

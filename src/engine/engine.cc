@@ -31,6 +31,11 @@ void Engine::load_weights() {
   if (adapter_) check_adapter_fits(*adapter_, *weights_, options_.adapter);
 }
 
+void Engine::use_adapter(Adapter adapter) {
+  check_adapter_fits(adapter, *weights_, "the adapter");
+  adapter_ = std::move(adapter);
+}
+
 const Tokenizer& Engine::tokenizer() const {
   if (!tokenizer_) {
     fail(ErrorCode::kData, "{} has no tokenizer.json; copy the one of the model there",

@@ -22,7 +22,7 @@ struct EngineOptions {
       DtypeChoice::kAuto;  // kAuto: bf16 where the processor multiplies it, else f32
 };
 
-// Owns what it loads; immutable once load_weights() is done.
+// Owns what it loads. No one may change it while a session uses it.
 class Engine {
  public:
   // Reads configs, tokenizer and adapter, which is quick; weights come with load_weights(). Throws
@@ -31,6 +31,10 @@ class Engine {
 
   // Reads and packs the weights and checks that the adapter belongs to them. Throws Error.
   void load_weights();
+
+  // Takes an adapter that lies in no folder in place of what there was; only after load_weights().
+  // Throws Error (kData) if it was made for another model.
+  void use_adapter(Adapter adapter);
 
   const EngineOptions& options() const { return options_; }
   ComputeType compute_type() const { return compute_type_; }

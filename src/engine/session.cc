@@ -201,8 +201,8 @@ void Session::count_pass(RetentionCount& count) const {
   const double visible = static_cast<double>(config.n_layers) * static_cast<double>(n_tokens());
   ++count.n_passes;
   count.retention_sum += static_cast<double>(rows) / visible;
-  count.bytes_attended_sum += static_cast<double>(rows) *
-                              static_cast<double>(cache_.bytes_per_position() / config.n_layers);
+  const int64_t row_bytes = cache_.bytes_per_position() / config.n_layers;
+  count.bytes_attended_sum += static_cast<double>(rows) * static_cast<double>(row_bytes);
 }
 
 }  // namespace chunkllm

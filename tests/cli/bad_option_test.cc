@@ -102,7 +102,7 @@ INSTANTIATE_TEST_SUITE_P(
         generating("ctx_word", {"--ctx", "8k"}, {"--ctx", "8k"}),
         generating("kv_type", {"--kv-type", "q2"}, {"--kv-type", "q2", "bf16"}),
         generating("dtype", {"--dtype", "f64"}, {"--dtype", "f64", "f32"}),
-        generating("policy_unknown", {"--policy", "nope"}, {"--policy nope", "full"}),
+        generating("policy_unknown", {"--policy", "nope"}, {"--policy nope", "full, chunk or auto"}),
         generating("policy_chunk_without_adapter", {"--policy", "chunk"}, {"chunk", "--adapter"}),
         bare("max_tokens_0",
              {"generate", "--model", needle_model(), "--prompt", "x", "--max-tokens", "0"},

@@ -220,10 +220,34 @@ TEST(Bench, EveryOutputHasARowForEachTest) {
   EXPECT_EQ(tests, (Arguments{"full pp16", "full tg4", "chunk pp16", "chunk tg4"}));
   const std::string csv = output_of(bench("csv"));
   EXPECT_EQ(std::ranges::count(csv, '\n'), 5);
-  EXPECT_EQ(std::ranges::count(csv, ','), 5 * 10);
+  EXPECT_EQ(std::ranges::count(csv, ','), 5 * 12);
   const std::string table = output_of(bench("md"));
   EXPECT_EQ(std::ranges::count(table, '\n'), 6);
-  EXPECT_EQ(std::ranges::count(table, '|'), 6 * 12);
+  EXPECT_EQ(std::ranges::count(table, '|'), 6 * 14);
+}
+
+TEST(Bench, MadeUpDepthsAndAdaptersAreSaidToBeSo) {
+  const json list = json_of({"bench", "--model", needle_model(), "--policy", "full,chunk",
+                             "--synthetic", "-d", "0,4000", "-p", "0", "-n", "4", "-r", "1", "-o",
+                             "json"});
+  ASSERT_EQ(list.size(), 4u);
+  for (const json& row : list) {
+    EXPECT_EQ(row.at("adapter"), row.at("policy") == "full" ? "none" : "random");
+    EXPECT_EQ(row.at("fill"), row.at("depth") == 0 ? "none" : "synthetic");
+  }
+  EXPECT_LT(list[3].at("kv_retention"), 0.6);
+}
+
+TEST(Generate, PolicyAutoSaysWhatItChose) {
+  const Arguments automatic = chat_arguments({"--prompt", kDocument, "--json", "--policy", "auto"});
+  Arguments with_adapter = automatic;
+  with_adapter.insert(with_adapter.end(), {"--adapter", needle_adapter()});
+  for (const Arguments& arguments : {automatic, with_adapter}) {
+    const ProgramResult result = run_program(arguments);
+    EXPECT_EQ(result.exit_code, 0);
+    EXPECT_EQ(json::parse(result.out).at("policy"), "full");
+    EXPECT_THAT(result.err, testing::HasSubstr("policy auto: full for"));
+  }
 }
 
 TEST(Inspect, ModelAdapterAndFile) {

@@ -1,0 +1,37 @@
+// From which length on `chunk` is faster than `full`, measured on this machine with this model.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+
+#include "engine/session.h"
+
+namespace chunkllm {
+
+// Seconds a prefilled token takes after `n` tokens: fixed + per_row * n.
+struct TokenCost {
+  double fixed = 0;
+  double per_row = 0;
+
+  // The line through two points.
+  static TokenCost through(int64_t n0, double seconds0, int64_t n1, double seconds1);
+};
+
+inline constexpr int64_t kNeverFaster = std::numeric_limits<int64_t>::max();
+
+// The length of prompt from which on `chunk` takes no longer than `full`, if up to `n_same` tokens
+// both do the same; kNeverFaster if there is none.
+int64_t crossover_length(const TokenCost& full, const TokenCost& chunk, int64_t n_same);
+
+struct Crossover {
+  int64_t n_tokens = kNeverFaster;  // prompts of at least so many tokens are faster under `chunk`
+  double seconds = 0;               // that the measurement took
+};
+
+// Times blocks of a prefill under both policies after made-up contexts, and solves for the length
+// at which a whole prompt takes the same time. `options` are those of the session to come. The
+// engine must have its weights and an adapter. Takes about as long as 1500 tokens of prefill.
+// Throws Error.
+Crossover measure_crossover(const Engine& engine, const SessionOptions& options);
+
+}  // namespace chunkllm
