@@ -8,6 +8,13 @@
 #include "kernels/ops.h"
 
 namespace chunkllm {
+namespace {
+
+// Refreshes whose scores are computed in one pass over the keys; enough to pay, few enough that
+// their scores take little memory at a million tokens.
+constexpr int64_t kScoredTogether = 32;
+
+}  // namespace
 
 ChunkPolicy::ChunkPolicy(const Adapter& adapter, const SelectionSettings& settings,
                          std::span<const int32_t> special_ids)
@@ -167,6 +174,9 @@ void ChunkPolicy::emit_selected(int64_t layer, Range queries) {
   const Range refreshes = track.refreshes_in(queries);
   int64_t begin = queries.begin;
   for (int64_t i = refreshes.begin; i < refreshes.end; ++i) {
+    if ((i - refreshes.begin) % kScoredTogether == 0) {
+      score(layer, {i, std::min(i + kScoredTogether, refreshes.end)});
+    }
     const int64_t position = track.refreshes[static_cast<size_t>(i)];
     emit({begin, position}, state.selected ? &state.selection : nullptr);
     select(layer, i);
@@ -215,6 +225,23 @@ void ChunkPolicy::emit_windows(Range queries) {
   }
 }
 
+void ChunkPolicy::score(int64_t layer, Range refreshes) {
+  const ChunkTrack& track = track_of(layer);
+  scored_refreshes_ = refreshes;
+  scored_chunks_ = {};
+  for (int64_t i = refreshes.begin; i < refreshes.end; ++i) {
+    const int64_t position = track.refreshes[static_cast<size_t>(i)];
+    const SelectionLimits limits = limits_at(position);
+    if (everything_fits(position, limits)) continue;
+    const Range eligible = eligible_chunks(track, position, limits);
+    if (scored_chunks_.empty()) scored_chunks_ = eligible;
+    scored_chunks_.end = std::max(scored_chunks_.end, eligible.end);
+  }
+  const auto n = static_cast<size_t>(refreshes.size() * scored_chunks_.size());
+  if (scores_.size() < n) scores_.resize(n);
+  layers_[static_cast<size_t>(layer)].index.scores(refreshes, scored_chunks_, scores_.data());
+}
+
 void ChunkPolicy::select(int64_t layer, int64_t refresh) {
   LayerState& state = layers_[static_cast<size_t>(layer)];
   const ChunkTrack& track = track_of(layer);
@@ -222,8 +249,12 @@ void ChunkPolicy::select(int64_t layer, int64_t refresh) {
   const SelectionLimits limits = limits_at(position);
   // Boundaries after the refresh are known in a block, and must not be.
   const Range eligible = eligible_chunks(track, position, limits);
-  std::vector<float> scores;
-  if (!everything_fits(position, limits)) scores = state.index.scores(refresh, eligible);
+  std::span<const float> scores;
+  if (!everything_fits(position, limits)) {
+    const int64_t row = refresh - scored_refreshes_.begin;
+    scores = std::span(scores_).subspan(static_cast<size_t>(row * scored_chunks_.size()),
+                                        static_cast<size_t>(eligible.size()));
+  }
   Selection selection = select_chunks(track, position, limits, scores);
   if (replay_ != nullptr && position < replay_->n_tokens) {
     const auto& choices = replay_->choices[static_cast<size_t>(layer)];
@@ -283,6 +314,7 @@ int64_t ChunkPolicy::truncate(int64_t n_tokens) {
     for (auto i = static_cast<int64_t>(track.refreshes.size()) - 1; i >= 0; --i) {
       const int64_t position = track.refreshes[static_cast<size_t>(i)];
       if (full_prefill_end(position) > position) continue;
+      score(layer, {i, i + 1});
       select(layer, i);
       break;
     }

@@ -51,6 +51,9 @@ class ChunkPolicy : public SelectionPolicy {
   int64_t next_full_prefill(int64_t position) const;
 
   const ChunkTrack& track_of(int64_t layer) const { return layer == 0 ? grid_ : sentences_; }
+  // Scores of some of a layer's refreshes, all that select() may need for them.
+  void score(int64_t layer, Range refreshes);
+  // Makes the choice of a refresh, whose scores must be there.
   void select(int64_t layer, int64_t refresh);
   void note_difference(const Selection& own, Range eligible, std::span<const float> scores,
                        const std::vector<int64_t>& replayed);
@@ -84,6 +87,10 @@ class ChunkPolicy : public SelectionPolicy {
   std::vector<AttentionSpan> spans_;  // reused; the first n_spans_ are valid
   size_t n_spans_ = 0;
   std::vector<int64_t> rows_attended_;  // [n_layers]
+  // What score() leaves: scores_ [refreshes, chunks].
+  Range scored_refreshes_;
+  Range scored_chunks_;
+  std::vector<float> scores_;
   SelectionTrace* record_ = nullptr;
   const SelectionTrace* replay_ = nullptr;
   TraceDifferences* differences_ = nullptr;

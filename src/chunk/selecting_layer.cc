@@ -64,15 +64,10 @@ void SelectingLayer::project(const std::vector<float>& weight, int64_t n,
         d_model_, weight.data(), d_model_, 0.0f, target.data() + old_size, adapter_dim_);
 }
 
-std::vector<float> SelectingLayer::scores(int64_t refresh, Range eligible) const {
-  std::vector<float> scores(static_cast<size_t>(std::max<int64_t>(eligible.size(), 0)));
-  const float* query = queries_.data() + refresh * adapter_dim_;
-  const float scale = 1.0f / std::sqrt(static_cast<float>(adapter_dim_));
-  for (int64_t j = eligible.begin; j < eligible.end; ++j) {
-    scores[static_cast<size_t>(j - eligible.begin)] =
-        scale * dot(query, keys_.data() + j * adapter_dim_, adapter_dim_);
-  }
-  return scores;
+void SelectingLayer::scores(Range refreshes, Range chunks, float* out) const {
+  dot_rows(queries_.data() + refreshes.begin * adapter_dim_, refreshes.size(),
+           keys_.data() + chunks.begin * adapter_dim_, chunks.size(), adapter_dim_,
+           1.0f / std::sqrt(static_cast<float>(adapter_dim_)), out);
 }
 
 bool SelectingLayer::restore(const ChunkTrack& track, const std::vector<float>& keys,

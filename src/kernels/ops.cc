@@ -64,6 +64,16 @@ HWY_INLINE float dot_product(const float* HWY_RESTRICT x, const float* HWY_RESTR
 
 float dot_all(const float* x, const float* y, int64_t n) { return dot_product(x, y, n); }
 
+// The columns [begin, end) of dot_rows(): so few rows of y that they stay in the first-level cache.
+void dot_rows_tile(const float* x, int64_t n_x, const float* y, int64_t begin, int64_t end,
+                   int64_t n, float scale, float* out, int64_t n_y) {
+  for (int64_t i = 0; i < n_x; ++i) {
+    for (int64_t j = begin; j < end; ++j) {
+      out[i * n_y + j] = scale * dot_product(x + i * n, y + j * n, n);
+    }
+  }
+}
+
 void rms_norm_rows(const float* x, const float* weight, int64_t n_rows, int64_t d_model,
                    float epsilon, float* y) {
   const FloatTag d;
@@ -196,6 +206,7 @@ namespace chunkllm {
 namespace {
 
 HWY_EXPORT(dot_all);
+HWY_EXPORT(dot_rows_tile);
 HWY_EXPORT(rms_norm_rows);
 HWY_EXPORT(rms_norm_head_rows);
 HWY_EXPORT(rope_rotate_rows);
@@ -296,6 +307,21 @@ void add_to_rows(const float* x, int64_t n_tokens, int64_t n, float* y) {
 float dot(const float* x, const float* y, int64_t n) {
   active_isa();
   return HWY_DYNAMIC_DISPATCH(dot_all)(x, y, n);
+}
+
+void dot_rows(const float* x, int64_t n_x, const float* y, int64_t n_y, int64_t n, float scale,
+              float* out) {
+  active_isa();
+  constexpr int64_t kTileElements = 6144;  // 24 KiB
+  const int64_t tile_rows = std::max<int64_t>(1, kTileElements / std::max<int64_t>(n, 1));
+  const int64_t n_tiles = (n_y + tile_rows - 1) / tile_rows;
+  const auto kernel = HWY_DYNAMIC_DISPATCH(dot_rows_tile);
+  const bool parallel = n_tiles > 1 && n_x * n_y * n >= 8 * kMinParallelElements;
+#pragma omp parallel for schedule(static) if (parallel)
+  for (int64_t tile = 0; tile < n_tiles; ++tile) {
+    const int64_t begin = tile * tile_rows;
+    kernel(x, n_x, y, begin, std::min(n_y, begin + tile_rows), n, scale, out, n_y);
+  }
 }
 
 void round_to_bf16(const float* x, int64_t n, uint16_t* y) {

@@ -42,6 +42,12 @@ void add_to_rows(const float* x, int64_t n_tokens, int64_t n, float* y);
 // sum_i x[i] y[i], accumulated in float32 lanes.
 float dot(const float* x, const float* y, int64_t n);
 
+// out[i, j] = scale * dot(x row i, y row j) for x [n_x, n], y [n_y, n] and out [n_x, n_y], all
+// contiguous. Each value is the same whatever other rows share the call. Reads y once for all of x.
+// Uses all OpenMP threads if there is enough to do.
+void dot_rows(const float* x, int64_t n_x, const float* y, int64_t n_y, int64_t n, float scale,
+              float* out);
+
 // Writes n float32 values as bfloat16 (round to nearest even) to the 16-bit words at y.
 void round_to_bf16(const float* x, int64_t n, uint16_t* y);
 

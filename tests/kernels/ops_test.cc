@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <limits>
@@ -205,6 +206,30 @@ TEST(Dot, MatchesTheReference) {
     EXPECT_NEAR(dot(x.data(), y.data(), n), ref::dot(x.data(), y.data(), n), limit) << n;
   }
   EXPECT_EQ(dot(nullptr, nullptr, 0), 0.0f);
+}
+
+TEST(Dot, RowsAreWhatOneRowAtATimeGives) {
+  Rng rng(5);
+  for (const auto& [n_x, n_y, n] : {std::array<int64_t, 3>{1, 1, 1},
+                                    {3, 700, 64},
+                                    {21, 301, 128},
+                                    {2, 5, 9000},
+                                    {0, 4, 8},
+                                    {4, 0, 8}}) {
+    std::vector<float> x(static_cast<size_t>(n_x * n));
+    std::vector<float> y(static_cast<size_t>(n_y * n));
+    for (float& value : x) value = static_cast<float>(rng.normal());
+    for (float& value : y) value = static_cast<float>(rng.normal());
+    std::vector<float> out(static_cast<size_t>(n_x * n_y) + 1, -7.0f);
+    dot_rows(x.data(), n_x, y.data(), n_y, n, 0.5f, out.data());
+    for (int64_t i = 0; i < n_x; ++i) {
+      for (int64_t j = 0; j < n_y; ++j) {
+        ASSERT_EQ(out[static_cast<size_t>(i * n_y + j)],
+                  0.5f * dot(x.data() + i * n, y.data() + j * n, n));
+      }
+    }
+    EXPECT_EQ(out.back(), -7.0f);
+  }
 }
 
 TEST(RoundToBf16, GivesTheWordsOfToBf16) {
