@@ -31,4 +31,10 @@ inline int64_t interleaved_row(int64_t row, int64_t head_dim) {
   return row - in_head + 2 * (in_head % half) + in_head / half;
 }
 
+// The other way: the Hugging Face row that lies in row `row` of a GGUF file.
+inline int64_t halved_row(int64_t row, int64_t head_dim) {
+  const int64_t in_head = row % head_dim;
+  return row - in_head + in_head / 2 + (in_head % 2) * (head_dim / 2);
+}
+
 }  // namespace chunkllm

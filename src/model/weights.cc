@@ -152,14 +152,14 @@ ModelWeights load_weights(const std::filesystem::path& model, ComputeType comput
   return weights;
 }
 
-std::string ModelWeights::type_name() const {
+DType ModelWeights::main_type() const {
   std::map<DType, int64_t> n_elements;
   for (const auto& [name, tensor] : checkpoint.tensors()) {
     if (tensor.shape.size() == 2) n_elements[tensor.dtype] += tensor.n_elements();
   }
   const auto most =
       std::ranges::max_element(n_elements, {}, [](const auto& e) { return e.second; });
-  return std::string(dtype_name(most == n_elements.end() ? DType::kF32 : most->first));
+  return most == n_elements.end() ? DType::kF32 : most->first;
 }
 
 int64_t ModelWeights::packed_bytes() const {

@@ -36,8 +36,8 @@ struct ModelWeights {
   int64_t packed_bytes() const;
   // Number of parameters, tied ones once.
   int64_t n_parameters() const;
-  // The type that most of the checkpoint's matrices have: "BF16", "Q4_K", ...
-  std::string type_name() const;
+  // The type of most of the checkpoint's matrix elements.
+  DType main_type() const;
   // SHA-256 over the shape and all RMSNorm weights as float32 in layer order: the same for every
   // quantisation of a backbone, so that adapters know the model they were trained on.
   std::string fingerprint() const;
