@@ -53,7 +53,7 @@ Json count_types(const TensorMap& tensors) {
   }
   Json json = Json::object();
   for (const auto& [dtype, count] : counts) {
-    json[std::string(dtype_name(dtype))] = {{"tensors", count.first}, {"bytes", count.second}};
+    json[std::string(dtype_name(dtype))] = {{"count", count.first}, {"bytes", count.second}};
   }
   return json;
 }

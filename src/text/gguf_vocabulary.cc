@@ -109,7 +109,7 @@ json post_processor_of(const GgufVocabulary& vocabulary, const PieceRule& rule) 
   const auto add = [&](const char* key, std::optional<int32_t> id) {
     single.push_back(special_piece(vocabulary, key, id));
     const std::string& text = vocabulary.tokens[static_cast<size_t>(*id)];
-    specials[text] = {{"id", text}, {"ids", {*id}}, {"tokens", {text}}};
+    specials[text] = {{"id", text}, {"ids", {static_cast<uint32_t>(*id)}}, {"tokens", {text}}};
   };
   if (add_bos) add("tokenizer.ggml.bos_token_id", vocabulary.bos_token_id);
   single.push_back({{"Sequence", {{"id", "A"}, {"type_id", 0}}}});

@@ -22,7 +22,9 @@ std::string raw(T value) {
   return bytes;
 }
 
-std::string text(std::string_view value) { return raw(uint64_t{value.size()}) + std::string(value); }
+std::string text(std::string_view value) {
+  return raw(uint64_t{value.size()}) + std::string(value);
+}
 
 std::string value_of(std::string_view key, uint32_t type, const std::string& bytes) {
   return text(key) + raw(type) + bytes;
