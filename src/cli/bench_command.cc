@@ -1,6 +1,7 @@
 // chunkllm bench: speed by policy, length and depth, in the manner of llama-bench.
 
 #include <algorithm>
+#include <cctype>
 #include <cmath>
 #include <cstdio>
 #include <limits>
@@ -162,6 +163,16 @@ struct BenchSetup {
   int threads = 0;
 };
 
+// What the products read: the type that a quantised file has, else that of the products.
+std::string weights_name(const Engine& engine) {
+  const DType type = engine.weights().main_type();
+  if (!is_quantized(type)) return engine.compute_type() == ComputeType::kBf16 ? "bf16" : "f32";
+  std::string name(dtype_name(type));
+  std::ranges::transform(name, name.begin(),
+                         [](char c) { return static_cast<char>(std::tolower(c)); });
+  return name;
+}
+
 void print_rows(const BenchSetup& setup, const std::vector<BenchRow>& rows,
                 const std::string& output) {
   if (output == "json") {
@@ -237,7 +248,7 @@ void run(const BenchArgs& args) {
   BenchSetup setup;
   setup.model = std::filesystem::path(args.engine.model).filename().string();
   if (setup.model.empty()) setup.model = args.engine.model;
-  setup.weights = engine.compute_type() == ComputeType::kBf16 ? "bf16" : "f32";
+  setup.weights = weights_name(engine);
   setup.kv_type = kv_type_name(options.kv_type);
   setup.isa = std::string(isa_name(active_isa()));
   setup.threads = current_threads();

@@ -57,9 +57,9 @@ void parse_refresh(const std::string& text, SelectionSettings& settings) {
 }  // namespace
 
 void add_engine_options(CLI::App& app, EngineArgs& args, bool with_adapter) {
-  app.add_option("-m,--model", args.model, "Folder of a Hugging Face checkpoint")
+  app.add_option("-m,--model", args.model, "Folder of a Hugging Face checkpoint, or GGUF file")
       ->required()
-      ->type_name("DIR");
+      ->type_name("DIR|FILE");
   if (with_adapter) {
     app.add_option("--adapter", args.adapter, "Folder of trained adapters")->type_name("DIR");
   }

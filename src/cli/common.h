@@ -80,5 +80,6 @@ void add_chat_command(CLI::App& app);
 void add_inspect_command(CLI::App& app);
 void add_bench_command(CLI::App& app);
 void add_train_command(CLI::App& app);
+void add_quantize_command(CLI::App& app);
 
 }  // namespace chunkllm::cli

@@ -10,7 +10,8 @@
 #include "chunk/adapter.h"
 #include "cli/common.h"
 #include "engine/session.h"
-#include "formats/safetensors_model.h"
+#include "formats/gguf.h"
+#include "model/checkpoint.h"
 
 namespace chunkllm::cli {
 namespace {
@@ -27,20 +28,34 @@ struct InspectArgs {
   bool json = false;
 };
 
-using Tensors = std::map<std::string, TensorView, std::less<>>;
-
-Json tensor_list(const Tensors& tensors) {
+Json tensor_list(const TensorMap& tensors) {
   Json list = Json::array();
   for (const auto& [name, tensor] : tensors) {
-    list.push_back({{"name", name}, {"dtype", dtype_name(tensor.dtype)}, {"shape", tensor.shape}});
+    list.push_back(
+        {{"name", tensor.name}, {"dtype", dtype_name(tensor.dtype)}, {"shape", tensor.shape}});
   }
   return list;
 }
 
-int64_t count_parameters(const Tensors& tensors) {
+int64_t count_parameters(const TensorMap& tensors) {
   return std::accumulate(
       tensors.begin(), tensors.end(), int64_t{0},
       [](int64_t sum, const auto& entry) { return sum + entry.second.n_elements(); });
+}
+
+// How many tensors there are of each type, and their bytes.
+Json count_types(const TensorMap& tensors) {
+  std::map<DType, std::pair<int64_t, int64_t>> counts;
+  for (const auto& [name, tensor] : tensors) {
+    auto& [n_tensors, n_bytes] = counts[tensor.dtype];
+    ++n_tensors;
+    n_bytes += static_cast<int64_t>(tensor.bytes.size());
+  }
+  Json json = Json::object();
+  for (const auto& [dtype, count] : counts) {
+    json[std::string(dtype_name(dtype))] = {{"count", count.first}, {"bytes", count.second}};
+  }
+  return json;
 }
 
 Json describe_adapter(const Adapter& adapter) {
@@ -59,13 +74,13 @@ Json describe_adapter(const Adapter& adapter) {
 }
 
 Json describe_model(const InspectArgs& args) {
-  const std::filesystem::path folder = args.path;
-  const ModelConfig config = read_model_config(folder);
-  const SafetensorsModel file(folder);
+  const std::filesystem::path model = args.path;
+  const ModelConfig config = read_model_config(model);
+  const Checkpoint checkpoint(model, config);
   const ComputeType compute = resolve_compute_type(args.dtype == "f32"    ? DtypeChoice::kF32
                                                    : args.dtype == "bf16" ? DtypeChoice::kBf16
                                                                           : DtypeChoice::kAuto);
-  const int64_t n_parameters = count_parameters(file.tensors());
+  const int64_t n_parameters = count_parameters(checkpoint.tensors());
   Json json = {{"model_type", config.model_type},
                {"n_layers", config.n_layers},
                {"d_model", config.d_model},
@@ -78,7 +93,8 @@ Json describe_model(const InspectArgs& args) {
                {"rope", rope_kind_name(config.rope.kind)},
                {"rope_theta", config.rope.theta},
                {"tied_embeddings", config.tied_embeddings},
-               {"parameters", n_parameters}};
+               {"parameters", n_parameters},
+               {"types", count_types(checkpoint.tensors())}};
 
   std::optional<Adapter> adapter;
   if (!args.adapter.empty()) adapter = load_adapter(args.adapter);
@@ -105,7 +121,7 @@ Json describe_model(const InspectArgs& args) {
     json["adapter"]["share_of_parameters"] =
         static_cast<double>(adapter->n_parameters()) / static_cast<double>(n_parameters);
   }
-  if (args.tensors || args.json) json["tensors"] = tensor_list(file.tensors());
+  if (args.tensors || args.json) json["tensors"] = tensor_list(checkpoint.tensors());
   return json;
 }
 
@@ -120,15 +136,15 @@ Json describe(const InspectArgs& args) {
     if (args.tensors || args.json) json["tensors"] = tensor_list(file.tensors());
     return json;
   }
-  if (has_file(args.path, "config.json")) return describe_model(args);
+  if (has_file(args.path, "config.json") || is_gguf_file(args.path)) return describe_model(args);
   if (args.path.ends_with(".safetensors")) {
     const SafetensorsFile file(args.path);
     return {{"parameters", count_parameters(file.tensors())},
             {"tensors", tensor_list(file.tensors())}};
   }
   fail(ErrorCode::kData,
-       "{} is no model or adapter folder (no config.json or adapter_config.json) and no "
-       ".safetensors file",
+       "{} is no model or adapter folder (no config.json or adapter_config.json), no GGUF file and "
+       "no .safetensors file",
        args.path);
 }
 
@@ -176,7 +192,9 @@ void add_inspect_command(CLI::App& app) {
   auto args = std::make_shared<InspectArgs>();
   CLI::App* command =
       app.add_subcommand("inspect", "Say what a model, adapter or safetensors file is");
-  command->add_option("path", args->path, "Model folder, adapter folder or .safetensors file")
+  command
+      ->add_option("path", args->path,
+                   "Model folder, GGUF file, adapter folder or .safetensors file")
       ->required();
   command->add_option("--adapter", args->adapter, "Adapter folder: adds its share and its memory")
       ->type_name("DIR");

@@ -74,6 +74,7 @@ int main(int argc, char** argv) {
   chunkllm::cli::add_chat_command(app);
   chunkllm::cli::add_bench_command(app);
   chunkllm::cli::add_inspect_command(app);
+  chunkllm::cli::add_quantize_command(app);
   try {
     const std::string unknown =
         unknown_word(app, std::span(argv, static_cast<size_t>(argc)).subspan(1));

@@ -1,6 +1,8 @@
 #include "engine/engine.h"
 
 #include "base/error.h"
+#include "engine/gguf_tokenizer.h"
+#include "formats/gguf.h"
 #include "kernels/isa.h"
 
 namespace chunkllm {
@@ -16,13 +18,24 @@ ComputeType resolve_compute_type(DtypeChoice choice) {
   return ComputeType::kF32;
 }
 
+namespace {
+
+std::optional<Tokenizer> open_tokenizer(const std::filesystem::path& model) {
+  if (is_gguf_file(model)) {
+    const auto vocabulary = gguf_vocabulary(GgufFile(model));
+    return vocabulary ? std::optional(Tokenizer::from_gguf(*vocabulary)) : std::nullopt;
+  }
+  if (!std::filesystem::exists(model / "tokenizer.json")) return std::nullopt;
+  return Tokenizer::from_folder(model);
+}
+
+}  // namespace
+
 Engine::Engine(const EngineOptions& options)
     : options_(options),
       compute_type_(resolve_compute_type(options.dtype)),
-      config_(read_model_config(options.model)) {
-  if (std::filesystem::exists(options.model / "tokenizer.json")) {
-    tokenizer_ = Tokenizer::from_folder(options.model);
-  }
+      config_(read_model_config(options.model)),
+      tokenizer_(open_tokenizer(options.model)) {
   if (!options.adapter.empty()) adapter_ = load_adapter(options.adapter);
 }
 
@@ -38,10 +51,18 @@ void Engine::use_adapter(Adapter adapter) {
 
 const Tokenizer& Engine::tokenizer() const {
   if (!tokenizer_) {
-    fail(ErrorCode::kData, "{} has no tokenizer.json; copy the one of the model there",
-         options_.model.string());
+    const bool is_folder = std::filesystem::is_directory(options_.model);
+    fail(ErrorCode::kData, "{} has no {}", options_.model.string(),
+         is_folder ? "tokenizer.json; copy the one of the model there"
+                   : "vocabulary; convert the model again, with its tokenizer");
   }
   return *tokenizer_;
+}
+
+ChatTemplate Engine::chat_template() const {
+  const std::filesystem::path& model = options_.model;
+  if (!is_gguf_file(model)) return ChatTemplate::from_folder(model);
+  return ChatTemplate::from_text(gguf_chat_template(GgufFile(model)), model.string());
 }
 
 std::vector<int32_t> Engine::special_ids() const {

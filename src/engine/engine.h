@@ -1,4 +1,4 @@
-// A model ready to run: weights, tokenizer, chat template and adapters, loaded from their folders.
+// A model ready to run: weights, tokenizer, chat template and adapters, loaded from their files.
 #pragma once
 
 #include <filesystem>
@@ -16,7 +16,7 @@ namespace chunkllm {
 enum class DtypeChoice { kAuto, kF32, kBf16 };
 
 struct EngineOptions {
-  std::filesystem::path model;    // Hugging Face folder
+  std::filesystem::path model;    // Hugging Face folder or GGUF file
   std::filesystem::path adapter;  // adapter folder; empty: none
   DtypeChoice dtype =
       DtypeChoice::kAuto;  // kAuto: bf16 where the processor multiplies it, else f32
@@ -45,10 +45,10 @@ class Engine {
   // Null if there is none.
   const Adapter* adapter() const { return adapter_ ? &*adapter_ : nullptr; }
   bool has_tokenizer() const { return tokenizer_.has_value(); }
-  // Throws Error (kData) if the folder has no tokenizer.json.
+  // Throws Error (kData) if the model has no tokenizer.
   const Tokenizer& tokenizer() const;
   // Throws Error (kUnsupported) if the model has no chat template that the program knows.
-  ChatTemplate chat_template() const { return ChatTemplate::from_folder(options_.model); }
+  ChatTemplate chat_template() const;
   // The tokenizer's special tokens; empty without one.
   std::vector<int32_t> special_ids() const;
   // Tokens that end an answer: the model's, or else the tokenizer's.

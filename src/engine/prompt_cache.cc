@@ -65,6 +65,9 @@ Json settings_of(const Session& session) {
   const SessionOptions& options = session.options();
   Json json;
   json["model fingerprint"] = engine.weights().fingerprint();
+  // The fingerprint is the same in every precision.
+  const DType type = engine.weights().main_type();
+  if (is_quantized(type)) json["weights of type"] = dtype_name(type);
   json["--dtype"] = engine.compute_type() == ComputeType::kBf16 ? "bf16" : "f32";
   json["--kv-type"] = dtype_name(dtype_of(options.kv_type));
   if (options.policy == PolicyKind::kFull) {

@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <cmath>
-#include <optional>
 #include <utility>
 
 #include "base/atomic_file.h"
@@ -26,21 +24,6 @@ constexpr size_t kMaxTensors = 1'000'000;
 constexpr size_t kMaxDims = 16;
 constexpr std::array kDTypes = {DType::kF32, DType::kF16, DType::kBf16,
                                 DType::kI32, DType::kI64, DType::kU8};
-
-std::string shape_text(const std::vector<int64_t>& shape) {
-  std::string text = "[";
-  for (const int64_t size : shape) text += fmt::format("{}{}", text.size() > 1 ? ", " : "", size);
-  return text + "]";
-}
-
-// The bytes of a tensor, or nothing where the number does not fit into 64 bits.
-std::optional<int64_t> tensor_bytes(DType dtype, const std::vector<int64_t>& shape) {
-  int64_t n_bytes = dtype_bytes(dtype);
-  for (const int64_t size : shape) {
-    if (__builtin_mul_overflow(n_bytes, size, &n_bytes)) return std::nullopt;
-  }
-  return n_bytes;
-}
 
 // Reads the header of one file; `data` is what follows the header.
 class HeaderReader {
@@ -90,7 +73,7 @@ class HeaderReader {
   }
 
   // Every byte of the data must belong to exactly one tensor, as the specification demands.
-  void check_layout(const std::map<std::string, TensorView, std::less<>>& tensors) const {
+  void check_layout(const TensorMap& tensors) const {
     std::vector<const TensorView*> by_place;
     by_place.reserve(tensors.size());
     for (const auto& [name, view] : tensors) by_place.push_back(&view);
@@ -140,10 +123,6 @@ class HeaderReader {
 
 }  // namespace
 
-int64_t TensorView::n_elements() const {
-  return static_cast<int64_t>(bytes.size()) / dtype_bytes(dtype);
-}
-
 SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : path_(path), file_(path) {
   const std::string where = path.string();
   const std::span<const uint8_t> bytes = file_.bytes();
@@ -180,36 +159,12 @@ const TensorView* SafetensorsFile::find(std::string_view name) const {
 
 const TensorView& SafetensorsFile::require(std::string_view name,
                                            const std::vector<int64_t>& shape) const {
-  const TensorView* tensor = find(name);
-  if (tensor == nullptr) {
-    fail(ErrorCode::kData,
-         "{}: the tensor {} is missing; check that the file belongs to this model", path_.string(),
-         show_text(name));
-  }
-  if (tensor->shape != shape) {
-    fail(ErrorCode::kData,
-         "{}: tensor {} has shape {}, expected {}; check that the file belongs to this model",
-         path_.string(), show_text(name), shape_text(tensor->shape), shape_text(shape));
-  }
-  return *tensor;
+  return require_tensor(tensors_, name, shape, path_.string());
 }
 
 std::vector<float> SafetensorsFile::require_floats(std::string_view name,
                                                    const std::vector<int64_t>& shape) const {
-  const TensorView& tensor = require(name, shape);
-  if (tensor.dtype != DType::kF32 && tensor.dtype != DType::kF16 && tensor.dtype != DType::kBf16) {
-    fail(ErrorCode::kData, "{}: tensor {} is {}, expected F32, F16 or BF16; convert it",
-         path_.string(), show_text(name), dtype_name(tensor.dtype));
-  }
-  std::vector<float> values(static_cast<size_t>(tensor.n_elements()));
-  convert_to_float(tensor.dtype, tensor.bytes.data(), tensor.n_elements(), values.data());
-  const auto bad =
-      std::ranges::find_if_not(values, [](float value) { return std::isfinite(value); });
-  if (bad != values.end()) {
-    fail(ErrorCode::kData, "{}: tensor {} holds {} at element {}; get the file again",
-         path_.string(), show_text(name), *bad, bad - values.begin());
-  }
-  return values;
+  return tensor_floats(require(name, shape), path_.string());
 }
 
 void write_safetensors(const std::filesystem::path& path, std::vector<TensorToWrite> tensors,
@@ -222,9 +177,7 @@ void write_safetensors(const std::filesystem::path& path, std::vector<TensorToWr
   if (!metadata.empty()) header[kMetadataName] = metadata;
   size_t offset = 0;
   for (const TensorToWrite& tensor : tensors) {
-    const std::optional<int64_t> n_bytes = tensor_bytes(tensor.dtype, tensor.shape);
-    if (n_bytes != static_cast<int64_t>(tensor.bytes.size()) ||
-        std::ranges::any_of(tensor.shape, [](int64_t size) { return size < 0; })) {
+    if (tensor_bytes(tensor.dtype, tensor.shape) != static_cast<int64_t>(tensor.bytes.size())) {
       fail(ErrorCode::kInvalidArgument,
            "{}: tensor {}: {} bytes are not {} {}; nothing was written", path.string(),
            show_text(tensor.name), tensor.bytes.size(), dtype_name(tensor.dtype),

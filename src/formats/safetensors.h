@@ -12,19 +12,9 @@
 
 #include "base/dtype.h"
 #include "base/mapped_file.h"
+#include "formats/tensor_view.h"
 
 namespace chunkllm {
-
-// A tensor in a mapped file, owned by its SafetensorsFile. Rows are contiguous, data may be
-// unaligned.
-struct TensorView {
-  std::string name;
-  DType dtype = DType::kF32;
-  std::vector<int64_t> shape;
-  std::span<const uint8_t> bytes;
-
-  int64_t n_elements() const;
-};
 
 // A mapped safetensors file whose every header field has been checked: lengths, offsets inside the
 // file without overlap or holes, sizes that agree with shape and type; at most 100 MB of header, a
@@ -37,7 +27,7 @@ class SafetensorsFile {
   explicit SafetensorsFile(const std::filesystem::path& path);
 
   const std::filesystem::path& path() const { return path_; }
-  const std::map<std::string, TensorView, std::less<>>& tensors() const { return tensors_; }
+  const TensorMap& tensors() const { return tensors_; }
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
 
   // Null if there is no such tensor.
@@ -53,7 +43,7 @@ class SafetensorsFile {
  private:
   std::filesystem::path path_;
   MappedFile file_;
-  std::map<std::string, TensorView, std::less<>> tensors_;
+  TensorMap tensors_;
   std::map<std::string, std::string> metadata_;
 };
 

@@ -21,7 +21,7 @@ class SafetensorsModel {
   // cannot be trusted (a shard's name that is no plain file name, a tensor that its shard lacks).
   explicit SafetensorsModel(const std::filesystem::path& folder);
 
-  const std::map<std::string, TensorView, std::less<>>& tensors() const { return tensors_; }
+  const TensorMap& tensors() const { return tensors_; }
 
   // As the functions of SafetensorsFile.
   const TensorView* find(std::string_view name) const;
@@ -40,7 +40,7 @@ class SafetensorsModel {
   bool has_index_ = false;
   std::vector<SafetensorsFile> files_;
   std::map<std::string, size_t, std::less<>> file_index_;  // by tensor name
-  std::map<std::string, TensorView, std::less<>> tensors_;
+  TensorMap tensors_;
 };
 
 }  // namespace chunkllm

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "model/architecture.h"
+#include "model/gguf_config.h"
 
 namespace chunkllm {
 namespace {
@@ -44,10 +45,7 @@ void refuse_unsupported(const JsonFields& config, const std::string& where) {
 
 }  // namespace
 
-ModelConfig read_model_config(const std::filesystem::path& folder) {
-  const std::filesystem::path path = folder / "config.json";
-  const std::string where = path.string();
-  const nlohmann::json json = read_json_file(path, int64_t{16} << 20);
+ModelConfig parse_model_config(const nlohmann::json& json, const std::string& where) {
   const JsonFields fields(json, where);
 
   ModelConfig config;
@@ -79,14 +77,21 @@ ModelConfig read_model_config(const std::filesystem::path& folder) {
     fail(ErrorCode::kUnsupported, "{}: head_dim {} is not supported; multiples of 8 up to 256 are",
          where, config.head_dim);
   }
+  config.eos_ids = read_eos_ids(json, where);
+  return config;
+}
 
-  const std::filesystem::path generation = folder / "generation_config.json";
+ModelConfig read_model_config(const std::filesystem::path& model) {
+  if (is_gguf_file(model)) return read_gguf_config(GgufFile(model));
+  const std::filesystem::path path = model / "config.json";
+  ModelConfig config = parse_model_config(read_json_file(path, int64_t{16} << 20), path.string());
+  const std::filesystem::path generation = model / "generation_config.json";
   if (std::filesystem::exists(generation)) {
-    const nlohmann::json generation_json = read_json_file(generation, int64_t{16} << 20);
-    const JsonFields check(generation_json, generation.string());
-    config.eos_ids = read_eos_ids(generation_json, generation.string());
+    const nlohmann::json json = read_json_file(generation, int64_t{16} << 20);
+    const JsonFields check(json, generation.string());
+    const std::vector<int32_t> ids = read_eos_ids(json, generation.string());
+    if (!ids.empty()) config.eos_ids = ids;
   }
-  if (config.eos_ids.empty()) config.eos_ids = read_eos_ids(json, where);
   return config;
 }
 

@@ -1,4 +1,5 @@
-// What a model is: the fields of a Hugging Face config.json that the engine acts on.
+// What a model is: the fields of a Hugging Face config.json, or of a GGUF
+// file's metadata, that the engine acts on.
 #pragma once
 
 #include <cstdint>
@@ -6,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/json.h"
 #include "model/rope.h"
 
 namespace chunkllm {
@@ -33,10 +35,13 @@ struct ModelConfig {
   int64_t kv_dim() const { return n_kv_heads * head_dim; }
 };
 
-// Reads FOLDER/config.json (the old spelling, rope_theta and rope_scaling, and the new one,
-// rope_parameters) and FOLDER/generation_config.json. Throws Error: kIo if config.json cannot be
-// read, kData for a field that is missing or impossible, kUnsupported naming what the engine cannot
-// do.
-ModelConfig read_model_config(const std::filesystem::path& folder);
+// Reads a model's configuration: of a Hugging Face folder config.json (the old spelling, rope_theta
+// and rope_scaling, and the new one, rope_parameters) and generation_config.json; of a GGUF file
+// its metadata. Throws Error: kIo if the file cannot be read, kData for a field that is missing or
+// impossible, kUnsupported naming what the engine cannot do.
+ModelConfig read_model_config(const std::filesystem::path& model);
+
+// The same from the fields of a config.json; `where` names the file in errors.
+ModelConfig parse_model_config(const nlohmann::json& json, const std::string& where);
 
 }  // namespace chunkllm

@@ -18,11 +18,12 @@ constexpr double kMaxPositions = 1e12;
 constexpr std::pair<RopeKind, const char*> kKinds[] = {{RopeKind::kDefault, "default"},
                                                        {RopeKind::kLinear, "linear"},
                                                        {RopeKind::kLlama3, "llama3"},
-                                                       {RopeKind::kYarn, "yarn"}};
+                                                       {RopeKind::kYarn, "yarn"},
+                                                       {RopeKind::kFactors, "factors"}};
 
 RopeKind find_kind(const std::string& name, const std::string& where) {
   for (const auto& [kind, known] : kKinds) {
-    if (name == known) return kind;
+    if (name == known && kind != RopeKind::kFactors) return kind;
   }
   fail(ErrorCode::kUnsupported,
        "{}: the rotary embedding {} is not supported; default, linear, llama3 and yarn are", where,
@@ -116,6 +117,8 @@ double frequency_of(const RopeConfig& rope, int64_t head_dim, int64_t i) {
       const double kept = yarn_kept(rope, head_dim, i);
       return kept * frequency + (1 - kept) * frequency / rope.factor;
     }
+    case RopeKind::kFactors:
+      return frequency / double{rope.divisors[static_cast<size_t>(i)]};
   }
   return frequency;
 }
@@ -143,6 +146,8 @@ RopeConfig read_rope_config(const JsonFields& config, const std::string& where,
   read_parameters(JsonFields(config.at(name), place), place, max_positions, rope);
   return rope;
 }
+
+double yarn_attention_factor(double factor) { return yarn_mscale(factor, 1.0); }
 
 std::vector<float> rope_inverse_frequencies(const RopeConfig& rope, int64_t head_dim) {
   std::vector<float> frequencies;

@@ -14,6 +14,7 @@ enum class RopeKind {
   kLinear,   // every frequency divided by the factor (arXiv 2306.15595)
   kLlama3,   // low frequencies divided, high ones kept, a ramp between (Llama 3.1)
   kYarn,     // a ramp over the rotations within the original context (arXiv 2309.00071)
+  kFactors,  // each frequency divided by a number of its own: how GGUF files have kLlama3
 };
 
 struct RopeConfig {
@@ -27,11 +28,12 @@ struct RopeConfig {
   double beta_slow = 1.0;           // kYarn: rotations below which it is divided
   bool truncate = true;             // kYarn: the ramp begins and ends at whole dimensions
   double attention_factor = 1.0;    // kYarn: what cos and sin are multiplied by
+  std::vector<float> divisors;      // kFactors: [head_dim / 2]
 
   friend bool operator==(const RopeConfig&, const RopeConfig&) = default;
 };
 
-// "default", "linear", "llama3", "yarn".
+// "default", "linear", "llama3", "yarn", "factors".
 const char* rope_kind_name(RopeKind kind);
 
 // Reads the fields of a config.json in the old spelling (rope_theta, rope_scaling) and the new one
@@ -39,6 +41,9 @@ const char* rope_kind_name(RopeKind kind);
 // kind, kData for a field that is missing or impossible.
 RopeConfig read_rope_config(const JsonFields& config, const std::string& where,
                             int64_t max_positions);
+
+// The attention's temperature for a context `factor` times as long (YaRN, equation 22).
+double yarn_attention_factor(double factor);
 
 // [head_dim / 2], as Hugging Face's transformers compute them.
 std::vector<float> rope_inverse_frequencies(const RopeConfig& rope, int64_t head_dim);

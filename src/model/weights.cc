@@ -2,7 +2,8 @@
 
 #include <fmt/core.h>
 
-#include <array>
+#include <algorithm>
+#include <map>
 
 #include "base/error.h"
 #include "base/memory.h"
@@ -12,7 +13,6 @@ namespace chunkllm {
 namespace {
 
 constexpr const char* kEmbedding = "model.embed_tokens.weight";
-constexpr const char* kHead = "lm_head.weight";
 
 int64_t layer_matrix_elements(const ModelConfig& c) {
   return c.d_model * (c.q_dim() + 2 * c.kv_dim()) + c.q_dim() * c.d_model + 3 * c.d_model * c.d_ff;
@@ -29,52 +29,59 @@ int64_t small_elements(const ModelConfig& c) {
   return (2 * c.n_layers + 1) * c.d_model + c.n_layers * (head_norms + layer_bias_elements(c));
 }
 
-// The tensors of one checkpoint by name, each checked for shape and type.
-class TensorReader {
+// Float32 rows in place of quantised ones.
+void dequantize_rows(CheckpointMatrix& matrix) {
+  MatrixView& view = matrix.view;
+  if (!is_quantized(view.dtype)) return;
+  const int64_t n = view.n_rows * view.n_cols;
+  std::vector<std::byte> rows(static_cast<size_t>(n) * sizeof(float));
+  convert_to_float(view.dtype, view.data, n, reinterpret_cast<float*>(rows.data()));
+  matrix.rows = std::move(rows);
+  view.dtype = DType::kF32;
+  view.data = matrix.rows.data();
+}
+
+// Packs the products of one checkpoint.
+class ProductReader {
  public:
-  explicit TensorReader(const SafetensorsModel& file) : file_(file) {}
-
-  MatrixView matrix(const std::string& name, int64_t n_rows, int64_t n_cols) const {
-    const TensorView& tensor = file_.require(name, {n_rows, n_cols});
-    if (tensor.dtype != DType::kF32 && tensor.dtype != DType::kF16 &&
-        tensor.dtype != DType::kBf16) {
-      fail(ErrorCode::kUnsupported, "{}: tensor {} is {}; weights must be F32, F16 or BF16",
-           file_.place(name), name, dtype_name(tensor.dtype));
-    }
-    return {tensor.dtype, tensor.bytes.data(), n_rows, n_cols};
-  }
-
-  std::vector<float> vector(const std::string& name, int64_t n) const {
-    return file_.require_floats(name, {n});
-  }
+  ProductReader(const Checkpoint& checkpoint, ComputeType compute_type)
+      : checkpoint_(checkpoint), compute_type_(compute_type) {}
 
   // One of the projections that are stacked into one product.
   struct Part {
     const char* name;  // "self_attn.q_proj"
     int64_t n_out;
   };
-  // The stacked projections of layer `at`, packed. The file's pages are given back.
+  // The stacked projections, each called `at` and its name, packed. The file's pages are given
+  // back.
   Linear linear(const std::string& at, std::initializer_list<Part> parts, int64_t n_in,
-                bool with_bias, ComputeType compute_type) const {
-    std::vector<MatrixView> matrices;
+                bool with_bias) const {
+    std::vector<CheckpointMatrix> matrices;
+    std::vector<MatrixView> views;
     std::vector<float> bias;
     for (const Part& part : parts) {
-      matrices.push_back(matrix(at + part.name + ".weight", part.n_out, n_in));
+      matrices.push_back(checkpoint_.matrix(at + part.name + ".weight", part.n_out, n_in));
+      dequantize_rows(matrices.back());
+      views.push_back(matrices.back().view);
       if (!with_bias) continue;
       const std::vector<float> values = vector(at + part.name + ".bias", part.n_out);
       bias.insert(bias.end(), values.begin(), values.end());
     }
-    Linear packed(matrices, compute_type, std::move(bias));
-    for (const Part& part : parts) file_.release(*file_.find(at + part.name + ".weight"));
+    Linear packed(views, compute_type_, std::move(bias));
+    for (const Part& part : parts) checkpoint_.release(at + part.name + ".weight");
     return packed;
   }
 
+  std::vector<float> vector(const std::string& name, int64_t n) const {
+    return checkpoint_.vector(name, n);
+  }
+
  private:
-  const SafetensorsModel& file_;
+  const Checkpoint& checkpoint_;
+  ComputeType compute_type_;
 };
 
-LayerWeights load_layer(const TensorReader& reader, const ModelConfig& c, ComputeType type,
-                        int64_t i) {
+LayerWeights load_layer(const ProductReader& reader, const ModelConfig& c, int64_t i) {
   const std::string at = fmt::format("model.layers.{}.", i);
   const auto head_norm = [&](const char* name) {
     return c.qk_norm ? reader.vector(at + name, c.head_dim) : std::vector<float>();
@@ -84,20 +91,19 @@ LayerWeights load_layer(const TensorReader& reader, const ModelConfig& c, Comput
                                {{"self_attn.q_proj", c.q_dim()},
                                 {"self_attn.k_proj", c.kv_dim()},
                                 {"self_attn.v_proj", c.kv_dim()}},
-                               c.d_model, c.qkv_bias, type),
+                               c.d_model, c.qkv_bias),
           .q_norm = head_norm("self_attn.q_norm.weight"),
           .k_norm = head_norm("self_attn.k_norm.weight"),
-          .output =
-              reader.linear(at, {{"self_attn.o_proj", c.d_model}}, c.q_dim(), c.output_bias, type),
+          .output = reader.linear(at, {{"self_attn.o_proj", c.d_model}}, c.q_dim(), c.output_bias),
           .ffn_norm = reader.vector(at + "post_attention_layernorm.weight", c.d_model),
           .gate_up = reader.linear(at, {{"mlp.gate_proj", c.d_ff}, {"mlp.up_proj", c.d_ff}},
-                                   c.d_model, c.ffn_bias, type),
-          .down = reader.linear(at, {{"mlp.down_proj", c.d_model}}, c.d_ff, c.ffn_bias, type)};
+                                   c.d_model, c.ffn_bias),
+          .down = reader.linear(at, {{"mlp.down_proj", c.d_model}}, c.d_ff, c.ffn_bias)};
 }
 
 // A bias that would be left out is a wrong model.
-void refuse_unknown_biases(const SafetensorsModel& file, const ModelConfig& c) {
-  for (const auto& [name, tensor] : file.tensors()) {
+void refuse_unknown_biases(const Checkpoint& checkpoint, const ModelConfig& c) {
+  for (const auto& [name, tensor] : checkpoint.tensors()) {
     if (!name.ends_with(".bias")) continue;
     const bool known =
         (c.qkv_bias && (name.ends_with("q_proj.bias") || name.ends_with("k_proj.bias") ||
@@ -107,7 +113,7 @@ void refuse_unknown_biases(const SafetensorsModel& file, const ModelConfig& c) {
     if (!known) {
       fail(ErrorCode::kUnsupported,
            "{}: has the bias {}, which config.json does not announce; it is not supported",
-           file.place(name), name);
+           checkpoint.place(name), tensor.name);
     }
   }
 }
@@ -120,31 +126,40 @@ int64_t packed_weights_bytes(const ModelConfig& c, ComputeType compute_type) {
          small_elements(c) * 4;
 }
 
-ModelWeights load_weights(const std::filesystem::path& folder, ComputeType compute_type) {
-  ModelConfig config = read_model_config(folder);
+ModelWeights load_weights(const std::filesystem::path& model, ComputeType compute_type) {
+  ModelConfig config = read_model_config(model);
+  Checkpoint checkpoint(model, config);
   ModelWeights weights{.config = std::move(config),
                        .compute_type = compute_type,
-                       .file = SafetensorsModel(folder),
+                       .checkpoint = std::move(checkpoint),
                        .embedding = {},
                        .layers = {},
                        .final_norm = {},
                        .lm_head = {}};
   const ModelConfig& c = weights.config;
-  require_memory(packed_weights_bytes(c, compute_type), "the weights of " + folder.string(),
+  require_memory(packed_weights_bytes(c, compute_type), "the weights of " + model.string(),
                  compute_type == ComputeType::kF32 ? "try --dtype bf16 or a smaller model"
                                                    : "use a smaller model");
-  refuse_unknown_biases(weights.file, c);
-  const TensorReader reader(weights.file);
-  weights.embedding = reader.matrix(kEmbedding, c.n_vocab, c.d_model);
+  refuse_unknown_biases(weights.checkpoint, c);
+  const ProductReader reader(weights.checkpoint, compute_type);
+  weights.embedding = weights.checkpoint.matrix(kEmbedding, c.n_vocab, c.d_model).view;
   weights.final_norm = reader.vector("model.norm.weight", c.d_model);
-  const std::array head{c.tied_embeddings ? weights.embedding
-                                          : reader.matrix(kHead, c.n_vocab, c.d_model)};
   for (int64_t i = 0; i < c.n_layers; ++i) {
-    weights.layers.push_back(load_layer(reader, c, compute_type, i));
+    weights.layers.push_back(load_layer(reader, c, i));
   }
-  weights.lm_head = Linear(head, compute_type);
-  weights.file.release(*weights.file.find(c.tied_embeddings ? kEmbedding : kHead));
+  const char* head = c.tied_embeddings ? "model.embed_tokens" : "lm_head";
+  weights.lm_head = reader.linear("", {{head, c.n_vocab}}, c.d_model, false);
   return weights;
+}
+
+DType ModelWeights::main_type() const {
+  std::map<DType, int64_t> n_elements;
+  for (const auto& [name, tensor] : checkpoint.tensors()) {
+    if (tensor.shape.size() == 2) n_elements[tensor.dtype] += tensor.n_elements();
+  }
+  const auto most =
+      std::ranges::max_element(n_elements, {}, [](const auto& e) { return e.second; });
+  return most == n_elements.end() ? DType::kF32 : most->first;
 }
 
 int64_t ModelWeights::packed_bytes() const {

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "formats/safetensors_model.h"
 #include "kernels/linear.h"
+#include "model/checkpoint.h"
 #include "model/config.h"
 
 namespace chunkllm {
@@ -26,8 +26,8 @@ struct LayerWeights {
 struct ModelWeights {
   ModelConfig config;
   ComputeType compute_type = ComputeType::kF32;
-  SafetensorsModel file;
-  MatrixView embedding;  // [n_vocab, d_model], in `file`
+  Checkpoint checkpoint;
+  MatrixView embedding;  // [n_vocab, d_model], in `checkpoint`; may be quantised
   std::vector<LayerWeights> layers;
   std::vector<float> final_norm;  // [d_model]
   Linear lm_head;                 // [n_vocab, d_model]
@@ -36,16 +36,18 @@ struct ModelWeights {
   int64_t packed_bytes() const;
   // Number of parameters, tied ones once.
   int64_t n_parameters() const;
+  // The type of most of the checkpoint's matrix elements.
+  DType main_type() const;
   // SHA-256 over the shape and all RMSNorm weights as float32 in layer order: the same for every
   // quantisation of a backbone, so that adapters know the model they were trained on.
   std::string fingerprint() const;
 };
 
-// Reads the tensors of FOLDER in the layout of Hugging Face's Llama, Mistral, Qwen2 and Qwen3.
-// Throws Error: kIo, kData (missing tensor, wrong shape or type, non-finite norm or bias),
-// kUnsupported (a bias that config.json does not announce), kMemory before anything large is
-// allocated.
-ModelWeights load_weights(const std::filesystem::path& folder, ComputeType compute_type);
+// Reads the tensors of a Hugging Face folder or GGUF file of the families Llama, Mistral, Qwen2 and
+// Qwen3. Throws Error: kIo, kData (missing tensor, wrong shape or type, non-finite norm or bias),
+// kUnsupported (a bias that config.json does not announce, a tensor of a GGUF file that has no part
+// in the model), kMemory before anything large is allocated.
+ModelWeights load_weights(const std::filesystem::path& model, ComputeType compute_type);
 
 // Bytes load_weights() will pack for this shape.
 int64_t packed_weights_bytes(const ModelConfig& config, ComputeType compute_type);

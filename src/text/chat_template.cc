@@ -13,6 +13,9 @@ namespace chunkllm {
 
 namespace {
 
+constexpr const char* kConfigFile = "tokenizer_config.json";
+constexpr const char* kTemplateFile = "chat_template.jinja";
+
 const ChatFormatInfo& info_of(ChatFormat format) {
   const auto formats = chat_formats();
   return *std::ranges::find(formats, format, &ChatFormatInfo::format);
@@ -114,23 +117,34 @@ std::string ChatTemplate::names() {
   return list;
 }
 
-ChatTemplate ChatTemplate::from_folder(const std::filesystem::path& folder) {
-  const std::filesystem::path config_path = folder / "tokenizer_config.json";
-  const std::filesystem::path jinja_path = folder / "chat_template.jinja";
+std::optional<std::string> read_chat_template(const std::filesystem::path& folder) {
+  const std::filesystem::path config_path = folder / kConfigFile;
+  const std::filesystem::path jinja_path = folder / kTemplateFile;
   std::error_code error;
-  nlohmann::json object = nlohmann::json::object();
-  if (std::filesystem::exists(config_path, error)) object = read_json_file(config_path);
-  const JsonFields config(object, config_path.string());
-  const bool has_own_file = std::filesystem::exists(jinja_path, error);
-  if (!has_own_file && !config.has("chat_template")) {
-    fail(ErrorCode::kUnsupported,
-         "{} has no chat template (tokenizer_config.json or chat_template.jinja); {}",
-         folder.string(), advice());
-  }
   // The file of its own goes first, as in Hugging Face transformers.
-  const std::string text =
-      has_own_file ? read_text_file(jinja_path) : template_text(config, config_path.string());
-  return ChatTemplate(recognise(text, (has_own_file ? jinja_path : config_path).string()));
+  if (std::filesystem::exists(jinja_path, error)) return read_text_file(jinja_path);
+  if (!std::filesystem::exists(config_path, error)) return std::nullopt;
+  const nlohmann::json object = read_json_file(config_path);
+  const JsonFields config(object, config_path.string());
+  if (!config.has("chat_template")) return std::nullopt;
+  return template_text(config, config_path.string());
+}
+
+ChatTemplate ChatTemplate::from_folder(const std::filesystem::path& folder) {
+  std::error_code error;
+  const bool has_own_file = std::filesystem::exists(folder / kTemplateFile, error);
+  const std::optional<std::string> text = read_chat_template(folder);
+  if (!text) {
+    fail(ErrorCode::kUnsupported, "{} has no chat template ({} or {}); {}", folder.string(),
+         kConfigFile, kTemplateFile, advice());
+  }
+  return from_text(text, (folder / (has_own_file ? kTemplateFile : kConfigFile)).string());
+}
+
+ChatTemplate ChatTemplate::from_text(const std::optional<std::string>& text,
+                                     const std::string& where) {
+  if (!text) fail(ErrorCode::kUnsupported, "{} has no chat template; {}", where, advice());
+  return ChatTemplate(recognise(*text, where));
 }
 
 std::vector<ChatPiece> ChatTemplate::render(const std::vector<ChatMessage>& messages,

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -49,6 +50,8 @@ class ChatTemplate {
   // (kUnsupported) if there is none or it is not one of the known formats; the message says how to
   // choose one.
   static ChatTemplate from_folder(const std::filesystem::path& folder);
+  // The same of a template's text, or of none; `where` names its file.
+  static ChatTemplate from_text(const std::optional<std::string>& text, const std::string& where);
   // The format with this name. Throws Error (kInvalidArgument) with the names there are.
   static ChatTemplate named(std::string_view name);
   // The names of all formats, for help and messages: "needle, llama3, ...".
@@ -72,5 +75,9 @@ class ChatTemplate {
  private:
   ChatFormat format_;
 };
+
+// The text of the template that from_folder() reads, or nothing if there is none. Throws Error
+// (kIo, kData, kUnsupported).
+std::optional<std::string> read_chat_template(const std::filesystem::path& folder);
 
 }  // namespace chunkllm

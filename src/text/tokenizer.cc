@@ -33,6 +33,10 @@ Tokenizer Tokenizer::from_folder(const std::filesystem::path& folder) {
   return Tokenizer(read_tokenizer_tables(folder));
 }
 
+Tokenizer Tokenizer::from_gguf(const GgufVocabulary& vocabulary) {
+  return Tokenizer(read_tokenizer_tables(vocabulary));
+}
+
 std::vector<int32_t> Tokenizer::encode(std::string_view text, EncodeOptions options) const {
   Encoder encoder(*tables_, false);
   encoder.run(text, all_or_nothing(text, options.parse_special));

@@ -13,6 +13,7 @@
 
 namespace chunkllm {
 
+struct GgufVocabulary;
 class TextBegin;
 
 struct EncodeOptions {
@@ -41,6 +42,10 @@ class Tokenizer {
   // Reads DIR/tokenizer.json, and DIR/tokenizer_config.json where it is there. Throws Error (kIo,
   // kData, kUnsupported with the name of what is not supported).
   static Tokenizer from_folder(const std::filesystem::path& folder);
+
+  // Of a GGUF file's metadata: the same tokens as from the tokenizer.json that they were made of.
+  // Throws Error (kData, kUnsupported with the name of what is not supported).
+  static Tokenizer from_gguf(const GgufVocabulary& vocabulary);
 
   // Throws Error (kData) if `text` is not valid UTF-8; the message gives the byte offset.
   std::vector<int32_t> encode(std::string_view text, EncodeOptions options = {}) const;

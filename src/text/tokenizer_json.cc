@@ -324,6 +324,11 @@ std::optional<int32_t> read_named_token(const JsonFields& config, const std::str
 
 }  // namespace
 
+std::shared_ptr<Tokenizer::Tables> read_tokenizer_tables(const json& root,
+                                                         const std::string& where) {
+  return TableReader(root, where).read();
+}
+
 std::shared_ptr<const Tokenizer::Tables> read_tokenizer_tables(
     const std::filesystem::path& folder) {
   const std::filesystem::path path = folder / "tokenizer.json";

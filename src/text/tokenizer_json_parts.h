@@ -30,6 +30,11 @@ const nlohmann::json& array_at(const JsonFields& fields, const std::string& wher
 // Error (kData) otherwise.
 int32_t read_token_id(const nlohmann::json& value, const std::string& where, std::string_view name);
 
+// The tables of a whole tokenizer.json, without what tokenizer_config.json adds. Throws Error
+// (kData, kUnsupported).
+std::shared_ptr<Tokenizer::Tables> read_tokenizer_tables(const nlohmann::json& root,
+                                                         const std::string& where);
+
 struct PreTokenizer {
   bool is_byte_level = false;
   std::vector<PieceEnd> cuts;          // only with is_byte_level

@@ -10,6 +10,7 @@
 
 #include "text/added_tokens.h"
 #include "text/bpe.h"
+#include "text/gguf_vocabulary.h"
 #include "text/metaspace.h"
 #include "text/normalizer.h"
 #include "text/pre_tokenizer.h"
@@ -45,5 +46,8 @@ struct Tokenizer::Tables {
 // Reads FOLDER/tokenizer.json and, where it is there, FOLDER/tokenizer_config.json. Throws as
 // Tokenizer::from_folder does.
 std::shared_ptr<const Tokenizer::Tables> read_tokenizer_tables(const std::filesystem::path& folder);
+
+// The same of a GGUF file's vocabulary. Throws as Tokenizer::from_gguf does.
+std::shared_ptr<const Tokenizer::Tables> read_tokenizer_tables(const GgufVocabulary& vocabulary);
 
 }  // namespace chunkllm

@@ -1,0 +1,93 @@
+// chunkllm quantize: a model as a GGUF file of another precision.
+
+#include <cstdio>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "base/threads.h"
+#include "cli/common.h"
+#include "engine/quantize.h"
+
+namespace chunkllm::cli {
+namespace {
+
+struct QuantizeArgs {
+  std::string in;
+  std::string out;
+  std::string type;
+  int threads = 0;
+  bool json = false;
+};
+
+constexpr std::pair<const char*, DType> kTypes[] = {{"q8_0", DType::kQ8_0},
+                                                    {"q4_0", DType::kQ4_0},
+                                                    {"f16", DType::kF16},
+                                                    {"bf16", DType::kBf16},
+                                                    {"f32", DType::kF32}};
+
+DType parse_type(const std::string& name) {
+  for (const auto& [known, type] : kTypes) {
+    if (name == known) return type;
+  }
+  fail(ErrorCode::kInvalidArgument, "there is no type {}; choose q8_0, q4_0, f16, bf16 or f32",
+       name);
+}
+
+void run(const QuantizeArgs& args) {
+  set_threads(args.threads > 0 ? args.threads : usable_cores());
+  Timer timer;
+  QuantizeResult result;
+  {
+    ProgressBar bar("quantize", "bytes");
+    result = quantize_model(
+        {.in = args.in, .out = args.out, .type = parse_type(args.type)},
+        [&](int64_t done, int64_t total) { bar.update(done, total); }, &interrupt_token());
+  }
+  for (const std::string& notice : result.notices) {
+    std::fputs(fmt::format("note: {}\n", notice).c_str(), stderr);
+  }
+  if (args.json) {
+    nlohmann::ordered_json json;
+    json["out"] = args.out;
+    json["type"] = args.type;
+    json["tensors"] = result.n_tensors;
+    json["parameters"] = result.n_parameters;
+    json["bytes"] = result.out_bytes;
+    json["seconds"] = timer.seconds();
+    json["notices"] = result.notices;
+    std::puts(json.dump().c_str());
+    return;
+  }
+  std::fputs(
+      fmt::format(
+          "{}: {} tensors, {} parameters, {} ({:.2f} bits each) in {:.1f} s\n", args.out,
+          result.n_tensors, result.n_parameters, format_bytes(result.out_bytes),
+          8.0 * static_cast<double>(result.out_bytes) / static_cast<double>(result.n_parameters),
+          timer.seconds())
+          .c_str(),
+      stderr);
+}
+
+}  // namespace
+
+void add_quantize_command(CLI::App& app) {
+  auto args = std::make_shared<QuantizeArgs>();
+  CLI::App* command =
+      app.add_subcommand("quantize", "Write a model as a GGUF file of another precision");
+  command->add_option("in", args->in, "Hugging Face folder or GGUF file")->required();
+  command->add_option("out", args->out, "The GGUF file to write")->required();
+  command->add_option("--type", args->type, "Type of the matrices: q8_0, q4_0, f16, bf16, f32")
+      ->required()
+      ->check(CLI::IsMember({"q8_0", "q4_0", "f16", "bf16", "f32"}));
+  command
+      ->add_option("-t,--threads", args->threads,
+                   "Threads; default: the cores this process may use")
+      ->check(CLI::Range(1, 4096));
+  command->add_flag("--json", args->json, "Print one JSON object");
+  command->callback([args] { run(*args); });
+}
+
+}  // namespace chunkllm::cli

@@ -1,0 +1,107 @@
+#include "formats/gguf_types.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+namespace chunkllm {
+namespace {
+
+struct ValueType {
+  GgufType type;
+  const char* name;
+  int64_t n_bytes;
+};
+
+constexpr ValueType kValueTypes[] = {
+    {GgufType::kU8, "U8", 1},      {GgufType::kI8, "I8", 1},     {GgufType::kU16, "U16", 2},
+    {GgufType::kI16, "I16", 2},    {GgufType::kU32, "U32", 4},   {GgufType::kI32, "I32", 4},
+    {GgufType::kF32, "F32", 4},    {GgufType::kBool, "BOOL", 1}, {GgufType::kU64, "U64", 8},
+    {GgufType::kI64, "I64", 8},    {GgufType::kF64, "F64", 8},   {GgufType::kString, "STRING", 0},
+    {GgufType::kArray, "ARRAY", 0}};
+
+constexpr std::pair<DType, uint32_t> kTensorTypes[] = {
+    {DType::kF32, 0},  {DType::kF16, 1},  {DType::kQ4_0, 2}, {DType::kQ8_0, 8}, {DType::kQ4K, 12},
+    {DType::kQ5K, 13}, {DType::kQ6K, 14}, {DType::kI32, 26}, {DType::kI64, 27}, {DType::kBf16, 30}};
+
+// ggml's tensor types that DType lacks.
+constexpr std::pair<uint32_t, const char*> kOtherTensorTypes[] = {
+    {3, "Q4_1"},   {6, "Q5_0"},     {7, "Q5_1"},    {9, "Q8_1"},     {10, "Q2_K"},  {11, "Q3_K"},
+    {15, "Q8_K"},  {16, "IQ2_XXS"}, {17, "IQ2_XS"}, {18, "IQ3_XXS"}, {19, "IQ1_S"}, {20, "IQ4_NL"},
+    {21, "IQ3_S"}, {22, "IQ2_S"},   {23, "IQ4_XS"}, {24, "I8"},      {25, "I16"},   {28, "F64"},
+    {29, "IQ1_M"}, {34, "TQ1_0"},   {35, "TQ2_0"},  {39, "MXFP4"}};
+
+const ValueType* find_type(GgufType type) {
+  const auto* found = std::ranges::find(kValueTypes, type, &ValueType::type);
+  return found == std::end(kValueTypes) ? nullptr : found;
+}
+
+template <typename T>
+T load(const uint8_t* data) {
+  T value;
+  std::memcpy(&value, data, sizeof(T));
+  return value;
+}
+
+}  // namespace
+
+int64_t gguf_scalar_bytes(GgufType type) {
+  const ValueType* found = find_type(type);
+  return found == nullptr ? 0 : found->n_bytes;
+}
+
+std::string gguf_type_name(GgufType type) {
+  const ValueType* found = find_type(type);
+  return found == nullptr ? fmt::format("{}", static_cast<uint32_t>(type)) : found->name;
+}
+
+std::optional<int64_t> gguf_integer(GgufType type, const uint8_t* data) {
+  switch (type) {
+    case GgufType::kU8:
+      return load<uint8_t>(data);
+    case GgufType::kI8:
+      return load<int8_t>(data);
+    case GgufType::kU16:
+      return load<uint16_t>(data);
+    case GgufType::kI16:
+      return load<int16_t>(data);
+    case GgufType::kU32:
+      return load<uint32_t>(data);
+    case GgufType::kI32:
+      return load<int32_t>(data);
+    case GgufType::kI64:
+      return load<int64_t>(data);
+    case GgufType::kU64: {
+      const uint64_t value = load<uint64_t>(data);
+      return value >> 63 != 0 ? std::nullopt : std::optional(static_cast<int64_t>(value));
+    }
+    default:
+      return std::nullopt;
+  }
+}
+
+std::optional<DType> dtype_of_gguf(uint32_t type) {
+  for (const auto& [dtype, number] : kTensorTypes) {
+    if (number == type) return dtype;
+  }
+  return std::nullopt;
+}
+
+std::optional<uint32_t> gguf_of_dtype(DType dtype) {
+  for (const auto& [known, number] : kTensorTypes) {
+    if (known == dtype) return number;
+  }
+  return std::nullopt;
+}
+
+std::string gguf_tensor_type_name(uint32_t type) {
+  if (const auto dtype = dtype_of_gguf(type)) return std::string(dtype_name(*dtype));
+  for (const auto& [number, name] : kOtherTensorTypes) {
+    if (number == type) return name;
+  }
+  return fmt::format("number {}", type);
+}
+
+}  // namespace chunkllm

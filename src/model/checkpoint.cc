@@ -1,0 +1,93 @@
+#include "model/checkpoint.h"
+
+#include <cstring>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "model/gguf_names.h"
+
+namespace chunkllm {
+namespace {
+
+std::variant<SafetensorsModel, GgufFile> open(const std::filesystem::path& model) {
+  if (is_gguf_file(model)) return GgufFile(model);
+  return SafetensorsModel(model);
+}
+
+// A tensor that would be left out is a wrong model.
+TensorMap renamed(const GgufFile& file) {
+  TensorMap tensors;
+  for (const auto& [name, tensor] : file.tensors()) {
+    if (name == kRopeDivisors) continue;  // part of the configuration
+    const auto hf_name = hf_tensor_name(name);
+    if (!hf_name) {
+      fail(ErrorCode::kUnsupported, "{}: the tensor {} is not supported", file.path().string(),
+           show_text(name));
+    }
+    tensors.emplace(*hf_name, tensor);
+  }
+  return tensors;
+}
+
+}  // namespace
+
+Checkpoint::Checkpoint(const std::filesystem::path& model, const ModelConfig& config)
+    : path_(model), source_(open(model)), head_dim_(config.head_dim) {
+  const auto* gguf = std::get_if<GgufFile>(&source_);
+  tensors_ = gguf != nullptr ? renamed(*gguf) : std::get<SafetensorsModel>(source_).tensors();
+}
+
+bool Checkpoint::is_interleaved(std::string_view name) const {
+  const auto* gguf = std::get_if<GgufFile>(&source_);
+  return gguf != nullptr && has_interleaved_rows(gguf->string("general.architecture"), name);
+}
+
+const TensorView& Checkpoint::require(std::string_view name,
+                                      const std::vector<int64_t>& shape) const {
+  if (const auto* folder = std::get_if<SafetensorsModel>(&source_)) {
+    return folder->require(name, shape);
+  }
+  return require_tensor(tensors_, name, shape, path_.string());
+}
+
+CheckpointMatrix Checkpoint::matrix(std::string_view name, int64_t n_rows, int64_t n_cols) const {
+  const TensorView& tensor = require(name, {n_rows, n_cols});
+  if (!is_floating(tensor.dtype) && !is_quantized(tensor.dtype)) {
+    fail(ErrorCode::kUnsupported, "{}: tensor {} is {}; weights must be F32, F16 or BF16",
+         place(name), tensor.name, dtype_name(tensor.dtype));
+  }
+  CheckpointMatrix matrix{{tensor.dtype, tensor.bytes.data(), n_rows, n_cols}, {}};
+  if (!is_interleaved(name)) return matrix;
+  const auto row_bytes = static_cast<size_t>(dtype_row_bytes(tensor.dtype, n_cols));
+  matrix.rows.resize(tensor.bytes.size());
+  for (int64_t row = 0; row < n_rows; ++row) {
+    const auto from = static_cast<size_t>(interleaved_row(row, head_dim_)) * row_bytes;
+    std::memcpy(matrix.rows.data() + static_cast<size_t>(row) * row_bytes,
+                tensor.bytes.data() + from, row_bytes);
+  }
+  matrix.view.data = matrix.rows.data();
+  return matrix;
+}
+
+std::vector<float> Checkpoint::vector(std::string_view name, int64_t n) const {
+  std::vector<float> values = tensor_floats(require(name, {n}), place(name));
+  if (!is_interleaved(name)) return values;
+  std::vector<float> ordered(values.size());
+  for (int64_t i = 0; i < n; ++i) {
+    ordered[static_cast<size_t>(i)] = values[static_cast<size_t>(interleaved_row(i, head_dim_))];
+  }
+  return ordered;
+}
+
+void Checkpoint::release(std::string_view name) const {
+  const auto tensor = tensors_.find(name);
+  if (tensor == tensors_.end()) return;
+  std::visit([&](const auto& source) { source.release(tensor->second); }, source_);
+}
+
+std::string Checkpoint::place(std::string_view name) const {
+  const auto* folder = std::get_if<SafetensorsModel>(&source_);
+  return folder != nullptr ? folder->place(name) : path_.string();
+}
+
+}  // namespace chunkllm
