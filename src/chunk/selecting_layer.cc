@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/linear.h"
+#include "kernels/sgemm.h"
 #include "kernels/ops.h"
 
 namespace chunkllm {

@@ -6,6 +6,7 @@
 
 #include "chunk/chunk_policy.h"
 #include "kernels/linear.h"
+#include "kernels/sgemm.h"
 #include "kernels/ops.h"
 
 namespace chunkllm {

@@ -1,4 +1,5 @@
 #include "kernels/linear.h"
+#include "kernels/sgemm.h"
 
 #include <gtest/gtest.h>
 
