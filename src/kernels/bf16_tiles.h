@@ -28,6 +28,9 @@ struct TileBlock {
   int64_t c_stride = 0;
   int n_row_tiles = 2;
   bool accumulate = false;
+  // Inputs of later blocks, to be brought near meanwhile: 128 bytes a k tile at each of the two.
+  // Any address will do.
+  const uint16_t* next[2] = {nullptr, nullptr};
 };
 
 // Kernels of one instruction set.
@@ -36,6 +39,8 @@ struct TileKernels {
   void (*begin)();
   void (*end)();
   void (*multiply)(const TileBlock& block);
+  // Weights are best expanded this many k tiles at a time, and 256 outputs.
+  int64_t slab_k_tiles;
 };
 
 namespace avx512 {

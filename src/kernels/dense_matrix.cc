@@ -188,7 +188,7 @@ struct DenseMatrix::Impl {
                .weights_desc();
     panels = panel_layout(desc, type == ComputeType::kBf16 ? 2 : 1);
     if (!panels) desc = memory::desc(shape, element, FormatTag::ba);
-    buffer = ReservedBuffer(desc.get_size());
+    buffer = ReservedBuffer(desc.get_size(), Pages::kLarge);
     weights = memory(desc, cpu_engine(), buffer.data());
     const StackedRows rows(parts);
     if (panels) {

@@ -21,10 +21,8 @@ constexpr int64_t kOutputs = kQuantPanelOutputs;
 // Smaller matrices are read sooner by one thread than a team is woken.
 constexpr int64_t kMinParallelBytes = 160 * 1024;
 
-// Weights are expanded in slabs of at most this many panels (256 outputs) and this many tiles of
-// inputs (512): 256 KiB, beside which 32 KiB of inputs stay in the first-level cache.
+// Weights are expanded in slabs of at most this many panels, 256 outputs.
 constexpr int64_t kSlabPanels = 16;
-constexpr int64_t kSlabTiles = 16;
 
 constexpr int64_t kBlockRows = 2 * kTileRows;
 constexpr int64_t kBlockOutputs = 2 * kOutputs;
@@ -34,13 +32,15 @@ constexpr int64_t kFloatSlabBytes = 2 << 20;
 
 int64_t round_up(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
-// Work space of a thread: aligned to a page, grows to the largest size asked for.
+// Work space of a thread, aligned to a page. It grows to the largest size asked for.
 template <typename Element>
 class Scratch {
  public:
   Element* get(int64_t n) {
-    const size_t n_bytes = static_cast<size_t>(n) * sizeof(Element);
-    if (buffer_.size_bytes() < n_bytes) buffer_ = ReservedBuffer(n_bytes);
+    constexpr int64_t kLargePage = 2 << 20;
+    const auto n_bytes =
+        static_cast<size_t>(round_up(n * static_cast<int64_t>(sizeof(Element)), kLargePage));
+    if (buffer_.size_bytes() < n_bytes) buffer_ = ReservedBuffer(n_bytes, Pages::kLarge);
     return reinterpret_cast<Element*>(buffer_.data());
   }
 
@@ -82,12 +82,13 @@ void multiply_edge(TileBlock block, int64_t n_rows, int64_t n_outputs) {
 }
 
 // The product of one slab of weights, panels [begin, end), by one thread. `tiles` holds kSlabPanels
-// x kSlabTiles tiles.
+// x slab_k_tiles tiles.
 void multiply_slab(const QuantPanels& weights, int64_t begin, int64_t end, const TiledRows& x,
                    uint16_t* tiles, float* y, int64_t y_stride) {
-  const int64_t panel_stride = kSlabTiles * kTileWords;
-  for (int64_t k = 0; k < x.n_k_tiles; k += kSlabTiles) {
-    const int64_t n_k = std::min(kSlabTiles, x.n_k_tiles - k);
+  const int64_t slab_k_tiles = tile_kernels().slab_k_tiles;
+  const int64_t panel_stride = slab_k_tiles * kTileWords;
+  for (int64_t k = 0; k < x.n_k_tiles; k += slab_k_tiles) {
+    const int64_t n_k = std::min(slab_k_tiles, x.n_k_tiles - k);
     for (int64_t p = begin; p < end; ++p) {
       avx512::expand_tiles(weights.dtype, weights.data + p * weights.panel_bytes, k, n_k,
                            tiles + (p - begin) * panel_stride);
@@ -96,7 +97,10 @@ void multiply_slab(const QuantPanels& weights, int64_t begin, int64_t end, const
       const int64_t row = row_tile * kTileRows;
       for (int64_t p = begin; p < end; p += 2) {
         const int64_t output = p * kOutputs;
-        const TileBlock block{.a = x.tiles + (row_tile * x.n_k_tiles + k) * kTileWords,
+        const uint16_t* a = x.tiles + (row_tile * x.n_k_tiles + k) * kTileWords;
+        // The next two row tiles, a share of them with each of a slab's eight blocks.
+        const uint16_t* next = a + 2 * x.n_k_tiles * kTileWords + (p - begin) / 2 * n_k * 64;
+        const TileBlock block{.a = a,
                               .a_stride = x.n_k_tiles * kTileWords,
                               .b = tiles + (p - begin) * panel_stride,
                               .b_stride = p + 1 < end ? panel_stride : 0,
@@ -104,7 +108,8 @@ void multiply_slab(const QuantPanels& weights, int64_t begin, int64_t end, const
                               .c = y + row * y_stride + output,
                               .c_stride = y_stride,
                               .n_row_tiles = row_tile + 1 < x.n_row_tiles ? 2 : 1,
-                              .accumulate = k > 0};
+                              .accumulate = k > 0,
+                              .next = {next, next + x.n_k_tiles * kTileWords}};
         const int64_t n_rows = std::min(block.n_row_tiles * kTileRows, x.n_tokens - row);
         const int64_t n_outputs = std::min(kBlockOutputs, weights.n_out - output);
         if (n_rows == block.n_row_tiles * kTileRows && n_outputs == kBlockOutputs) {
@@ -153,7 +158,8 @@ QuantMatrix::QuantMatrix(std::span<const MatrixView> parts) {
   panels_.n_panels = (panels_.n_out + kOutputs - 1) / kOutputs;
   panels_.n_units = (panels_.n_in + unit.n_inputs - 1) / unit.n_inputs;
   panels_.panel_bytes = panels_.n_units * unit.bytes;
-  buffer_ = ReservedBuffer(static_cast<size_t>(panels_.n_panels * panels_.panel_bytes));
+  buffer_ =
+      ReservedBuffer(static_cast<size_t>(panels_.n_panels * panels_.panel_bytes), Pages::kLarge);
   auto* data = reinterpret_cast<uint8_t*>(buffer_.data());
   panels_.data = data;
   pack_quantized(parts, panels_, data);
@@ -188,12 +194,12 @@ void QuantMatrix::multiply_bf16(const TiledRows& x, float* y, int64_t y_stride) 
       (panels_.n_panels + kSlabPanels * n_threads - 1) / (kSlabPanels * n_threads);
   const int64_t n_slabs = n_rounds * n_threads;
   const int64_t slab = round_up((panels_.n_panels + n_slabs - 1) / n_slabs, 2);
-  constexpr int64_t kSlabWords = kSlabPanels * kSlabTiles * kTileWords;
+  const int64_t slab_words = kSlabPanels * tile_kernels().slab_k_tiles * kTileWords;
   thread_local Scratch<uint16_t> scratch;
-  uint16_t* all_tiles = scratch.get(n_threads * kSlabWords);  // here, where a failure can be told
+  uint16_t* all_tiles = scratch.get(n_threads * slab_words);  // here, where a failure can be told
 #pragma omp parallel
   {
-    uint16_t* tiles = all_tiles + omp_get_thread_num() * kSlabWords;
+    uint16_t* tiles = all_tiles + omp_get_thread_num() * slab_words;
     tile_kernels().begin();
 #pragma omp for schedule(dynamic)
     for (int64_t begin = 0; begin < panels_.n_panels; begin += slab) {

@@ -6,8 +6,8 @@
 
 #include "chunk/chunk_policy.h"
 #include "kernels/linear.h"
-#include "kernels/sgemm.h"
 #include "kernels/ops.h"
+#include "kernels/sgemm.h"
 
 namespace chunkllm {
 namespace {
