@@ -94,15 +94,28 @@ void require_memory(int64_t needed_bytes, const std::string& what, const std::st
        format_bytes(available), advice);
 }
 
-ReservedBuffer::ReservedBuffer(size_t size_bytes) : size_bytes_(size_bytes) {
+ReservedBuffer::ReservedBuffer(size_t size_bytes, Pages pages) : size_bytes_(size_bytes) {
   if (size_bytes == 0) return;
-  void* data = ::mmap(nullptr, size_bytes, PROT_READ | PROT_WRITE,
+  constexpr size_t kLargePage = size_t{2} << 20;
+  constexpr size_t kSmallPage = 4096;
+  const bool large = pages == Pages::kLarge && size_bytes >= kLargePage;
+  const size_t mapped_bytes = size_bytes + (large ? kLargePage : 0);
+  void* data = ::mmap(nullptr, mapped_bytes, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (data == MAP_FAILED) {
     fail(ErrorCode::kMemory, "cannot reserve {} of address space: {}; use a smaller context",
          format_bytes(static_cast<int64_t>(size_bytes)), std::strerror(errno));
   }
   data_ = static_cast<std::byte*>(data);
+  if (!large) return;
+  // Only what begins at a large page becomes one: cut off what stands before and after.
+  const auto address = reinterpret_cast<uintptr_t>(data);
+  const size_t before = (kLargePage - address % kLargePage) % kLargePage;
+  const size_t used = (size_bytes + kSmallPage - 1) / kSmallPage * kSmallPage;
+  if (before > 0) ::munmap(data_, before);
+  data_ += before;
+  if (before + used < mapped_bytes) ::munmap(data_ + used, mapped_bytes - before - used);
+  ::madvise(data_, used, MADV_HUGEPAGE);  // a wish: the buffer works without
 }
 
 ReservedBuffer::~ReservedBuffer() {

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/linear.h"
 #include "kernels/ops.h"
+#include "kernels/sgemm.h"
 
 namespace chunkllm {
 

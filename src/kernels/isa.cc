@@ -120,6 +120,8 @@ std::vector<Isa> machine_isas() {
   return isas;
 }
 
+bool machine_has_vnni() { return __builtin_cpu_supports("avx512vnni"); }
+
 Isa active_isa() {
   static const Isa active = choose();
   return active;

@@ -21,4 +21,8 @@ std::vector<Isa> machine_isas();
 // kernel.
 Isa active_isa();
 
+// Whether the processor has AVX-512 VNNI (int8 dot products), which no level implies: the first
+// processors of kAvx512 lack it.
+bool machine_has_vnni();
+
 }  // namespace chunkllm

@@ -1,260 +1,101 @@
 #include "kernels/linear.h"
 
-#include <omp.h>
-#include <oneapi/dnnl/dnnl_debug.h>
-
 #include <algorithm>
-#include <array>
-#include <cstddef>
-#include <cstring>
 #include <limits>
-#include <oneapi/dnnl/dnnl.hpp>
-#include <optional>
-#include <unordered_map>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "base/error.h"
-#include "base/memory.h"
+#include "kernels/dense_matrix.h"
 #include "kernels/isa.h"
-#include "kernels/matvec.h"
 #include "kernels/ops.h"
+#include "kernels/quant_dot.h"
+#include "kernels/quant_matrix.h"
 
 namespace chunkllm {
 namespace {
 
-using dnnl::memory;
-using DataType = memory::data_type;
-using FormatTag = memory::format_tag;
+// Up to this many tokens, quantised weights meet int8 inputs; expanding the weights for more pays.
+constexpr int64_t kMaxInt8Tokens = 8;
 
-// The number of tokens whose product decides on the packed layout: a block of a prefill.
-constexpr int64_t kTypicalTokens = 512;
+// Tokens of one bfloat16 product of quantised weights: bounds the work space that inputs take.
+constexpr int64_t kMaxTiledTokens = 1024;
 
-// Products by n_tokens that an object keeps ready. A prefill needs two: whole blocks and the last
-// one.
-constexpr size_t kMaxProducts = 4;
-
-const dnnl::engine& cpu_engine() {
-  active_isa();  // caps oneDNN before its first use
-  static const dnnl::engine engine(dnnl::engine::kind::cpu, 0);
-  return engine;
-}
-
-// A stream serves one thread at a time.
-dnnl::stream& cpu_stream() {
-  thread_local dnnl::stream stream(cpu_engine());
-  return stream;
-}
-
-DataType data_type(ComputeType type) {
-  return type == ComputeType::kBf16 ? DataType::bf16 : DataType::f32;
-}
-
-dnnl::matmul::primitive_desc product_desc(int64_t n_tokens, ComputeType type,
-                                          const memory::desc& weights) {
-  const memory::dims shape = weights.dims();  // {n_in, n_out}
-  const memory::desc x({n_tokens, shape[0]}, data_type(type), FormatTag::ab);
-  const memory::desc y({n_tokens, shape[1]}, DataType::f32, FormatTag::ab);
-  return {dnnl::matmul::desc(x, weights, y), cpu_engine()};
-}
-
-// `desc` as panels, if that is what it is: outputs in blocks of kPanelWidth outermost, within a
-// block the inputs in ascending order.
-std::optional<PanelLayout> panel_layout(const memory::desc& desc, int64_t pairing) {
-  const dnnl_memory_desc_t& data = desc.data;
-  if (data.format_kind != dnnl_blocked || data.offset0 != 0 || data.extra.flags != 0) return {};
-  const dnnl_blocking_desc_t& blocking = data.format_desc.blocking;
-  // Dimension 0 is the inputs, dimension 1 the outputs: [inputs / pairing][outputs][pairing].
-  constexpr int kInputs = 0;
-  constexpr int kOutputs = 1;
-  const bool paired = pairing > 1;
-  if (blocking.inner_nblks != (paired ? 3 : 2) || blocking.inner_idxs[0] != kInputs ||
-      blocking.inner_idxs[1] != kOutputs || blocking.inner_blks[1] != kPanelWidth) {
-    return {};
-  }
-  if (paired && (blocking.inner_idxs[2] != kInputs || blocking.inner_blks[2] != pairing)) return {};
-  const PanelLayout layout{.n_out = data.dims[kOutputs],
-                           .n_in = data.dims[kInputs],
-                           .padded_n_in = data.padded_dims[kInputs],
-                           .pairing = pairing};
-  const int64_t block_elements = blocking.inner_blks[0] * pairing * kPanelWidth;
-  const bool contiguous = blocking.strides[kInputs] == block_elements &&
-                          blocking.strides[kOutputs] == layout.panel_elements();
-  if (!contiguous || data.padded_dims[kOutputs] != layout.n_panels() * kPanelWidth) return {};
-  return layout;
-}
-
-// Rows of the stacked matrix, converted to float32.
-class StackedRows {
- public:
-  explicit StackedRows(std::span<const MatrixView> parts) : parts_(parts) {}
-
-  // Columns [begin, begin + n) of row `row` to `target`.
-  void read(int64_t row, int64_t begin, int64_t n, float* target) const {
-    for (const MatrixView& part : parts_) {
-      if (row < part.n_rows) {
-        const int64_t at = dtype_row_bytes(part.dtype, row * part.n_cols + begin);
-        convert_to_float(part.dtype, static_cast<const std::byte*>(part.data) + at, n, target);
-        return;
-      }
-      row -= part.n_rows;
+void check_parts(std::span<const MatrixView> parts) {
+  constexpr int64_t kMaxElements = std::numeric_limits<int64_t>::max() / 64;
+  int64_t n_out = 0;
+  for (const MatrixView& part : parts) {
+    if (part.n_rows <= 0 || part.n_cols <= 0 || part.n_cols != parts.front().n_cols ||
+        part.data == nullptr || part.n_rows > kMaxElements / part.n_cols - n_out) {
+      fail(ErrorCode::kUnsupported,
+           "cannot stack a [{}, {}] matrix on matrices of {} columns; check the model's shapes",
+           part.n_rows, part.n_cols, parts.front().n_cols);
     }
-  }
-
- private:
-  std::span<const MatrixView> parts_;
-};
-
-// Writes the matrix as panels of words, a word being one float32 or two bfloat16 of adjacent
-// inputs. `panels` is zero beforehand. Rows are gathered in tiles that stay in the first-level
-// cache.
-void pack_panels(const StackedRows& rows, const PanelLayout& layout, uint32_t* panels) {
-  constexpr int64_t kTileWords = 96;
-  const int64_t pairing = layout.pairing;
-  const int64_t n_words = (layout.n_in + pairing - 1) / pairing;
-  const int64_t panel_words = layout.panel_elements() / pairing;
-  const int64_t n_panels = layout.n_panels();
-#pragma omp parallel for schedule(dynamic)
-  for (int64_t p = 0; p < n_panels; ++p) {
-    std::array<float, 2 * kTileWords> values;
-    std::array<uint32_t, kPanelWidth * kTileWords> tile;  // [kPanelWidth, kTileWords]
-    const int64_t n_rows = std::min(kPanelWidth, layout.n_out - p * kPanelWidth);
-    for (int64_t begin = 0; begin < n_words; begin += kTileWords) {
-      const int64_t tile_words = std::min(kTileWords, n_words - begin);
-      const int64_t n = std::min(tile_words * pairing, layout.n_in - begin * pairing);
-      for (int64_t r = 0; r < n_rows; ++r) {
-        uint32_t* tile_row = tile.data() + r * kTileWords;
-        tile_row[tile_words - 1] = 0;  // half of it stays so where n_in is odd
-        rows.read(p * kPanelWidth + r, begin * pairing, n, values.data());
-        if (pairing == 1) {
-          std::memcpy(tile_row, values.data(), static_cast<size_t>(n) * sizeof(float));
-        } else {
-          round_to_bf16(values.data(), n, reinterpret_cast<uint16_t*>(tile_row));
-        }
-      }
-      uint32_t* target = panels + p * panel_words + begin * kPanelWidth;
-      for (int64_t w = 0; w < tile_words; ++w, target += kPanelWidth) {
-        for (int64_t r = 0; r < n_rows; ++r) target[r] = tile[r * kTileWords + w];
-      }
+    if (!is_floating(part.dtype) && !is_quantized(part.dtype)) {
+      fail(ErrorCode::kUnsupported,
+           "weights of type {} cannot be multiplied; use F32, F16, BF16 or a quantised type",
+           dtype_name(part.dtype));
     }
+    if (part.n_cols % dtype_block_elements(part.dtype) != 0) {
+      fail(ErrorCode::kUnsupported,
+           "rows of {} columns are no whole blocks of {}, which has {}; check the model's shapes",
+           part.n_cols, dtype_name(part.dtype), dtype_block_elements(part.dtype));
+    }
+    n_out += part.n_rows;
   }
+  if (n_out == 0) fail(ErrorCode::kUnsupported, "a product needs at least one weight matrix");
 }
 
-// Bfloat16 copies of inputs. A thread's products share it; it grows to the largest input seen.
-uint16_t* bf16_scratch(int64_t n) {
-  thread_local std::vector<uint16_t> scratch;
-  if (static_cast<int64_t>(scratch.size()) < n) scratch.resize(static_cast<size_t>(n));
-  return scratch.data();
-}
-
-// Runs `work`, turning oneDNN's exceptions into Errors.
-template <typename Work>
-auto with_onednn_errors(const char* what, const Work& work) {
-  try {
-    return work();
-  } catch (const dnnl::error& error) {
-    const bool memory = error.status == dnnl_out_of_memory;
-    fail(memory ? ErrorCode::kMemory : ErrorCode::kUnsupported, "oneDNN cannot {}: {}", what,
-         error.what());
-  }
-}
+// Whether a matrix of the type of `a` takes `b` as well.
+bool share_a_matrix(DType a, DType b) { return a == b || (is_floating(a) && is_floating(b)); }
 
 }  // namespace
 
 bool bf16_products_available() { return active_isa() >= Isa::kAvx512Bf16; }
 
-// The weights lie in panels where oneDNN has kernels for them (AVX-512 and up), else row-major.
 struct Linear::Impl {
-  // A product ready for one number of tokens; x and y are bound at each call.
-  struct Product {
-    int64_t n_tokens = 0;
-    int n_threads = 0;  // oneDNN divides the work when the product is made
-    dnnl::matmul primitive;
-    memory x;
-    memory y;
-    std::unordered_map<int, memory> arguments;
-  };
-
   ComputeType type = ComputeType::kF32;
   int64_t n_in = 0;
   int64_t n_out = 0;
-  ReservedBuffer buffer;
-  memory::desc desc;  // {n_in, n_out}
-  memory weights;     // a view of `buffer`
-  std::optional<PanelLayout> panels;
-  std::vector<Product> products;  // most recently used first
-  std::vector<float> bias;        // [n_out], or empty
+  std::vector<std::variant<DenseMatrix, QuantMatrix>> matrices;  // stacked by rows
+  std::vector<float> bias;                                       // [n_out], or empty
 
-  void pack(std::span<const MatrixView> parts) {
-    const DataType element = data_type(type);
-    const memory::dims shape{n_in, n_out};
-    desc = product_desc(kTypicalTokens, type, memory::desc(shape, element, FormatTag::any))
-               .weights_desc();
-    panels = panel_layout(desc, type == ComputeType::kBf16 ? 2 : 1);
-    if (!panels) desc = memory::desc(shape, element, FormatTag::ba);
-    buffer = ReservedBuffer(desc.get_size());
-    weights = memory(desc, cpu_engine(), buffer.data());
-    const StackedRows rows(parts);
-    if (panels) {
-      pack_panels(rows, *panels, reinterpret_cast<uint32_t*>(buffer.data()));
-    } else {
-      pack_rows(rows);
+  // Calls use(matrix, the output that is its first) for the matrices of one kind.
+  template <class Matrix, class Use>
+  void for_each(const Use& use) const {
+    int64_t first = 0;
+    for (const auto& matrix : matrices) {
+      if (const auto* found = std::get_if<Matrix>(&matrix)) use(*found, first);
+      first += std::visit([](const auto& any) { return any.n_out(); }, matrix);
     }
   }
 
-  void pack_rows(const StackedRows& rows) {
-    auto* target = reinterpret_cast<float*>(buffer.data());
-#pragma omp parallel for schedule(static)
-    for (int64_t o = 0; o < n_out; ++o) rows.read(o, 0, n_in, target + o * n_in);
-  }
-
-  Product& product(int64_t n_tokens) {
-    const int n_threads = omp_get_max_threads();
-    const auto found = std::ranges::find_if(products, [&](const Product& product) {
-      return product.n_tokens == n_tokens && product.n_threads == n_threads;
+  void multiply(const float* x, int64_t n_tokens, float* y) const {
+    for_each<DenseMatrix>([&](const DenseMatrix& matrix, int64_t first) {
+      matrix.multiply(x, n_tokens, y + first, n_out);
     });
-    if (found != products.end()) {
-      std::rotate(products.begin(), found, found + 1);
-    } else {
-      if (products.size() == kMaxProducts) products.pop_back();
-      products.insert(products.begin(), make_product(n_tokens, n_threads));
-    }
-    return products.front();
-  }
-
-  Product make_product(int64_t n_tokens, int n_threads) const {
-    const auto pd = product_desc(n_tokens, type, desc);
-    Product product;
-    product.n_tokens = n_tokens;
-    product.n_threads = n_threads;
-    product.primitive = dnnl::matmul(pd);
-    product.x = memory(pd.src_desc(), cpu_engine(), DNNL_MEMORY_NONE);
-    product.y = memory(pd.dst_desc(), cpu_engine(), DNNL_MEMORY_NONE);
-    product.arguments = {
-        {DNNL_ARG_SRC, product.x}, {DNNL_ARG_WEIGHTS, weights}, {DNNL_ARG_DST, product.y}};
-    return product;
-  }
-
-  void multiply(const float* x, int64_t n_tokens, float* y) {
-    const void* input = x;
-    if (type == ComputeType::kBf16) {
-      uint16_t* rounded = bf16_scratch(n_tokens * n_in + 1);
-      round_to_bf16(x, n_tokens * n_in, rounded);
-      rounded[n_tokens * n_in] = 0;  // the partner of the last input, where their number is odd
-      if (n_tokens == 1) {
-        matvec_bf16(*panels, reinterpret_cast<const uint16_t*>(buffer.data()), rounded, y);
-        return;
+    const bool quantized = std::ranges::any_of(
+        matrices, [](const auto& matrix) { return std::holds_alternative<QuantMatrix>(matrix); });
+    if (!quantized) return;
+    if (type != ComputeType::kF32 && n_tokens <= kMaxInt8Tokens) {
+      const Int8Rows rows = round_to_int8(x, n_tokens, n_in);
+      for_each<QuantMatrix>([&](const QuantMatrix& matrix, int64_t first) {
+        matrix.multiply_int8(rows, y + first, n_out);
+      });
+    } else if (type == ComputeType::kBf16) {
+      for (int64_t t = 0; t < n_tokens; t += kMaxTiledTokens) {
+        const int64_t n = std::min(kMaxTiledTokens, n_tokens - t);
+        const TiledRows rows = round_to_tiles(x + t * n_in, n, n_in);
+        for_each<QuantMatrix>([&](const QuantMatrix& matrix, int64_t first) {
+          matrix.multiply_bf16(rows, y + t * n_out + first, n_out);
+        });
       }
-      input = rounded;
-    } else if (n_tokens == 1 && panels) {
-      matvec_f32(*panels, reinterpret_cast<const float*>(buffer.data()), x, y);
-      return;
+    } else {
+      for_each<QuantMatrix>([&](const QuantMatrix& matrix, int64_t first) {
+        matrix.multiply_f32(x, n_tokens, y + first, n_out);
+      });
     }
-    Product& ready = product(n_tokens);
-    ready.x.set_data_handle(const_cast<void*>(input));  // only read
-    ready.y.set_data_handle(y);
-    ready.primitive.execute(cpu_stream(), ready.arguments);
-    cpu_stream().wait();
   }
 };
 
@@ -265,31 +106,26 @@ Linear::Linear(std::span<const MatrixView> parts, ComputeType compute_type, std:
          "bfloat16 products need avx512_bf16, this process uses {}; use float32",
          isa_name(active_isa()));
   }
-  constexpr int64_t kMaxElements = std::numeric_limits<int64_t>::max() / 64;
-  int64_t n_out = 0;
-  for (const MatrixView& part : parts) {
-    if (part.n_rows <= 0 || part.n_cols <= 0 || part.n_cols != parts.front().n_cols ||
-        part.data == nullptr || part.n_rows > kMaxElements / part.n_cols - n_out) {
-      fail(ErrorCode::kUnsupported,
-           "cannot stack a [{}, {}] matrix on matrices of {} columns; check the model's shapes",
-           part.n_rows, part.n_cols, parts.front().n_cols);
-    }
-    if (!is_floating(part.dtype)) {
-      fail(ErrorCode::kUnsupported, "weights of type {} cannot be multiplied; use F32, F16 or BF16",
-           dtype_name(part.dtype));
-    }
-    n_out += part.n_rows;
-  }
-  if (n_out == 0) fail(ErrorCode::kUnsupported, "a product needs at least one weight matrix");
-  if (!bias.empty() && static_cast<int64_t>(bias.size()) != n_out) {
-    fail(ErrorCode::kInvalidArgument, "a bias of {} values cannot be added to {} outputs",
-         bias.size(), n_out);
-  }
+  check_parts(parts);
   impl_->type = compute_type;
-  impl_->bias = std::move(bias);
   impl_->n_in = parts.front().n_cols;
-  impl_->n_out = n_out;
-  with_onednn_errors("pack the weights", [&] { impl_->pack(parts); });
+  for (const MatrixView& part : parts) impl_->n_out += part.n_rows;
+  if (!bias.empty() && static_cast<int64_t>(bias.size()) != impl_->n_out) {
+    fail(ErrorCode::kInvalidArgument, "a bias of {} values cannot be added to {} outputs",
+         bias.size(), impl_->n_out);
+  }
+  impl_->bias = std::move(bias);
+  while (!parts.empty()) {
+    const DType dtype = parts.front().dtype;
+    size_t n = 1;
+    while (n < parts.size() && share_a_matrix(dtype, parts[n].dtype)) ++n;
+    if (is_quantized(dtype)) {
+      impl_->matrices.emplace_back(std::in_place_type<QuantMatrix>, parts.first(n));
+    } else {
+      impl_->matrices.emplace_back(std::in_place_type<DenseMatrix>, parts.first(n), compute_type);
+    }
+    parts = parts.subspan(n);
+  }
 }
 
 Linear::Linear() = default;
@@ -300,7 +136,7 @@ Linear& Linear::operator=(Linear&&) noexcept = default;
 void Linear::operator()(const float* x, int64_t n_tokens, float* y) const {
   if (n_tokens <= 0) return;
   if (!impl_) fail(ErrorCode::kInvalidArgument, "a product was asked of a Linear without weights");
-  with_onednn_errors("multiply", [&] { impl_->multiply(x, n_tokens, y); });
+  impl_->multiply(x, n_tokens, y);
   if (!impl_->bias.empty()) add_to_rows(impl_->bias.data(), n_tokens, impl_->n_out, y);
 }
 
@@ -308,28 +144,11 @@ int64_t Linear::n_in() const { return impl_ ? impl_->n_in : 0; }
 int64_t Linear::n_out() const { return impl_ ? impl_->n_out : 0; }
 int64_t Linear::size_bytes() const {
   if (!impl_) return 0;
-  return static_cast<int64_t>(impl_->buffer.size_bytes() + impl_->bias.size() * sizeof(float));
-}
-
-void sgemm(const GemmShape& shape, float alpha, const float* a, int64_t lda, const float* b,
-           int64_t ldb, float beta, float* c, int64_t ldc) {
-  active_isa();
-  if (shape.m <= 0 || shape.n <= 0) return;
-  if (shape.k <= 0) {  // nothing to add; oneDNN refuses strides of empty matrices
-    for (int64_t i = 0; i < shape.m; ++i) {
-      float* row = c + i * ldc;
-      for (int64_t j = 0; j < shape.n; ++j) row[j] = beta == 0 ? 0 : beta * row[j];
-    }
-    return;
+  auto n_bytes = static_cast<int64_t>(impl_->bias.size() * sizeof(float));
+  for (const auto& matrix : impl_->matrices) {
+    n_bytes += std::visit([](const auto& any) { return any.size_bytes(); }, matrix);
   }
-  const auto letter = [](bool transpose) { return transpose ? 'T' : 'N'; };
-  const dnnl::status status =
-      dnnl::sgemm(letter(shape.transpose_a), letter(shape.transpose_b), shape.m, shape.n, shape.k,
-                  alpha, a, lda, b, ldb, beta, c, ldc);
-  if (status != dnnl::status::success) {
-    fail(ErrorCode::kInvalidArgument, "oneDNN refuses a [{}, {}] x [{}, {}] product: {}", shape.m,
-         shape.k, shape.k, shape.n, dnnl_status2str(static_cast<dnnl_status_t>(status)));
-  }
+  return n_bytes;
 }
 
 }  // namespace chunkllm

@@ -1,4 +1,5 @@
-// y = x W^T: the dense products of the forward pass, through oneDNN with weights packed once.
+// y = x W^T: the dense products of the forward pass, with weights packed once, in floating types or
+// as they are quantised in the file.
 #pragma once
 
 #include <cstdint>
@@ -7,16 +8,9 @@
 #include <vector>
 
 #include "base/dtype.h"
+#include "kernels/compute_type.h"
 
 namespace chunkllm {
-
-enum class ComputeType {
-  kF32,   // weights and inputs in float32
-  kBf16,  // weights in bfloat16, inputs rounded to bfloat16, sums in float32
-};
-
-// Whether active_isa() multiplies bfloat16 natively (avx512_bf16 and above).
-bool bf16_products_available();
 
 // A weight matrix packed in the layout that the products want; no other copy is kept. Owns it.
 // One thread at a time may call an object; the product itself uses all OpenMP threads.
@@ -24,17 +18,21 @@ class Linear {
  public:
   Linear();  // no matrix: may only be assigned to or destroyed
   // Packs the matrices `parts` (each [n_rows, n_cols], the same n_cols), stacked by rows, as one
-  // [n_out, n_in] matrix, so that projections of one input run as one product. Converts element
-  // types. The views are not used afterwards. `bias` [n_out] is added to every row of the result;
-  // empty: none. Throws Error (kMemory, kUnsupported; kInvalidArgument for a bias of another
-  // length).
+  // [n_out, n_in] matrix, so that projections of one input run as one product. Floating types are
+  // converted to the compute type's; quantised ones stay as they are, at about the file's bits per
+  // weight, and their rows must be whole blocks. Types may differ between parts: runs of equal
+  // types share a product. The views are not used afterwards. `bias` [n_out] is added to every row
+  // of the result; empty: none. Throws Error (kMemory, kUnsupported; kInvalidArgument for a bias of
+  // another length).
   Linear(std::span<const MatrixView> parts, ComputeType compute_type, std::vector<float> bias = {});
   ~Linear();
   Linear(Linear&&) noexcept;
   Linear& operator=(Linear&&) noexcept;
 
   // y[t, o] = sum_i x[t, i] W[o, i] + bias[o] for x [n_tokens, n_in] and y [n_tokens, n_out], both
-  // float32, row-major and contiguous. No n_tokens is refused; 0 does nothing.
+  // float32, row-major and contiguous, in the precision of the compute type. No n_tokens is
+  // refused; 0 does nothing. An input that is not finite makes every output of its token that it
+  // has a weight in not finite.
   void operator()(const float* x, int64_t n_tokens, float* y) const;
 
   int64_t n_in() const;
@@ -46,17 +44,5 @@ class Linear {
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
-
-// C = alpha op(A) op(B) + beta C in float32, row-major: op(A) is [m, k], op(B) [k, n], C [m, n];
-// lda, ldb, ldc are the row strides of A, B, C as stored. Through oneDNN.
-struct GemmShape {
-  bool transpose_a = false;
-  bool transpose_b = false;
-  int64_t m = 0;
-  int64_t n = 0;
-  int64_t k = 0;
-};
-void sgemm(const GemmShape& shape, float alpha, const float* a, int64_t lda, const float* b,
-           int64_t ldb, float beta, float* c, int64_t ldc);
 
 }  // namespace chunkllm

@@ -7,6 +7,7 @@
 #include "chunk/chunk_policy.h"
 #include "kernels/linear.h"
 #include "kernels/ops.h"
+#include "kernels/sgemm.h"
 
 namespace chunkllm {
 namespace {

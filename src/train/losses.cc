@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "kernels/linear.h"
+#include "kernels/sgemm.h"
 
 namespace chunkllm {
 namespace {

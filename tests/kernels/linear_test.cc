@@ -13,6 +13,7 @@
 #include "compare.h"
 #include "kernels/isa.h"
 #include "kernels/ref/linear.h"
+#include "kernels/sgemm.h"
 #include "testing/expect_error.h"
 
 namespace chunkllm {

@@ -1,13 +1,30 @@
 // Slow, plain references of the dense products, computed in double. For tests and benchmarks only.
 #pragma once
 
+#include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <vector>
 
 #include "base/bf16.h"
 #include "kernels/linear.h"
+#include "kernels/sgemm.h"
 
 namespace chunkllm::ref {
+
+// The values that inputs x [n] have once rounded to int8 in blocks of 32, as ComputeType says: the
+// largest magnitude of a block becomes 127.
+inline std::vector<float> rounded_to_int8(const float* x, int64_t n) {
+  std::vector<float> values(static_cast<size_t>(n));
+  for (int64_t begin = 0; begin < n; begin += 32) {
+    float largest = 0;
+    for (int64_t i = begin; i < begin + 32; ++i) largest = std::max(largest, std::abs(x[i]));
+    for (int64_t i = begin; i < begin + 32 && largest > 0; ++i) {
+      values[i] = largest / 127.0f * std::nearbyint(x[i] * (127.0f / largest));
+    }
+  }
+  return values;
+}
 
 // y = x W^T for x [n_tokens, n_in], W [n_out, n_in]; with kBf16 both are rounded to bfloat16 first,
 // so that the only difference to Linear is the order and precision of the sums.

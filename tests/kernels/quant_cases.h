@@ -1,0 +1,69 @@
+// Quantised matrices with random content, for tests and benchmarks of products.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+#include "base/dtype.h"
+#include "base/half.h"
+#include "base/quant_blocks.h"
+#include "base/random.h"
+
+namespace chunkllm::test {
+
+inline constexpr std::array kQuantTypes = {DType::kQ8_0, DType::kQ4_0, DType::kQ4K, DType::kQ5K,
+                                           DType::kQ6K};
+
+// A matrix as a file holds it, its data at an odd address, and its values in float32.
+class QuantCase {
+ public:
+  // Integers are random, scales random around 0.01, of both signs.
+  QuantCase(DType dtype, int64_t n_rows, int64_t n_cols, uint64_t seed)
+      : QuantCase(
+            dtype, n_rows, n_cols,
+            [rng = Rng(seed)]() mutable { return static_cast<uint8_t>(rng.below(256)); }, seed) {}
+
+  // Every byte of integers is `fill`, scales as above.
+  QuantCase(DType dtype, int64_t n_rows, int64_t n_cols, uint8_t fill, uint64_t seed)
+      : QuantCase(
+            dtype, n_rows, n_cols, [fill] { return fill; }, seed) {}
+
+  MatrixView view() const { return {dtype_, bytes_.data() + 1, n_rows_, n_cols_}; }
+  const std::vector<float>& values() const { return values_; }
+
+ private:
+  template <class Byte>
+  QuantCase(DType dtype, int64_t n_rows, int64_t n_cols, Byte byte, uint64_t seed)
+      : dtype_(dtype), n_rows_(n_rows), n_cols_(n_cols) {
+    const int64_t n_bytes = dtype_row_bytes(dtype, n_rows * n_cols);
+    bytes_.resize(static_cast<size_t>(n_bytes + 1));
+    for (std::byte& b : bytes_) b = std::byte{static_cast<uint8_t>(byte())};
+    Rng rng(seed + 1);
+    std::byte* block = bytes_.data() + 1;
+    for (int64_t i = 0; i < n_bytes; i += dtype_block_bytes(dtype)) {
+      const uint16_t d = float_to_half(static_cast<float>(0.01 * rng.normal()));
+      const uint16_t dmin = float_to_half(static_cast<float>(0.01 * rng.normal()));
+      if (dtype == DType::kQ6K) {
+        std::memcpy(block + i + offsetof(BlockQ6K, d), &d, sizeof(d));
+      } else {
+        std::memcpy(block + i, &d, sizeof(d));
+      }
+      if (dtype == DType::kQ4K || dtype == DType::kQ5K) {
+        std::memcpy(block + i + offsetof(BlockQ4K, dmin), &dmin, sizeof(dmin));
+      }
+    }
+    values_.resize(static_cast<size_t>(n_rows * n_cols));
+    dequantize(dtype, block, n_rows * n_cols, values_.data());
+  }
+
+  DType dtype_;
+  int64_t n_rows_;
+  int64_t n_cols_;
+  std::vector<std::byte> bytes_;
+  std::vector<float> values_;
+};
+
+}  // namespace chunkllm::test
