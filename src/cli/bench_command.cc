@@ -11,9 +11,11 @@
 #include "base/error.h"
 #include "base/threads.h"
 #include "chunk/random_adapter.h"
+#include "cli/bench_table.h"
 #include "cli/common.h"
 #include "engine/session.h"
 #include "engine/synthetic_context.h"
+#include "kernels/ceilings.h"
 #include "kernels/isa.h"
 #include "text/synthetic.h"
 
@@ -34,16 +36,30 @@ struct BenchArgs {
   std::string output = "md";
 };
 
-struct BenchRow {
-  std::string policy;
-  std::string adapter;  // "none", "trained", "random"
-  std::string fill;     // of the depth: "text", "synthetic"; "none" at depth 0
-  std::string test;     // "pp512", "tg32"
-  int64_t depth = 0;
-  double tokens_per_second = 0;
-  double stddev = 0;
-  double kv_retention = 0;
+using Row = nlohmann::ordered_json;
+
+// What this machine can do at most, and what is measured against it.
+struct Limits {
+  double bytes_per_second = 0;  // read from memory, all threads
+  double flops = 0;             // of the products' type, all threads
 };
+
+Limits measure_limits(const Engine& engine) {
+  const int n_threads = current_threads();
+  const bool bf16 = engine.compute_type() == ComputeType::kBf16;
+  return {memory_read_bandwidth(n_threads),
+          product_peak(bf16 ? active_isa() : std::min(active_isa(), Isa::kAvx512), n_threads)};
+}
+
+// What the products read: the type that a quantised file has, else that of the products.
+std::string weights_name(const Engine& engine) {
+  const DType type = engine.weights().main_type();
+  if (!is_quantized(type)) return engine.compute_type() == ComputeType::kBf16 ? "bf16" : "f32";
+  std::string name(dtype_name(type));
+  std::ranges::transform(name, name.begin(),
+                         [](char c) { return static_cast<char>(std::tolower(c)); });
+  return name;
+}
 
 // Text of whole sentences where there is a tokenizer, so that chunks end as they do in prose.
 std::vector<int32_t> make_tokens(const Engine& engine, int64_t n_tokens, int64_t seed) {
@@ -65,16 +81,14 @@ std::vector<int32_t> make_tokens(const Engine& engine, int64_t n_tokens, int64_t
 
 class Bench {
  public:
-  Bench(const Engine& engine, const BenchArgs& args, const SessionOptions& options)
-      : args_(args), session_(engine, options), policy_(options.policy) {
-    if (policy_ == PolicyKind::kChunk) {
-      adapter_ = engine.options().adapter.empty() ? "random" : "trained";
-    }
+  Bench(const Engine& engine, const BenchArgs& args, const SessionOptions& options,
+        const Limits& limits)
+      : args_(args), limits_(limits), session_(engine, options) {
     tokens_ = make_tokens(engine, options.ctx, args.seed);
   }
 
-  std::vector<BenchRow> run(const CancelToken& cancel) {
-    std::vector<BenchRow> rows;
+  std::vector<Row> run(const CancelToken& cancel) {
+    std::vector<Row> rows;
     std::vector<int64_t> depths =
         args_.depths;  // ascending, so that each fill ends with a prompt end
     std::ranges::sort(depths);
@@ -110,8 +124,8 @@ class Bench {
         [&](int64_t done, int64_t total) { bar.update(done, total); }, &cancel);
   }
 
-  BenchRow measure(std::string test, int64_t depth, int64_t n, bool prefill,
-                   const CancelToken& cancel) {
+  Row measure(const std::string& test, int64_t depth, int64_t n, bool prefill,
+              const CancelToken& cancel) {
     RetentionCount retention;
     std::vector<double> rates;
     for (int64_t i = -1; i < args_.repetitions; ++i) {  // the first run warms up and is not counted
@@ -137,83 +151,59 @@ class Bench {
     double variance = 0;
     for (const double rate : rates) variance += (rate - mean) * (rate - mean);
     const double n_free = static_cast<double>(std::max<size_t>(rates.size(), 2) - 1);
-    return {.policy = policy_name(policy_),
-            .adapter = adapter_,
-            .fill = depth == 0        ? "none"
-                    : args_.synthetic ? "synthetic"
-                                      : "text",
-            .test = std::move(test),
-            .depth = depth,
-            .tokens_per_second = mean,
-            .stddev = std::sqrt(variance / n_free),
-            .kv_retention = retention.kv_retention()};
+    const double limit = prefill ? prefill_limit(depth, n, retention) : decode_limit(retention);
+    const Engine& engine = session_.engine();
+    const std::string model = std::filesystem::path(args_.engine.model).filename().string();
+    const bool chunk = session_.options().policy == PolicyKind::kChunk;
+    return {{"model", model.empty() ? args_.engine.model : model},
+            {"weights", weights_name(engine)},
+            {"kv_type", kv_type_name(session_.options().kv_type)},
+            {"policy", policy_name(session_.options().policy)},
+            {"adapter", !chunk                             ? "none"
+                        : engine.options().adapter.empty() ? "random"
+                                                           : "trained"},
+            {"threads", current_threads()},
+            {"isa", isa_name(active_isa())},
+            {"test", test},
+            {"depth", depth},
+            {"fill", depth == 0        ? "none"
+                     : args_.synthetic ? "synthetic"
+                                       : "text"},
+            {"tokens_per_second", mean},
+            {"stddev", std::sqrt(variance / n_free)},
+            {"kv_retention", retention.kv_retention()},
+            {"limit_tokens_per_second", limit},
+            {"share_of_limit", mean / limit}};
+  }
+
+  // Tokens a second if the weights and the attended rows were read at the memory's pace.
+  double decode_limit(const RetentionCount& retention) const {
+    const auto weights = static_cast<double>(session_.engine().weights().packed_bytes());
+    return limits_.bytes_per_second / (weights + retention.kv_bytes_attended());
+  }
+
+  // Tokens a second if all products, those of attention included, ran at the peak. Under `chunk`
+  // all tokens are taken to attend to as many rows as the last one.
+  double prefill_limit(int64_t depth, int64_t n, const RetentionCount& retention) const {
+    const ModelConfig& c = session_.engine().config();
+    const int64_t n_embeddings = (c.tied_embeddings ? 1 : 2) * c.n_vocab * c.d_model;
+    const auto n_weights =
+        static_cast<double>(session_.engine().weights().n_parameters() - n_embeddings);
+    const double n_visible = static_cast<double>(depth) + static_cast<double>(n + 1) / 2;
+    const double n_rows = session_.options().policy == PolicyKind::kChunk
+                              ? retention.kv_retention() * static_cast<double>(depth + n)
+                              : n_visible;
+    const auto attention = static_cast<double>(4 * c.n_layers * c.q_dim()) * n_rows;
+    return limits_.flops / (2 * n_weights + attention);
   }
 
   static constexpr int64_t kLongRun = 16384;  // tokens from which prefill is warm enough by itself
 
   const BenchArgs& args_;
+  const Limits& limits_;
   Session session_;
-  PolicyKind policy_;
-  std::string adapter_ = "none";
   std::vector<int32_t> tokens_;
 };
-
-struct BenchSetup {
-  std::string model, weights, kv_type, isa;
-  int threads = 0;
-};
-
-// What the products read: the type that a quantised file has, else that of the products.
-std::string weights_name(const Engine& engine) {
-  const DType type = engine.weights().main_type();
-  if (!is_quantized(type)) return engine.compute_type() == ComputeType::kBf16 ? "bf16" : "f32";
-  std::string name(dtype_name(type));
-  std::ranges::transform(name, name.begin(),
-                         [](char c) { return static_cast<char>(std::tolower(c)); });
-  return name;
-}
-
-void print_rows(const BenchSetup& setup, const std::vector<BenchRow>& rows,
-                const std::string& output) {
-  if (output == "json") {
-    nlohmann::ordered_json list = nlohmann::ordered_json::array();
-    for (const BenchRow& row : rows) {
-      list.push_back({{"model", setup.model},
-                      {"weights", setup.weights},
-                      {"kv_type", setup.kv_type},
-                      {"policy", row.policy},
-                      {"adapter", row.adapter},
-                      {"threads", setup.threads},
-                      {"isa", setup.isa},
-                      {"test", row.test},
-                      {"depth", row.depth},
-                      {"fill", row.fill},
-                      {"tokens_per_second", row.tokens_per_second},
-                      {"stddev", row.stddev},
-                      {"kv_retention", row.kv_retention}});
-    }
-    std::puts(list.dump(1).c_str());
-    return;
-  }
-  const bool csv = output == "csv";
-  const char* const separator = csv ? "," : " | ";
-  const char* const edge = csv ? "" : "| ";
-  const char* const end = csv ? "" : " |";
-  std::puts(fmt::format("{0}model{1}weights{1}kv_type{1}policy{1}adapter{1}threads{1}isa{1}test{1}"
-                        "depth{1}fill{1}tokens_per_second{1}stddev{1}kv_retention{2}",
-                        edge, separator, end)
-                .c_str());
-  if (!csv) std::puts("|---|---|---|---|---|---|---|---|---|---|---|---|---|");
-  for (const BenchRow& row : rows) {
-    std::puts(
-        fmt::format("{1}{3}{0}{4}{0}{5}{0}{6}{0}{7}{0}{8}{0}{9}{0}{10}{0}{11}{0}{12}{0}{13:.1f}{0}"
-                    "{14:.1f}{0}{15:.4f}{2}",
-                    separator, edge, end, setup.model, setup.weights, setup.kv_type, row.policy,
-                    row.adapter, setup.threads, setup.isa, row.test, row.depth, row.fill,
-                    row.tokens_per_second, row.stddev, row.kv_retention)
-            .c_str());
-  }
-}
 
 void run(const BenchArgs& args) {
   SessionOptions options;
@@ -239,20 +229,20 @@ void run(const BenchArgs& args) {
     engine.use_adapter(make_random_adapter(engine.weights(), kMeanSentenceTokens, rng));
   }
 
-  std::vector<BenchRow> rows;
+  const Limits limits = measure_limits(engine);
+  std::fputs(fmt::format("this machine, {} threads, {}: reads {:.1f} GB/s, multiplies at {:.0f} "
+                         "GFLOP/s\n",
+                         current_threads(), isa_name(active_isa()), limits.bytes_per_second * 1e-9,
+                         limits.flops * 1e-9)
+                 .c_str(),
+             stderr);
+  std::vector<Row> rows;
   for (const PolicyKind policy : policies) {
     options.policy = policy;
-    const std::vector<BenchRow> more = Bench(engine, args, options).run(cancel);
+    const std::vector<Row> more = Bench(engine, args, options, limits).run(cancel);
     rows.insert(rows.end(), more.begin(), more.end());
   }
-  BenchSetup setup;
-  setup.model = std::filesystem::path(args.engine.model).filename().string();
-  if (setup.model.empty()) setup.model = args.engine.model;
-  setup.weights = weights_name(engine);
-  setup.kv_type = kv_type_name(options.kv_type);
-  setup.isa = std::string(isa_name(active_isa()));
-  setup.threads = current_threads();
-  print_rows(setup, rows, args.output);
+  print_table(rows, args.output);
 }
 
 }  // namespace

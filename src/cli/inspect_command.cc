@@ -104,7 +104,7 @@ Json describe_model(const InspectArgs& args) {
   options.policy = adapter ? PolicyKind::kChunk : PolicyKind::kFull;
   const SessionMemory session =
       session_memory(config, adapter ? &adapter->config : nullptr, options);
-  const int64_t weights_bytes = packed_weights_bytes(config, compute);
+  const int64_t weights_bytes = packed_weights_bytes(checkpoint, config, compute);
   const int64_t adapter_bytes = adapter ? adapter->size_bytes() : 0;
   json["memory"] = {{"ctx", options.ctx},
                     {"dtype", compute == ComputeType::kBf16 ? "bf16" : "f32"},

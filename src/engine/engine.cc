@@ -44,6 +44,11 @@ void Engine::load_weights() {
   if (adapter_) check_adapter_fits(*adapter_, *weights_, options_.adapter);
 }
 
+int64_t Engine::weights_bytes() const {
+  if (weights_) return weights_->packed_bytes();
+  return packed_weights_bytes(Checkpoint(options_.model, config_), config_, compute_type_);
+}
+
 void Engine::use_adapter(Adapter adapter) {
   check_adapter_fits(adapter, *weights_, "the adapter");
   adapter_ = std::move(adapter);

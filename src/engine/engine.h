@@ -39,6 +39,8 @@ class Engine {
   const EngineOptions& options() const { return options_; }
   ComputeType compute_type() const { return compute_type_; }
   const ModelConfig& config() const { return config_; }
+  // Bytes of the weights, loaded or not. Throws Error if they cannot be read.
+  int64_t weights_bytes() const;
   bool has_weights() const { return weights_.has_value(); }
   // Only after load_weights().
   const ModelWeights& weights() const { return *weights_; }

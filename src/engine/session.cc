@@ -34,8 +34,7 @@ void require_session_memory(const Engine& engine, const SessionOptions& options)
           .total_bytes();
   require_memory(session_bytes, cache, advice);
   if (engine.has_weights()) return;
-  require_memory(session_bytes + packed_weights_bytes(engine.config(), engine.compute_type()),
-                 "the weights and " + cache, advice);
+  require_memory(session_bytes + engine.weights_bytes(), "the weights and " + cache, advice);
 }
 
 namespace {

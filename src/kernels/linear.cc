@@ -12,6 +12,7 @@
 #include "kernels/ops.h"
 #include "kernels/quant_dot.h"
 #include "kernels/quant_matrix.h"
+#include "kernels/quant_pack.h"
 
 namespace chunkllm {
 namespace {
@@ -149,6 +150,14 @@ int64_t Linear::size_bytes() const {
     n_bytes += std::visit([](const auto& any) { return any.size_bytes(); }, matrix);
   }
   return n_bytes;
+}
+
+int64_t packed_matrix_bytes(DType dtype, int64_t n_rows, int64_t n_cols, ComputeType compute_type) {
+  if (!is_quantized(dtype)) return n_rows * n_cols * (compute_type == ComputeType::kBf16 ? 2 : 4);
+  const QuantUnit unit = quant_unit(dtype);
+  const int64_t n_panels = (n_rows + kQuantPanelOutputs - 1) / kQuantPanelOutputs;
+  const int64_t n_units = (n_cols + unit.n_inputs - 1) / unit.n_inputs;
+  return n_panels * n_units * unit.bytes;
 }
 
 }  // namespace chunkllm

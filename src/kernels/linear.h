@@ -45,4 +45,7 @@ class Linear {
   std::unique_ptr<Impl> impl_;
 };
 
+// Bytes that Linear packs a matrix of this type into, up to the padding of its last panels.
+int64_t packed_matrix_bytes(DType dtype, int64_t n_rows, int64_t n_cols, ComputeType compute_type);
+
 }  // namespace chunkllm

@@ -13,6 +13,7 @@ namespace chunkllm {
 namespace {
 
 constexpr const char* kEmbedding = "model.embed_tokens.weight";
+constexpr const char* kHead = "lm_head.weight";
 
 int64_t layer_matrix_elements(const ModelConfig& c) {
   return c.d_model * (c.q_dim() + 2 * c.kv_dim()) + c.q_dim() * c.d_model + 3 * c.d_model * c.d_ff;
@@ -27,18 +28,6 @@ int64_t layer_bias_elements(const ModelConfig& c) {
 int64_t small_elements(const ModelConfig& c) {
   const int64_t head_norms = c.qk_norm ? 2 * c.head_dim : 0;
   return (2 * c.n_layers + 1) * c.d_model + c.n_layers * (head_norms + layer_bias_elements(c));
-}
-
-// Float32 rows in place of quantised ones.
-void dequantize_rows(CheckpointMatrix& matrix) {
-  MatrixView& view = matrix.view;
-  if (!is_quantized(view.dtype)) return;
-  const int64_t n = view.n_rows * view.n_cols;
-  std::vector<std::byte> rows(static_cast<size_t>(n) * sizeof(float));
-  convert_to_float(view.dtype, view.data, n, reinterpret_cast<float*>(rows.data()));
-  matrix.rows = std::move(rows);
-  view.dtype = DType::kF32;
-  view.data = matrix.rows.data();
 }
 
 // Packs the products of one checkpoint.
@@ -61,7 +50,6 @@ class ProductReader {
     std::vector<float> bias;
     for (const Part& part : parts) {
       matrices.push_back(checkpoint_.matrix(at + part.name + ".weight", part.n_out, n_in));
-      dequantize_rows(matrices.back());
       views.push_back(matrices.back().view);
       if (!with_bias) continue;
       const std::vector<float> values = vector(at + part.name + ".bias", part.n_out);
@@ -120,10 +108,16 @@ void refuse_unknown_biases(const Checkpoint& checkpoint, const ModelConfig& c) {
 
 }  // namespace
 
-int64_t packed_weights_bytes(const ModelConfig& c, ComputeType compute_type) {
-  const int64_t element_bytes = compute_type == ComputeType::kBf16 ? 2 : 4;
-  return (c.n_layers * layer_matrix_elements(c) + c.n_vocab * c.d_model) * element_bytes +
-         small_elements(c) * 4;
+int64_t packed_weights_bytes(const Checkpoint& checkpoint, const ModelConfig& c,
+                             ComputeType compute_type) {
+  // The head is the embedding, or stands beside it; the embedding itself stays in the file.
+  const char* unpacked = c.tied_embeddings ? kHead : kEmbedding;
+  int64_t n_bytes = small_elements(c) * 4;
+  for (const auto& [name, tensor] : checkpoint.tensors()) {
+    if (tensor.shape.size() != 2 || name == unpacked) continue;
+    n_bytes += packed_matrix_bytes(tensor.dtype, tensor.shape[0], tensor.shape[1], compute_type);
+  }
+  return n_bytes;
 }
 
 ModelWeights load_weights(const std::filesystem::path& model, ComputeType compute_type) {
@@ -137,7 +131,8 @@ ModelWeights load_weights(const std::filesystem::path& model, ComputeType comput
                        .final_norm = {},
                        .lm_head = {}};
   const ModelConfig& c = weights.config;
-  require_memory(packed_weights_bytes(c, compute_type), "the weights of " + model.string(),
+  require_memory(packed_weights_bytes(weights.checkpoint, c, compute_type),
+                 "the weights of " + model.string(),
                  compute_type == ComputeType::kF32 ? "try --dtype bf16 or a smaller model"
                                                    : "use a smaller model");
   refuse_unknown_biases(weights.checkpoint, c);

@@ -49,7 +49,8 @@ struct ModelWeights {
 // in the model), kMemory before anything large is allocated.
 ModelWeights load_weights(const std::filesystem::path& model, ComputeType compute_type);
 
-// Bytes load_weights() will pack for this shape.
-int64_t packed_weights_bytes(const ModelConfig& config, ComputeType compute_type);
+// Bytes that load_weights() packs the checkpoint's matrices, norms and biases into.
+int64_t packed_weights_bytes(const Checkpoint& checkpoint, const ModelConfig& config,
+                             ComputeType compute_type);
 
 }  // namespace chunkllm

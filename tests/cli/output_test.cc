@@ -211,7 +211,8 @@ TEST(Bench, EveryOutputHasARowForEachTest) {
   ASSERT_TRUE(list.is_array());
   Arguments tests;
   for (const json& row : list) {
-    expect_numbers(row, {"threads", "depth", "tokens_per_second", "stddev", "kv_retention"});
+    expect_numbers(row, {"threads", "depth", "tokens_per_second", "stddev", "kv_retention",
+                         "limit_tokens_per_second", "share_of_limit"});
     for (const char* name : {"model", "weights", "kv_type", "policy", "isa", "test"}) {
       EXPECT_TRUE(row.at(name).is_string()) << name;
     }
@@ -220,16 +221,16 @@ TEST(Bench, EveryOutputHasARowForEachTest) {
   EXPECT_EQ(tests, (Arguments{"full pp16", "full tg4", "chunk pp16", "chunk tg4"}));
   const std::string csv = output_of(bench("csv"));
   EXPECT_EQ(std::ranges::count(csv, '\n'), 5);
-  EXPECT_EQ(std::ranges::count(csv, ','), 5 * 12);
+  EXPECT_EQ(std::ranges::count(csv, ','), 5 * 14);
   const std::string table = output_of(bench("md"));
   EXPECT_EQ(std::ranges::count(table, '\n'), 6);
-  EXPECT_EQ(std::ranges::count(table, '|'), 6 * 14);
+  EXPECT_EQ(std::ranges::count(table, '|'), 6 * 16);
 }
 
 TEST(Bench, MadeUpDepthsAndAdaptersAreSaidToBeSo) {
-  const json list = json_of({"bench", "--model", needle_model(), "--policy", "full,chunk",
-                             "--synthetic", "-d", "0,4000", "-p", "0", "-n", "4", "-r", "1", "-o",
-                             "json"});
+  const json list =
+      json_of({"bench", "--model", needle_model(), "--policy", "full,chunk", "--synthetic", "-d",
+               "0,4000", "-p", "0", "-n", "4", "-r", "1", "-o", "json"});
   ASSERT_EQ(list.size(), 4u);
   for (const json& row : list) {
     EXPECT_EQ(row.at("adapter"), row.at("policy") == "full" ? "none" : "random");
