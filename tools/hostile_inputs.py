@@ -386,6 +386,182 @@ def model_for_adapter(work):
     return ask(NEEDLE, "--adapter", str(NEEDLE))
 
 
+# ---- GGUF
+
+
+U32, F32, BOOL, STRING, ARRAY, U64 = 4, 6, 7, 8, 9, 10
+
+
+class Gguf:
+    """A sound GGUF file of the tiny model, or of the needle model, taken apart so that any part can be wrong."""
+
+    def __init__(self, path):
+        data = path.read_bytes()
+        self.at = 24
+        self.magic, self.version, n_tensors, n_values = struct.unpack("<4sIQQ", data[:24])
+        self.values = {}  # key: (type, bytes)
+        for _ in range(n_values):
+            key = self.string(data).decode()
+            kind, = struct.unpack_from("<I", data, self.at)
+            self.at += 4
+            begin = self.at
+            self.skip(data, kind)
+            self.values[key] = (kind, data[begin:self.at])
+        self.tensors = {}  # name: [dims, type, offset]
+        for _ in range(n_tensors):
+            name = self.string(data).decode()
+            n_dims, = struct.unpack_from("<I", data, self.at)
+            *dims, kind, offset = struct.unpack_from(f"<{n_dims}QIQ", data, self.at + 4)
+            self.at += 4 + 8 * n_dims + 12
+            self.tensors[name] = [dims, kind, offset]
+        self.body = data[(self.at + 31) // 32 * 32:]
+        self.n_tensors = self.n_values = None  # as they are
+
+    def string(self, data):
+        n, = struct.unpack_from("<Q", data, self.at)
+        self.at += 8 + n
+        return data[self.at - n:self.at]
+
+    def skip(self, data, kind):
+        if kind == STRING:
+            self.string(data)
+        elif kind == ARRAY:
+            element, n = struct.unpack_from("<IQ", data, self.at)
+            self.at += 12
+            for _ in range(n):
+                self.skip(data, element)
+        else:
+            self.at += {0: 1, 1: 1, BOOL: 1, 2: 2, 3: 2, U64: 8, 11: 8, 12: 8}.get(kind, 4)
+
+    def join(self):
+        text = lambda t: struct.pack("<Q", len(t)) + (t if isinstance(t, bytes) else t.encode())
+        counts = [len(self.tensors) if self.n_tensors is None else self.n_tensors,
+                  len(self.values) if self.n_values is None else self.n_values]
+        data = self.magic + struct.pack("<IQQ", self.version, *counts)
+        for key, (kind, value) in self.values.items():
+            data += text(key) + struct.pack("<I", kind) + value
+        for name, (dims, kind, offset) in self.tensors.items():
+            data += text(name) + struct.pack(f"<I{len(dims)}QIQ", len(dims), *dims, kind, offset)
+        return data + bytes(-len(data) % 32) + self.body
+
+
+def gguf(name, change=None, raw=None, model=TINY, arguments=None):
+    @case("GGUF", name)
+    def make(work):
+        sound = work / "sound.gguf"
+        subprocess.run([PROGRAM, "quantize", str(model), str(sound), "--type", "q8_0"], check=True,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        if raw is None:
+            parts = Gguf(sound)
+            change(parts)
+            data = parts.join()
+        else:
+            data = raw(sound.read_bytes())
+        bad = work / "model.gguf"
+        bad.write_bytes(data)
+        if arguments is not None:
+            return arguments(work, bad)
+        return bench(bad) if model == TINY else ask(bad)
+
+
+def gguf_value(key, kind, value, model=TINY):
+    name = f"{key} {value if len(value) < 12 else str(value[:12]) + '...'} as type {kind}"
+    gguf(name, lambda g: g.values.update({key: (kind, value)}), model=model)
+
+
+def u32(value):
+    return struct.pack("<I", value)
+
+
+def gguf_text(value):
+    return struct.pack("<Q", len(value)) + value
+
+
+def strings(*values):
+    return u32(STRING) + struct.pack("<Q", len(values)) + b"".join(gguf_text(v) for v in values)
+
+
+GQ = "blk.0.attn_q.weight"
+HUGE = (1 << 64) - 1
+gguf("the magic alone", raw=lambda d: d[:4])
+gguf("another magic", raw=lambda d: b"GGJT" + d[4:])
+gguf("half of the metadata", raw=lambda d: d[:200])
+gguf("cut before the data", raw=lambda d: d[:len(d) // 4])
+gguf("cut in the data", raw=lambda d: d[:-5000])
+gguf("all zero behind the magic", raw=lambda d: d[:4] + bytes(len(d)))
+gguf("all ones behind the magic", raw=lambda d: d[:4] + b"\xff" * len(d))
+for version in (0, 1, 4, 3 << 24):
+    gguf(f"version {version}", lambda g, v=version: setattr(g, "version", v))
+for count in (1000, 1 << 40, HUGE):
+    gguf(f"{count} tensors", lambda g, n=count: setattr(g, "n_tensors", n))
+    gguf(f"{count} values", lambda g, n=count: setattr(g, "n_values", n))
+gguf("no tensors", lambda g: g.tensors.clear())
+gguf("no metadata", lambda g: g.values.clear())
+gguf_value("general.name", 99, b"")
+gguf_value("general.name", STRING, struct.pack("<Q", HUGE))
+gguf_value("general.name", STRING, struct.pack("<Q", 1 << 40))
+gguf_value("general.name", ARRAY, u32(U32) + struct.pack("<Q", 1 << 61))
+gguf_value("general.name", ARRAY, u32(STRING) + struct.pack("<Q", HUGE))
+gguf_value("general.name", ARRAY, u32(ARRAY) + struct.pack("<Q", 1))
+gguf_value("general.alignment", U32, u32(0))
+gguf_value("general.alignment", U32, u32(33))
+gguf_value("general.alignment", STRING, gguf_text(b"32"))
+gguf_value("split.count", 2, b"\2\0")
+gguf_value("general.architecture", STRING, gguf_text(b"gpt2"))
+gguf_value("general.architecture", STRING, gguf_text(b"llama\n"))
+gguf_value("general.architecture", U32, u32(1))
+for key in ("block_count", "embedding_length", "attention.head_count", "attention.key_length", "feed_forward_length"):
+    gguf_value(f"llama.{key}", U32, u32(0))
+    gguf_value(f"llama.{key}", U32, u32(0xffffffff))
+gguf_value("llama.block_count", F32, struct.pack("<f", 3))
+gguf_value("llama.attention.head_count", ARRAY, u32(U32) + struct.pack("<Q", 1) + u32(4))
+gguf_value("llama.attention.head_count_kv", U32, u32(3))
+gguf_value("llama.attention.layer_norm_rms_epsilon", F32, struct.pack("<f", float("nan")))
+gguf_value("llama.rope.freq_base", F32, struct.pack("<f", 0))
+gguf_value("llama.rope.dimension_count", U32, u32(8))
+gguf_value("llama.rope.scaling.type", STRING, gguf_text(b"longrope"))
+gguf_value("llama.expert_count", U32, u32(8))
+gguf_value("llama.attention.sliding_window", U32, u32(16))
+for key in ("general.architecture", "llama.block_count", "llama.embedding_length"):
+    gguf(f"{key} missing", lambda g, k=key: g.values.pop(k))
+for kind in (3, 6, 10, 23, 39, 26, 1000):
+    gguf(f"a matrix of type {kind}", lambda g, k=kind: g.tensors[GQ].__setitem__(1, k))
+for dims in ([], [1] * 5, [0, 64], [1 << 32, 1 << 32], [HUGE], [33, 64], [64], [64, 32], [32, 64]):
+    gguf(f"a matrix of {dims}", lambda g, d=dims: g.tensors[GQ].__setitem__(0, d))
+for offset in (1, 1 << 40, HUGE - 31):
+    gguf(f"a tensor at {offset}", lambda g, o=offset: g.tensors[GQ].__setitem__(2, o))
+gguf("two tensors on the same bytes", lambda g: g.tensors[GQ].__setitem__(2, g.tensors["blk.1.attn_q.weight"][2]))
+gguf("a missing tensor", lambda g: g.tensors.pop(GQ))
+gguf("an unknown tensor", lambda g: g.tensors.update({"blk.0.attn_rot_embd.weight": g.tensors.pop(GQ)}))
+gguf("a tensor with a long name", lambda g: g.tensors.update({"x" * 65: g.tensors.pop(GQ)}))
+gguf("a bias for one layer only", lambda g: g.tensors.update({"blk.1.attn_q.bias": g.tensors.pop("blk.1.attn_norm.weight")}))
+gguf("a norm that is NaN", lambda g: setattr(g, "body", g.body[:g.tensors["output_norm.weight"][2]] + b"\xff" * 4 +
+                                             g.body[g.tensors["output_norm.weight"][2] + 4:]))
+gguf_value("tokenizer.ggml.model", STRING, gguf_text(b"llama"), NEEDLE)
+gguf_value("tokenizer.ggml.pre", STRING, gguf_text(b"default"), NEEDLE)
+gguf_value("tokenizer.ggml.tokens", STRING, gguf_text(b"a"), NEEDLE)
+gguf_value("tokenizer.ggml.tokens", ARRAY, strings(b"a", b"b"), NEEDLE)
+gguf_value("tokenizer.ggml.tokens", ARRAY, strings(*[b"\xff"] * 4096), NEEDLE)
+gguf_value("tokenizer.ggml.tokens", ARRAY, strings(*[b"a"] * 4096), NEEDLE)
+gguf_value("tokenizer.ggml.merges", ARRAY, strings(b"a b c"), NEEDLE)
+gguf_value("tokenizer.ggml.merges", ARRAY, strings(b"\xe4\xb8\xad \xe6\x96\x87"), NEEDLE)
+gguf_value("tokenizer.ggml.token_type", ARRAY, u32(5) + struct.pack("<Q", 0), NEEDLE)
+gguf_value("tokenizer.ggml.token_type", ARRAY, u32(5) + struct.pack("<Q", 4096) + u32(77) * 4096, NEEDLE)
+gguf_value("tokenizer.ggml.bos_token_id", U32, u32(1 << 30), NEEDLE)
+gguf_value("tokenizer.ggml.eos_token_id", STRING, gguf_text(b"4"), NEEDLE)
+gguf("no chat template", lambda g: g.values.pop("tokenizer.chat_template"), model=NEEDLE,
+     arguments=lambda work, bad: ask(bad, "--chat"))
+gguf("a model without vocabulary asked for text", lambda g: None, arguments=lambda work, bad: ask(bad))
+gguf("inspected after a cut", raw=lambda d: d[:-5000], arguments=lambda work, bad: ["inspect", str(bad)])
+gguf("quantised twice", lambda g: None,
+     arguments=lambda work, bad: ["quantize", str(bad), str(work / "o.gguf"), "--type", "q4_0"])
+gguf("quantised onto a folder", lambda g: None,
+     arguments=lambda work, bad: ["quantize", str(bad), str(work), "--type", "q8_0"])
+gguf("quantised into a folder that is not there", lambda g: None,
+     arguments=lambda work, bad: ["quantize", str(bad), str(work / "no/o.gguf"), "--type", "q8_0"])
+gguf("quantised onto a full disk", lambda g: None,
+     arguments=lambda work, bad: ["quantize", str(bad), "/dev/full/o.gguf", "--type", "q8_0"])
+
 # ---- text, messages, batches, caches
 
 

@@ -39,7 +39,12 @@ std::optional<GgufVocabulary> gguf_vocabulary(const GgufFile& file) {
   if (vocabulary.model == "none") return std::nullopt;
   vocabulary.pre = file.string_or(kPre, "");
   vocabulary.tokens = owned(file.strings(kTokens));
-  if (file.has(kTokenTypes)) vocabulary.token_types = file.integers(kTokenTypes);
+  if (file.has(kTokenTypes)) {
+    vocabulary.token_types = file.integers(kTokenTypes);
+  } else {
+    vocabulary.token_types.assign(vocabulary.tokens.size(),
+                                  static_cast<int32_t>(GgufTokenType::kNormal));
+  }
   if (file.has(kMerges)) vocabulary.merges = owned(file.strings(kMerges));
   vocabulary.bos_token_id = token_id(file, kBosId);
   vocabulary.eos_token_id = token_id(file, kEosId);

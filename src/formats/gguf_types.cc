@@ -23,15 +23,15 @@ constexpr ValueType kValueTypes[] = {
     {GgufType::kArray, "ARRAY", 0}};
 
 constexpr std::pair<DType, uint32_t> kTensorTypes[] = {
-    {DType::kF32, 0},  {DType::kF16, 1},  {DType::kQ4_0, 2}, {DType::kQ8_0, 8}, {DType::kQ4K, 12},
-    {DType::kQ5K, 13}, {DType::kQ6K, 14}, {DType::kI32, 26}, {DType::kI64, 27}, {DType::kBf16, 30}};
+    {DType::kF32, 0},  {DType::kF16, 1},  {DType::kQ4_0, 2}, {DType::kQ8_0, 8},
+    {DType::kQ4K, 12}, {DType::kQ5K, 13}, {DType::kQ6K, 14}, {DType::kBf16, 30}};
 
 // ggml's tensor types that DType lacks.
 constexpr std::pair<uint32_t, const char*> kOtherTensorTypes[] = {
     {3, "Q4_1"},   {6, "Q5_0"},     {7, "Q5_1"},    {9, "Q8_1"},     {10, "Q2_K"},  {11, "Q3_K"},
     {15, "Q8_K"},  {16, "IQ2_XXS"}, {17, "IQ2_XS"}, {18, "IQ3_XXS"}, {19, "IQ1_S"}, {20, "IQ4_NL"},
-    {21, "IQ3_S"}, {22, "IQ2_S"},   {23, "IQ4_XS"}, {24, "I8"},      {25, "I16"},   {28, "F64"},
-    {29, "IQ1_M"}, {34, "TQ1_0"},   {35, "TQ2_0"},  {39, "MXFP4"}};
+    {21, "IQ3_S"}, {22, "IQ2_S"},   {23, "IQ4_XS"}, {24, "I8"},      {25, "I16"},   {26, "I32"},
+    {27, "I64"},   {28, "F64"},     {29, "IQ1_M"},  {34, "TQ1_0"},   {35, "TQ2_0"}, {39, "MXFP4"}};
 
 const ValueType* find_type(GgufType type) {
   const auto* found = std::ranges::find(kValueTypes, type, &ValueType::type);

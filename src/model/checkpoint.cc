@@ -47,7 +47,9 @@ const TensorView& Checkpoint::require(std::string_view name,
   if (const auto* folder = std::get_if<SafetensorsModel>(&source_)) {
     return folder->require(name, shape);
   }
-  return require_tensor(tensors_, name, shape, path_.string());
+  const auto own_name = gguf_tensor_name(name);
+  return require_tensor(std::get<GgufFile>(source_).tensors(), own_name.value_or(std::string(name)),
+                        shape, path_.string());
 }
 
 CheckpointMatrix Checkpoint::matrix(std::string_view name, int64_t n_rows, int64_t n_cols) const {

@@ -5,16 +5,12 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "model/architecture.h"
+#include "model/config_limits.h"
 #include "model/gguf_config.h"
 
 namespace chunkllm {
 namespace {
 
-// Within these limits no size in bytes overflows 64 bits.
-constexpr int64_t kMaxDimension = int64_t{1} << 20;
-constexpr int64_t kMaxLayers = 512;
-constexpr int64_t kMaxHeads = 4096;
-constexpr int64_t kMaxPositions = int64_t{1} << 30;
 constexpr int64_t kMaxTokenId = std::numeric_limits<int32_t>::max();
 
 std::vector<int32_t> read_eos_ids(const nlohmann::json& object, const std::string& where) {
@@ -66,7 +62,7 @@ ModelConfig parse_model_config(const nlohmann::json& json, const std::string& wh
     fail(ErrorCode::kData, "{}: num_attention_heads {} is no multiple of num_key_value_heads {}",
          where, config.n_heads, config.n_kv_heads);
   }
-  config.head_dim = fields.integer_or("head_dim", 1, 65536, config.d_model / config.n_heads);
+  config.head_dim = fields.integer_or("head_dim", 1, kMaxHeadDim, config.d_model / config.n_heads);
   architecture.configure(fields, where, config);
   if (config.head_dim * config.n_heads != config.d_model && !fields.has("head_dim") &&
       config.d_model % config.n_heads != 0) {
@@ -83,6 +79,10 @@ ModelConfig parse_model_config(const nlohmann::json& json, const std::string& wh
 
 ModelConfig read_model_config(const std::filesystem::path& model) {
   if (is_gguf_file(model)) return read_gguf_config(GgufFile(model));
+  if (std::filesystem::is_regular_file(model)) {
+    fail(ErrorCode::kData, "{} is neither a Hugging Face folder nor a GGUF file; check the path",
+         model.string());
+  }
   const std::filesystem::path path = model / "config.json";
   ModelConfig config = parse_model_config(read_json_file(path, int64_t{16} << 20), path.string());
   const std::filesystem::path generation = model / "generation_config.json";

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "base/error.h"
+#include "model/config_limits.h"
 #include "model/gguf_names.h"
 
 namespace chunkllm {
@@ -13,7 +14,6 @@ namespace {
 
 using nlohmann::json;
 
-constexpr int64_t kMaxInteger = int64_t{1} << 40;
 constexpr int64_t kMaxTokenId = std::numeric_limits<int32_t>::max();
 constexpr int32_t kControlToken = 3;
 
@@ -55,7 +55,7 @@ class ConfigReader {
     config.output_bias = has_tensor("blk.0.attn_output.bias");
     config.ffn_bias = has_tensor("blk.0.ffn_gate.bias");
     config.tied_embeddings = !has_tensor("output.weight");
-    const int64_t n_rotated = integer_or("rope.dimension_count", config.head_dim);
+    const int64_t n_rotated = integer_or("rope.dimension_count", kMaxHeadDim, config.head_dim);
     if (n_rotated != config.head_dim) {
       fail(ErrorCode::kUnsupported,
            "{}: {} is {}, and heads have {} numbers; only whole heads can be rotated", where_,
@@ -70,9 +70,11 @@ class ConfigReader {
   std::string key(std::string_view name) const { return fmt::format("{}.{}", architecture_, name); }
   bool has(std::string_view name) const { return file_.has(key(name)); }
   bool has_tensor(std::string_view name) const { return file_.find(name) != nullptr; }
-  int64_t integer(std::string_view name) const { return file_.integer(key(name), 0, kMaxInteger); }
-  int64_t integer_or(std::string_view name, int64_t fallback) const {
-    return has(name) ? integer(name) : fallback;
+  int64_t integer(std::string_view name, int64_t max) const {
+    return file_.integer(key(name), 1, max);
+  }
+  int64_t integer_or(std::string_view name, int64_t max, int64_t fallback) const {
+    return has(name) ? integer(name, max) : fallback;
   }
 
   void refuse_foreign() const {
@@ -80,7 +82,7 @@ class ConfigReader {
       if (file_.number_or(key(name), 0.0) != 0.0) fail_foreign(name);
     }
     for (const char* name : kForeignIntegers) {
-      if (integer_or(name, 0) != 0) fail_foreign(name);
+      if (file_.integer_or(key(name), 0, kMaxDimension, 0) != 0) fail_foreign(name);
     }
     if (!file_.boolean_or(key("attention.causal"), true)) fail_foreign("attention.causal");
   }
@@ -96,24 +98,28 @@ class ConfigReader {
            where_);
     }
     json config = {{"model_type", architecture_},
-                   {"num_hidden_layers", integer("block_count")},
-                   {"hidden_size", integer("embedding_length")},
-                   {"num_attention_heads", integer("attention.head_count")},
-                   {"intermediate_size", integer("feed_forward_length")},
-                   {"max_position_embeddings", integer("context_length")},
+                   {"num_hidden_layers", integer("block_count", kMaxLayers)},
+                   {"hidden_size", integer("embedding_length", kMaxDimension)},
+                   {"num_attention_heads", integer("attention.head_count", kMaxHeads)},
+                   {"intermediate_size", integer("feed_forward_length", kMaxDimension)},
+                   {"max_position_embeddings", integer("context_length", kMaxPositions)},
                    {"vocab_size", embedding->shape[0]},
                    {"rms_norm_eps", file_.number(key("attention.layer_norm_rms_epsilon"))}};
     if (has("attention.head_count_kv")) {
-      config["num_key_value_heads"] = integer("attention.head_count_kv");
+      config["num_key_value_heads"] = integer("attention.head_count_kv", kMaxHeads);
     }
-    // Without it heads share the width evenly, in every family.
-    const int64_t n_heads = std::max<int64_t>(config["num_attention_heads"].get<int64_t>(), 1);
-    config["head_dim"] =
-        integer_or("attention.key_length", config["hidden_size"].get<int64_t>() / n_heads);
-    const int64_t value_length =
-        integer_or("attention.value_length", config["head_dim"].get<int64_t>());
-    if (value_length != config["head_dim"].get<int64_t>()) fail_foreign("attention.value_length");
-    const int64_t window = integer_or("attention.sliding_window", 0);
+    // Without a length of their own, heads share the width evenly, in every family.
+    const int64_t n_heads = integer("attention.head_count", kMaxHeads);
+    const int64_t head_dim = integer_or("attention.key_length", kMaxHeadDim,
+                                        integer("embedding_length", kMaxDimension) / n_heads);
+    const int64_t value_length = integer_or("attention.value_length", kMaxHeadDim, head_dim);
+    if (value_length != head_dim) {
+      fail(ErrorCode::kUnsupported,
+           "{}: values of {} numbers a head beside keys of {} are not supported", where_,
+           value_length, head_dim);
+    }
+    config["head_dim"] = head_dim;
+    const int64_t window = file_.integer_or(key("attention.sliding_window"), 0, kMaxPositions, 0);
     if (window > 0) {
       config["sliding_window"] = window;
       config["use_sliding_window"] = true;
@@ -134,7 +140,8 @@ class ConfigReader {
     rope["factor"] = factor;
     if (type != "yarn") return rope;
     if (has("rope.scaling.original_context_length")) {
-      rope["original_max_position_embeddings"] = integer("rope.scaling.original_context_length");
+      rope["original_max_position_embeddings"] =
+          integer("rope.scaling.original_context_length", kMaxPositions);
     }
     if (file_.number_or(key("rope.scaling.yarn_ext_factor"), 1.0) != 1.0) {
       fail_foreign("rope.scaling.yarn_ext_factor");

@@ -100,7 +100,7 @@ void refuse_unknown_biases(const Checkpoint& checkpoint, const ModelConfig& c) {
         (c.ffn_bias && name.find(".mlp.") != std::string::npos);
     if (!known) {
       fail(ErrorCode::kUnsupported,
-           "{}: has the bias {}, which config.json does not announce; it is not supported",
+           "{}: has the bias {}, which its configuration does not announce; it is not supported",
            checkpoint.place(name), tensor.name);
     }
   }

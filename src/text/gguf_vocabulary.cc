@@ -80,7 +80,6 @@ void require_text(const GgufVocabulary& vocabulary, const char* key,
 }
 
 GgufTokenType type_of_token(const GgufVocabulary& vocabulary, size_t id) {
-  if (vocabulary.token_types.empty()) return GgufTokenType::kNormal;
   const int32_t type = vocabulary.token_types[id];
   if (type < 1 || type > 6) {
     fail_vocabulary(vocabulary, fmt::format("tokenizer.ggml.token_type[{}] is {}", id, type));
@@ -207,8 +206,7 @@ std::shared_ptr<const Tokenizer::Tables> read_tokenizer_tables(const GgufVocabul
          show_text(vocabulary.model));
   }
   const PieceRule& rule = find_rule(vocabulary);
-  if (!vocabulary.token_types.empty() &&
-      vocabulary.token_types.size() != vocabulary.tokens.size()) {
+  if (vocabulary.token_types.size() != vocabulary.tokens.size()) {
     fail_vocabulary(vocabulary, fmt::format("{} tokens have {} types", vocabulary.tokens.size(),
                                             vocabulary.token_types.size()));
   }

@@ -26,7 +26,7 @@ struct GgufVocabulary {
   std::string model;                 // "gpt2": BPE over bytes
   std::string pre;                   // the rule that cuts text: "llama-bpe", "qwen2", ...
   std::vector<std::string> tokens;   // by id, in the alphabet of byte_level.h
-  std::vector<int32_t> token_types;  // GgufTokenType; empty: all are kNormal
+  std::vector<int32_t> token_types;  // GgufTokenType of each token
   std::vector<std::string> merges;   // "a b", lower ranks first
   std::optional<int32_t> bos_token_id;
   std::optional<int32_t> eos_token_id;

@@ -1,0 +1,14 @@
+// How large a model may say that it is. Within these limits no size in bytes overflows 64 bits.
+#pragma once
+
+#include <cstdint>
+
+namespace chunkllm {
+
+inline constexpr int64_t kMaxDimension = int64_t{1} << 20;
+inline constexpr int64_t kMaxLayers = 512;
+inline constexpr int64_t kMaxHeads = 4096;
+inline constexpr int64_t kMaxHeadDim = 65536;
+inline constexpr int64_t kMaxPositions = int64_t{1} << 30;
+
+}  // namespace chunkllm
