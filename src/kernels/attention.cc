@@ -209,9 +209,9 @@ void attend(const AttentionBlock& block, const KvLayerView& kv,
   with_memory([&] {
     plan_attention(block, kv, spans, omp_get_max_threads(), plan);
     n_threads = threads_for(plan.parallel, static_cast<int64_t>(plan.items.size()));
-    scratch_floats =
-        round_to_lines(std::max(attend_token_scratch(n_heads, head_dim),
-                                attend_tile_scratch(plan.max_tile_tokens, n_heads, head_dim)));
+    scratch_floats = round_to_lines(
+        std::max(attend_token_scratch(n_heads, head_dim),
+                 attend_tile_scratch(kv.type, plan.max_tile_tokens, n_heads, head_dim)));
     scratch = work.kernels.floats(static_cast<size_t>(n_threads) * scratch_floats);
     states = work.states.floats(static_cast<size_t>(plan.n_states * (head_dim + 2)));
     work.parts_to_come.resize(plan.groups.size());

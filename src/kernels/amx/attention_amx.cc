@@ -1,0 +1,357 @@
+// Attention on AMX tiles. Everything is turned so that cached keys enter the tiles as they lie and
+// columns stay in the lanes of vectors:
+//   scores  S^T [rows, columns] = K [rows, head_dim] * Q^T [head_dim, columns]
+//   outputs O^T [head_dim, columns] += V^T [head_dim, rows] * P^T [rows, columns]
+// V^T is made once a tile of rows and serves all columns. A step of the pipeline weighs the scores
+// of one group of columns on the vector units while the tile unit multiplies the scores of the next
+// group and adds the values of the one before.
+#include "kernels/attention_bf16.h"
+#include "kernels/avx512/attention_bf16-inl.h"
+
+#define CHUNKLLM_AMX_TARGET \
+  __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,amx-tile,amx-bf16")))
+
+namespace chunkllm {
+namespace {
+
+constexpr int kTileBytes = 64;                  // of a row of a tile register
+constexpr int kTileElements = 32;               // bf16 numbers of that
+constexpr int kRowBlocks = kTileRows / kGroup;  // tile registers of scores
+constexpr int64_t kScoreFloats = kTileRows * kGroup;
+constexpr int64_t kPairWords = kPairs * kGroup;
+
+// A tile of rows as the tile unit wants it.
+struct PackedTile {
+  FilledTile rows;
+  const uint16_t* keys[kRowBlocks];  // 16 rows each, head_dim elements apart: cache or key_copy
+  uint16_t* key_copy;                // [kTileRows, head_dim]
+  uint16_t* values;                  // [kTileRows / 32, head_dim, 32]: V^T of 32 rows
+};
+
+// One group of columns against one tile of rows.
+struct Unit {
+  const PackedTile* tile = nullptr;
+  int64_t group = 0;
+  float* scores = nullptr;    // [kTileRows, kGroup]
+  uint32_t* pairs = nullptr;  // [kPairs, kGroup]
+};
+
+struct AmxScratch {
+  GroupStates states;
+  PackedTile tiles[2];
+  float* scores[2];
+  uint32_t* pairs[2];
+
+  static int64_t n_floats(int64_t n_columns, int64_t head_dim) {
+    return GroupStates::n_floats(n_columns, head_dim) + 2 * kTileRows * head_dim +
+           2 * (kScoreFloats + kPairWords);
+  }
+  AmxScratch(int64_t n_columns, int64_t head_dim, float* from) : states(n_columns, head_dim, from) {
+    for (int i = 0; i < 2; ++i) {
+      scores[i] = std::exchange(from, from + kScoreFloats);
+      pairs[i] = reinterpret_cast<uint32_t*>(std::exchange(from, from + kPairWords));
+      tiles[i].key_copy =
+          reinterpret_cast<uint16_t*>(std::exchange(from, from + kTileRows * head_dim / 2));
+      tiles[i].values =
+          reinterpret_cast<uint16_t*>(std::exchange(from, from + kTileRows * head_dim / 2));
+    }
+  }
+};
+
+// The eight tile registers of a thread, all 16 rows of 64 bytes. oneDNN configures them its own way
+// in between, so an item configures them anew.
+class TileRegisters {
+ public:
+  CHUNKLLM_AMX_TARGET TileRegisters() {
+    struct alignas(64) {
+      uint8_t palette = 1;
+      uint8_t start_row = 0;
+      uint8_t reserved[14] = {};
+      uint16_t row_bytes[16] = {kTileBytes, kTileBytes, kTileBytes, kTileBytes,
+                                kTileBytes, kTileBytes, kTileBytes, kTileBytes};
+      uint8_t n_rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+    } config;
+    compiler_barrier();
+    _tile_loadconfig(&config);
+  }
+  CHUNKLLM_AMX_TARGET ~TileRegisters() { _tile_release(); }
+  TileRegisters(const TileRegisters&) = delete;
+  TileRegisters& operator=(const TileRegisters&) = delete;
+
+  // GCC's tile loads do not tell that they read memory.
+  static void compiler_barrier() { asm volatile("" ::: "memory"); }
+};
+
+// to [head_dim, 32] = the 32 rows turned.
+CHUNKLLM_BF16_TARGET void turn_32_rows(const uint16_t* const* rows, int64_t head_dim,
+                                       uint16_t* to) {
+  for (int64_t k = 0; k < head_dim; k += 8, to += 8 * kTileElements) {
+    // Lane L of vector i is row 8 L + i; each lane turns its 8 x 8 numbers.
+    __m512i x[8];
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; ++i) x[i] = load_four(rows + i, 8, k);
+    const __m512i a0 = _mm512_unpacklo_epi16(x[0], x[1]);
+    const __m512i a1 = _mm512_unpackhi_epi16(x[0], x[1]);
+    const __m512i a2 = _mm512_unpacklo_epi16(x[2], x[3]);
+    const __m512i a3 = _mm512_unpackhi_epi16(x[2], x[3]);
+    const __m512i a4 = _mm512_unpacklo_epi16(x[4], x[5]);
+    const __m512i a5 = _mm512_unpackhi_epi16(x[4], x[5]);
+    const __m512i a6 = _mm512_unpacklo_epi16(x[6], x[7]);
+    const __m512i a7 = _mm512_unpackhi_epi16(x[6], x[7]);
+    const __m512i b0 = _mm512_unpacklo_epi32(a0, a2);
+    const __m512i b1 = _mm512_unpackhi_epi32(a0, a2);
+    const __m512i b2 = _mm512_unpacklo_epi32(a1, a3);
+    const __m512i b3 = _mm512_unpackhi_epi32(a1, a3);
+    const __m512i b4 = _mm512_unpacklo_epi32(a4, a6);
+    const __m512i b5 = _mm512_unpackhi_epi32(a4, a6);
+    const __m512i b6 = _mm512_unpacklo_epi32(a5, a7);
+    const __m512i b7 = _mm512_unpackhi_epi32(a5, a7);
+    _mm512_store_si512(to + 0 * kTileElements, _mm512_unpacklo_epi64(b0, b4));
+    _mm512_store_si512(to + 1 * kTileElements, _mm512_unpackhi_epi64(b0, b4));
+    _mm512_store_si512(to + 2 * kTileElements, _mm512_unpacklo_epi64(b1, b5));
+    _mm512_store_si512(to + 3 * kTileElements, _mm512_unpackhi_epi64(b1, b5));
+    _mm512_store_si512(to + 4 * kTileElements, _mm512_unpacklo_epi64(b2, b6));
+    _mm512_store_si512(to + 5 * kTileElements, _mm512_unpackhi_epi64(b2, b6));
+    _mm512_store_si512(to + 6 * kTileElements, _mm512_unpacklo_epi64(b3, b7));
+    _mm512_store_si512(to + 7 * kTileElements, _mm512_unpackhi_epi64(b3, b7));
+  }
+}
+
+void pack_tile(const RowTile& from, const KvHeadView& kv, int64_t first_position,
+               PackedTile& tile) {
+  FilledTile& rows = tile.rows;
+  const int64_t head_dim = kv.head_dim;
+  rows.fill(from);
+  rows.values_finite =
+      from.last() <= first_position || values_are_finite(rows, kv.values, head_dim);
+  const uint16_t* value_rows[kTileRows];
+  for (int r = 0; r < kTileRows; ++r) value_rows[r] = rows.row(kv.values, r, head_dim);
+  for (int r = 0; r < kTileRows; r += kTileElements) {
+    turn_32_rows(value_rows + r, head_dim, tile.values + r * head_dim);
+  }
+  for (int i = 0; i < kRowBlocks; ++i) {
+    const int r = i * kGroup;
+    if (rows.positions[r + kGroup - 1] == rows.positions[r] + kGroup - 1) {
+      tile.keys[i] = rows.row(kv.keys, r, head_dim);
+      continue;
+    }
+    uint16_t* to = tile.key_copy + r * head_dim;
+    tile.keys[i] = to;
+    for (int j = 0; j < kGroup; ++j, to += head_dim) {
+      std::memcpy(to, rows.row(kv.keys, r + j, head_dim), static_cast<size_t>(head_dim) * 2);
+    }
+  }
+}
+
+// The products of a step, cut into quads of four tile products that vector work can stand between:
+// first the scores of one unit, then the values of another. Either may have no tile.
+class TileProducts {
+ public:
+  TileProducts(const GroupStates& states, const Unit& scored, const Unit& weighed)
+      : head_dim_(states.head_dim),
+        scored_(scored),
+        weighed_(weighed),
+        q_(states.q + scored.group * kGroup * head_dim_ / 2),
+        out_(states.out + weighed.group * kGroup * head_dim_),
+        n_score_quads_(scored.tile == nullptr ? 0 : head_dim_ / kTileElements),
+        n_quads_(n_score_quads_ +
+                 (weighed.tile == nullptr ? 0 : (head_dim_ + 63) / 64 * kValueQuads)) {}
+
+  // Does the share of the quads that part `part` of `n_parts` has.
+  CHUNKLLM_AMX_TARGET void run_part(int64_t part, int64_t n_parts) {
+    const int64_t end = (part + 1) * n_quads_ / n_parts;
+    for (; next_ < end; ++next_) {
+      TileRegisters::compiler_barrier();
+      if (next_ < n_score_quads_) {
+        score_quad(next_);
+      } else {
+        value_quad((next_ - n_score_quads_) / kValueQuads, (next_ - n_score_quads_) % kValueQuads);
+      }
+    }
+  }
+
+ private:
+  static constexpr int64_t kValueQuads = kTileRows / kTileElements;
+
+  // Scores of all rows over 32 of head_dim.
+  CHUNKLLM_AMX_TARGET void score_quad(int64_t step) {
+    static_assert(kRowBlocks == 4);
+    const int64_t stride = head_dim_ * 2;
+    const int64_t at = step * kTileElements;
+    if (step == 0) {
+      _tile_zero(0);
+      _tile_zero(1);
+      _tile_zero(2);
+      _tile_zero(3);
+    }
+    _tile_loadd(4, q_ + at / 2 * kGroup, kTileBytes);
+    _tile_loadd(6, scored_.tile->keys[0] + at, stride);
+    _tile_dpbf16ps(0, 6, 4);
+    _tile_loadd(7, scored_.tile->keys[1] + at, stride);
+    _tile_dpbf16ps(1, 7, 4);
+    _tile_loadd(6, scored_.tile->keys[2] + at, stride);
+    _tile_dpbf16ps(2, 6, 4);
+    _tile_loadd(7, scored_.tile->keys[3] + at, stride);
+    _tile_dpbf16ps(3, 7, 4);
+    if (step + 1 < n_score_quads_) return;
+    _tile_stored(0, scored_.scores + 0 * kGroup * kGroup, kTileBytes);
+    _tile_stored(1, scored_.scores + 1 * kGroup * kGroup, kTileBytes);
+    _tile_stored(2, scored_.scores + 2 * kGroup * kGroup, kTileBytes);
+    _tile_stored(3, scored_.scores + 3 * kGroup * kGroup, kTileBytes);
+  }
+
+  // Outputs of 64 (or what is left) of head_dim over 32 rows.
+  CHUNKLLM_AMX_TARGET void value_quad(int64_t block, int64_t step) {
+    const bool whole = block * 64 + 64 <= head_dim_;
+    float* out = out_ + block * 64 * kGroup;
+    const uint16_t* values =
+        weighed_.tile->values + (step * head_dim_ + block * 64) * kTileElements;
+    if (step == 0) {
+      _tile_loadd(0, out + 0 * kGroup * kGroup, kTileBytes);
+      _tile_loadd(1, out + 1 * kGroup * kGroup, kTileBytes);
+      if (whole) {
+        _tile_loadd(2, out + 2 * kGroup * kGroup, kTileBytes);
+        _tile_loadd(3, out + 3 * kGroup * kGroup, kTileBytes);
+      }
+    }
+    _tile_loadd(5, weighed_.pairs + step * kGroup * kGroup, kTileBytes);
+    _tile_loadd(6, values + 0 * kGroup * kTileElements, kTileBytes);
+    _tile_dpbf16ps(0, 6, 5);
+    _tile_loadd(7, values + 1 * kGroup * kTileElements, kTileBytes);
+    _tile_dpbf16ps(1, 7, 5);
+    if (whole) {
+      _tile_loadd(6, values + 2 * kGroup * kTileElements, kTileBytes);
+      _tile_dpbf16ps(2, 6, 5);
+      _tile_loadd(7, values + 3 * kGroup * kTileElements, kTileBytes);
+      _tile_dpbf16ps(3, 7, 5);
+    }
+    if (step + 1 < kValueQuads) return;
+    _tile_stored(0, out + 0 * kGroup * kGroup, kTileBytes);
+    _tile_stored(1, out + 1 * kGroup * kGroup, kTileBytes);
+    if (whole) {
+      _tile_stored(2, out + 2 * kGroup * kGroup, kTileBytes);
+      _tile_stored(3, out + 3 * kGroup * kGroup, kTileBytes);
+    }
+  }
+
+  int64_t head_dim_;
+  Unit scored_;
+  Unit weighed_;
+  const uint32_t* q_;
+  float* out_;
+  int64_t n_score_quads_;
+  int64_t n_quads_;
+  int64_t next_ = 0;
+};
+
+// Hands out the units of an item: tile after tile, and of each tile the groups that see any of it.
+class Units {
+ public:
+  Units(AmxScratch& scratch, const KvHeadView& kv, RowCursor rows, int64_t first_position)
+      : scratch_(scratch), kv_(kv), rows_(rows), first_position_(first_position) {
+    next_tile_.fill(rows_);
+  }
+
+  bool at_end() const { return group_ >= scratch_.states.n_groups && next_tile_.n_rows == 0; }
+  // Whether next() will overwrite the tile before the current one.
+  bool crosses() const { return group_ >= scratch_.states.n_groups; }
+
+  Unit next() {
+    if (crosses()) {
+      tile_ ^= 1;
+      pack_tile(next_tile_, kv_, first_position_, scratch_.tiles[tile_]);
+      next_tile_.fill(rows_);
+      group_ = 0;
+      const int32_t first = scratch_.tiles[tile_].rows.positions[0];
+      while (scratch_.states.last_position(group_) < first) ++group_;
+    }
+    buffer_ ^= 1;
+    return {&scratch_.tiles[tile_], group_++, scratch_.scores[buffer_], scratch_.pairs[buffer_]};
+  }
+
+ private:
+  AmxScratch& scratch_;
+  const KvHeadView& kv_;
+  RowCursor rows_;
+  int64_t first_position_;
+  RowTile next_tile_;
+  int tile_ = 0;
+  int buffer_ = 0;
+  int64_t group_ = INT64_MAX;
+};
+
+// Weighs the scores of `unit` between the tile products.
+CHUNKLLM_AMX_TARGET void weigh_unit(const GroupStates& states, const KvHeadView& kv, float scale,
+                                    const Unit& unit, TileProducts& products) {
+  const int64_t head_dim = states.head_dim;
+  const int32_t* columns = states.positions + unit.group * kGroup;
+  const FilledTile& rows = unit.tile->rows;
+  float* max = states.max + unit.group * kGroup;
+  float* sum = states.sum + unit.group * kGroup;
+  float* out = states.out + unit.group * kGroup * head_dim;
+  const bool masked = rows.positions[kTileRows - 1] > columns[0];
+  if (masked) mask_future(rows, columns, unit.scores);
+  alignas(64) float keep[kGroup];
+  const bool raised = raise_references(unit.scores, scale, max, sum, keep);
+  const __m512 scales = _mm512_set1_ps(scale);
+  const __m512 references = _mm512_load_ps(max);
+  __m512 sums = _mm512_load_ps(sum);
+  for (int part = 0; part < kRowBlocks; ++part) {
+    products.run_part(part, kRowBlocks);
+    sums = weigh_rows<kGroup>(unit.scores + part * kGroup * kGroup, scales, references, sums,
+                              unit.pairs + part * kGroup * kGroup / 2);
+  }
+  _mm512_store_ps(sum, sums);
+  // Not before the products with the values of the tile before are stored.
+  if (raised) rescale(keep, head_dim, out);
+  if (masked && !rows.values_finite) {
+    add_visible_values(rows, kv.values, head_dim, unit.pairs, columns, out);
+  }
+}
+
+}  // namespace
+
+size_t attend_tile_amx_scratch(int64_t n_tokens, int64_t n_heads, int64_t head_dim) {
+  return static_cast<size_t>(AmxScratch::n_floats(n_tokens * n_heads, head_dim));
+}
+
+void attend_tile_amx(const QueryTile& query, int64_t first_position, const KvHeadView& kv,
+                     RowCursor rows, const AttentionTarget& target, float* scratch_floats) {
+  AmxScratch scratch(query.n_tokens * query.n_heads, kv.head_dim, scratch_floats);
+  const GroupStates& states = scratch.states;
+  const float scale = begin_groups(query, first_position, states);
+  const TileRegisters registers;
+  Units units(scratch, kv, rows, first_position);
+  const Unit none;
+  Unit before;
+  Unit unit;
+  Unit after;
+  const auto values_of = [&](const Unit& u) -> const Unit& {
+    const bool done = u.tile == nullptr ||
+                      (!u.tile->rows.values_finite &&
+                       u.tile->rows.positions[kTileRows - 1] > states.first_position(u.group));
+    return done ? none : u;
+  };
+  if (!units.at_end()) {
+    after = units.next();
+    TileProducts(states, after, none).run_part(0, 1);
+  }
+  while (after.tile != nullptr) {
+    before = unit;
+    unit = after;
+    after = {};
+    if (!units.at_end()) {
+      if (units.crosses() && before.tile != unit.tile) {
+        TileProducts(states, none, values_of(before)).run_part(0, 1);
+        before = {};
+      }
+      after = units.next();
+    }
+    TileProducts products(states, after, values_of(before));
+    weigh_unit(states, kv, scale, unit, products);
+  }
+  if (unit.tile != nullptr) TileProducts(states, none, values_of(unit)).run_part(0, 1);
+  finish_groups(states, query.n_heads, target);
+}
+
+}  // namespace chunkllm
