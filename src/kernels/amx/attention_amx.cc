@@ -292,16 +292,23 @@ CHUNKLLM_AMX_TARGET void weigh_unit(const GroupStates& states, const KvHeadView&
   const bool masked = rows.positions[kTileRows - 1] > columns[0];
   if (masked) mask_future(rows, columns, unit.scores);
   alignas(64) float keep[kGroup];
-  const bool raised = raise_references(unit.scores, scale, max, sum, keep);
+  bool raised = max[0] == kNoMaximum && raise_references(unit.scores, scale, max, sum, keep);
   const __m512 scales = _mm512_set1_ps(scale);
-  const __m512 references = _mm512_load_ps(max);
-  __m512 sums = _mm512_load_ps(sum);
+  __m512 references = _mm512_load_ps(max);
+  __m512 sums = _mm512_setzero_ps();
   for (int part = 0; part < kRowBlocks; ++part) {
     products.run_part(part, kRowBlocks);
     sums = weigh_rows<kGroup>(unit.scores + part * kGroup * kGroup, scales, references, sums,
                               unit.pairs + part * kGroup * kGroup / 2);
   }
-  _mm512_store_ps(sum, sums);
+  // Rarely, scores have risen far above their reference.
+  if (_mm512_cmp_ps_mask(sums, _mm512_set1_ps(kMaxTileSum), _CMP_NLE_UQ) != 0 &&
+      raise_references(unit.scores, scale, max, sum, keep)) {
+    raised = true;
+    references = _mm512_load_ps(max);
+    sums = weigh_rows<kTileRows>(unit.scores, scales, references, _mm512_setzero_ps(), unit.pairs);
+  }
+  _mm512_store_ps(sum, _mm512_add_ps(_mm512_load_ps(sum), sums));
   // Not before the products with the values of the tile before are stored.
   if (raised) rescale(keep, head_dim, out);
   if (masked && !rows.values_finite) {

@@ -40,6 +40,9 @@ constexpr int64_t kMaxHeadDim = 256;
 
 alignas(64) const uint16_t kZeroRow[kMaxHeadDim] = {};
 
+// A tile's weights sum to more only if one of them is above 2^kSlack.
+constexpr float kMaxTileSum = 65536.0f;
+
 // The state of all columns. Columns past the last repeat it.
 struct GroupStates {
   uint32_t* q;         // [n_groups, head_dim / 2, kGroup]: two elements of a query
@@ -155,20 +158,15 @@ CHUNKLLM_BF16_TARGET float begin_groups(const QueryTile& query, int64_t first_po
   return positive ? query.scale : 1.0f;
 }
 
-// 2^x for x <= 127, and 0 below -125.5; NaN stays NaN. Relative error below 8e-5, small beside
-// the rounding to bf16: a polynomial of degree 3 for 2^(f + 1), f in [-1/2, 1/2].
+// 2^x, from 0 to infinity; NaN stays NaN. Relative error below 8e-5, small beside the rounding to
+// bf16: a polynomial of degree 3 for 2^f, f in [0, 1).
 CHUNKLLM_BF16_INLINE __m512 exp2_coarse(__m512 x) {
-  x = _mm512_max_ps(_mm512_set1_ps(-126.0f), x);  // the second operand if one is NaN
-  // As in attention_tile-inl.h: the shifter leaves round(x) + 126 in the low bits.
-  const __m512 shifter = _mm512_set1_ps(12582912.0f + 126.0f);
-  const __m512 shifted = _mm512_add_ps(x, shifter);
-  const __m512 f = _mm512_sub_ps(x, _mm512_sub_ps(shifted, shifter));
-  const __m512 power = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(shifted), 23));
-  __m512 y = _mm512_set1_ps(0.11034334f);
-  y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(0.48522225f));
-  y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(1.3865220f));
-  y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(1.9998562f));
-  return _mm512_mul_ps(y, power);
+  const __m512 f = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF);  // x - floor(x)
+  __m512 y = _mm512_set1_ps(0.0780245227f);
+  y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(0.226067155f));
+  y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(0.695833541f));
+  y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(0.999925219f));
+  return _mm512_scalef_ps(y, x);  // y 2^floor(x)
 }
 
 // Puts -infinity where a row of the tile lies after the column's query. scores [kTileRows, kGroup],
@@ -186,7 +184,7 @@ CHUNKLLM_BF16_TARGET void mask_future(const FilledTile& tile, const int32_t* col
 // Raises the references of a group's columns that the tile's scores exceed by more than kSlack.
 // scores [kTileRows, kGroup], unscaled. Returns whether any was; `keep` [kGroup] is then what is
 // left of the columns' outputs, and sums have been multiplied by it.
-CHUNKLLM_BF16_INLINE bool raise_references(const float* scores, float scale, float* max, float* sum,
+CHUNKLLM_BF16_TARGET bool raise_references(const float* scores, float scale, float* max, float* sum,
                                            float* keep) {
   // A score that is NaN is passed over here: the second operand counts.
   __m512 m0 = _mm512_set1_ps(-std::numeric_limits<float>::infinity());
@@ -222,20 +220,22 @@ CHUNKLLM_BF16_INLINE __m512 weigh_rows(const float* scores, __m512 scale, __m512
                                        __m512 sum, uint32_t* pairs) {
   const __m512i half = _mm512_set1_epi32(0x8000);
   const __m512i upper = _mm512_set1_epi32(static_cast<int>(0xffff0000u));
-  const __m512i ones = _mm512_set1_epi32(0x3f803f80);
+  __m512 sum1 = _mm512_setzero_ps();
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; r += 2) {
     const __m512 s0 = _mm512_load_ps(scores + r * kGroup);
     const __m512 s1 = _mm512_load_ps(scores + (r + 1) * kGroup);
     const __m512 w0 = exp2_coarse(_mm512_fmsub_ps(s0, scale, reference));
     const __m512 w1 = exp2_coarse(_mm512_fmsub_ps(s1, scale, reference));
-    const __m512i b0 = _mm512_srli_epi32(_mm512_add_epi32(_mm512_castps_si512(w0), half), 16);
+    const __m512i b0 = _mm512_add_epi32(_mm512_castps_si512(w0), half);
     const __m512i b1 = _mm512_add_epi32(_mm512_castps_si512(w1), half);
-    const __m512i pair = _mm512_ternarylogic_epi32(upper, b1, b0, 0xca);  // upper ? b1 : b0
-    _mm512_store_si512(pairs + r / 2 * kGroup, pair);
-    sum = _mm512_dpbf16_ps(sum, (__m512bh)pair, (__m512bh)ones);
+    sum = _mm512_add_ps(sum, w0);
+    sum1 = _mm512_add_ps(sum1, w1);
+    // upper ? b1 : b0 >> 16
+    _mm512_store_si512(pairs + r / 2 * kGroup,
+                       _mm512_ternarylogic_epi32(upper, b1, _mm512_srli_epi32(b0, 16), 0xca));
   }
-  return sum;
+  return _mm512_add_ps(sum, sum1);
 }
 
 // out[i, c] *= keep[c]; out [head_dim, kGroup].
