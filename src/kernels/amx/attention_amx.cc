@@ -17,6 +17,8 @@ namespace {
 constexpr int kTileBytes = 64;                  // of a row of a tile register
 constexpr int kTileElements = 32;               // bf16 numbers of that
 constexpr int kRowBlocks = kTileRows / kGroup;  // tile registers of scores
+constexpr int kParts = 8;  // of the rows: so often tile products stand between vector work
+constexpr int kPartRows = kTileRows / kParts;
 constexpr int64_t kScoreFloats = kTileRows * kGroup;
 constexpr int64_t kPairWords = kPairs * kGroup;
 
@@ -143,8 +145,9 @@ void pack_tile(const RowTile& from, const KvHeadView& kv, int64_t first_position
   }
 }
 
-// The products of a step, cut into quads of four tile products that vector work can stand between:
-// first the scores of one unit, then the values of another. Either may have no tile.
+// The products of a step, cut into pieces of two tile products that vector work can stand between:
+// the scores of one unit and, by turns with them, the values of another. Either may have no tile.
+// Sums are stored some products after they are complete, for the tile unit to have work meanwhile.
 class TileProducts {
  public:
   TileProducts(const GroupStates& states, const Unit& scored, const Unit& weighed)
@@ -153,85 +156,103 @@ class TileProducts {
         weighed_(weighed),
         q_(states.q + scored.group * kGroup * head_dim_ / 2),
         out_(states.out + weighed.group * kGroup * head_dim_),
-        n_score_quads_(scored.tile == nullptr ? 0 : head_dim_ / kTileElements),
-        n_quads_(n_score_quads_ +
-                 (weighed.tile == nullptr ? 0 : (head_dim_ + 63) / 64 * kValueQuads)) {}
+        n_pieces_(head_dim_ / 8) {}
 
-  // Does the share of the quads that part `part` of `n_parts` has.
+  // Does the share of the pieces that part `part` of `n_parts` has.
   CHUNKLLM_AMX_TARGET void run_part(int64_t part, int64_t n_parts) {
-    const int64_t end = (part + 1) * n_quads_ / n_parts;
-    for (; next_ < end; ++next_) {
+    for (const int64_t end = (part + 1) * n_pieces_ / n_parts; next_ < end; ++next_) {
       TileRegisters::compiler_barrier();
-      if (next_ < n_score_quads_) {
-        score_quad(next_);
+      if (next_ % 2 == 0) {
+        if (scored_.tile != nullptr) score_piece(next_ / 2);
       } else {
-        value_quad((next_ - n_score_quads_) / kValueQuads, (next_ - n_score_quads_) % kValueQuads);
+        if (weighed_.tile != nullptr) value_piece(next_ / 2);
       }
     }
+    if (next_ < n_pieces_) return;
+    if (scored_.tile != nullptr) store_scores(1);
+    if (weighed_.tile != nullptr) store_values(n_pieces_ / 2 - 1);
   }
 
  private:
-  static constexpr int64_t kValueQuads = kTileRows / kTileElements;
+  static constexpr int64_t kWordsATile = kGroup * kGroup;
 
-  // Scores of all rows over 32 of head_dim.
-  CHUNKLLM_AMX_TARGET void score_quad(int64_t step) {
-    static_assert(kRowBlocks == 4);
+  // Scores of half of the rows over 32 of head_dim, in the registers 4 and 5.
+  CHUNKLLM_AMX_TARGET void score_piece(int64_t piece) {
+    const int64_t n_steps = head_dim_ / kTileElements;
+    const int64_t half = piece / n_steps;
+    const int64_t at = piece % n_steps * kTileElements;
     const int64_t stride = head_dim_ * 2;
-    const int64_t at = step * kTileElements;
-    if (step == 0) {
-      _tile_zero(0);
-      _tile_zero(1);
-      _tile_zero(2);
-      _tile_zero(3);
+    if (at == 0) {
+      if (half > 0) store_scores(0);
+      _tile_zero(4);
+      _tile_zero(5);
     }
-    _tile_loadd(4, q_ + at / 2 * kGroup, kTileBytes);
-    _tile_loadd(6, scored_.tile->keys[0] + at, stride);
-    _tile_dpbf16ps(0, 6, 4);
-    _tile_loadd(7, scored_.tile->keys[1] + at, stride);
-    _tile_dpbf16ps(1, 7, 4);
-    _tile_loadd(6, scored_.tile->keys[2] + at, stride);
-    _tile_dpbf16ps(2, 6, 4);
-    _tile_loadd(7, scored_.tile->keys[3] + at, stride);
-    _tile_dpbf16ps(3, 7, 4);
-    if (step + 1 < n_score_quads_) return;
-    _tile_stored(0, scored_.scores + 0 * kGroup * kGroup, kTileBytes);
-    _tile_stored(1, scored_.scores + 1 * kGroup * kGroup, kTileBytes);
-    _tile_stored(2, scored_.scores + 2 * kGroup * kGroup, kTileBytes);
-    _tile_stored(3, scored_.scores + 3 * kGroup * kGroup, kTileBytes);
+    _tile_loadd(7, q_ + at / 2 * kGroup, kTileBytes);
+    _tile_loadd(6, scored_.tile->keys[2 * half] + at, stride);
+    _tile_dpbf16ps(4, 6, 7);
+    _tile_loadd(6, scored_.tile->keys[2 * half + 1] + at, stride);
+    _tile_dpbf16ps(5, 6, 7);
   }
 
-  // Outputs of 64 (or what is left) of head_dim over 32 rows.
-  CHUNKLLM_AMX_TARGET void value_quad(int64_t block, int64_t step) {
-    const bool whole = block * 64 + 64 <= head_dim_;
-    float* out = out_ + block * 64 * kGroup;
+  CHUNKLLM_AMX_TARGET void store_scores(int64_t half) {
+    float* to = scored_.scores + 2 * half * kWordsATile;
+    _tile_stored(4, to, kTileBytes);
+    _tile_stored(5, to + kWordsATile, kTileBytes);
+  }
+
+  // Outputs of 32 of head_dim over half of the rows, in the registers 0 and 1, or 2 and 3. Pieces
+  // take turns between the pairs of registers where head_dim has two.
+  CHUNKLLM_AMX_TARGET void value_piece(int64_t piece) {
+    const Place place = place_of(piece);
+    if (piece >= 2 && place_of(piece - 1).half == 1) store_values(piece - 1);
     const uint16_t* values =
-        weighed_.tile->values + (step * head_dim_ + block * 64) * kTileElements;
-    if (step == 0) {
-      _tile_loadd(0, out + 0 * kGroup * kGroup, kTileBytes);
-      _tile_loadd(1, out + 1 * kGroup * kGroup, kTileBytes);
-      if (whole) {
-        _tile_loadd(2, out + 2 * kGroup * kGroup, kTileBytes);
-        _tile_loadd(3, out + 3 * kGroup * kGroup, kTileBytes);
+        weighed_.tile->values + (place.half * head_dim_ + place.at) * kTileElements;
+    float* out = out_ + place.at * kGroup;
+    if (place.odd) {
+      if (place.half == 0) {
+        _tile_loadd(2, out, kTileBytes);
+        _tile_loadd(3, out + kWordsATile, kTileBytes);
       }
+      _tile_loadd(7, weighed_.pairs + place.half * kWordsATile, kTileBytes);
+      _tile_loadd(6, values, kTileBytes);
+      _tile_dpbf16ps(2, 6, 7);
+      _tile_loadd(6, values + kGroup * kTileElements, kTileBytes);
+      _tile_dpbf16ps(3, 6, 7);
+    } else {
+      if (place.half == 0) {
+        _tile_loadd(0, out, kTileBytes);
+        _tile_loadd(1, out + kWordsATile, kTileBytes);
+      }
+      _tile_loadd(7, weighed_.pairs + place.half * kWordsATile, kTileBytes);
+      _tile_loadd(6, values, kTileBytes);
+      _tile_dpbf16ps(0, 6, 7);
+      _tile_loadd(6, values + kGroup * kTileElements, kTileBytes);
+      _tile_dpbf16ps(1, 6, 7);
     }
-    _tile_loadd(5, weighed_.pairs + step * kGroup * kGroup, kTileBytes);
-    _tile_loadd(6, values + 0 * kGroup * kTileElements, kTileBytes);
-    _tile_dpbf16ps(0, 6, 5);
-    _tile_loadd(7, values + 1 * kGroup * kTileElements, kTileBytes);
-    _tile_dpbf16ps(1, 7, 5);
-    if (whole) {
-      _tile_loadd(6, values + 2 * kGroup * kTileElements, kTileBytes);
-      _tile_dpbf16ps(2, 6, 5);
-      _tile_loadd(7, values + 3 * kGroup * kTileElements, kTileBytes);
-      _tile_dpbf16ps(3, 7, 5);
+  }
+
+  CHUNKLLM_AMX_TARGET void store_values(int64_t piece) {
+    const Place place = place_of(piece);
+    float* out = out_ + place.at * kGroup;
+    if (place.odd) {
+      _tile_stored(2, out, kTileBytes);
+      _tile_stored(3, out + kWordsATile, kTileBytes);
+    } else {
+      _tile_stored(0, out, kTileBytes);
+      _tile_stored(1, out + kWordsATile, kTileBytes);
     }
-    if (step + 1 < kValueQuads) return;
-    _tile_stored(0, out + 0 * kGroup * kGroup, kTileBytes);
-    _tile_stored(1, out + 1 * kGroup * kGroup, kTileBytes);
-    if (whole) {
-      _tile_stored(2, out + 2 * kGroup * kGroup, kTileBytes);
-      _tile_stored(3, out + 3 * kGroup * kGroup, kTileBytes);
-    }
+  }
+
+  // What a piece of the values is about.
+  struct Place {
+    int64_t at;    // the first of its head_dim
+    int64_t half;  // of the rows
+    bool odd;      // which pair of registers
+  };
+  Place place_of(int64_t piece) const {
+    const int64_t block = piece / 4 * 64;  // of head_dim: both pairs of registers
+    if (block + 64 <= head_dim_) return {block + piece % 2 * 32, piece / 2 % 2, piece % 2 == 1};
+    return {block, piece % 2, false};
   }
 
   int64_t head_dim_;
@@ -239,8 +260,7 @@ class TileProducts {
   Unit weighed_;
   const uint32_t* q_;
   float* out_;
-  int64_t n_score_quads_;
-  int64_t n_quads_;
+  int64_t n_pieces_;
   int64_t next_ = 0;
 };
 
@@ -296,10 +316,10 @@ CHUNKLLM_AMX_TARGET void weigh_unit(const GroupStates& states, const KvHeadView&
   const __m512 scales = _mm512_set1_ps(scale);
   __m512 references = _mm512_load_ps(max);
   __m512 sums = _mm512_setzero_ps();
-  for (int part = 0; part < kRowBlocks; ++part) {
-    products.run_part(part, kRowBlocks);
-    sums = weigh_rows<kGroup>(unit.scores + part * kGroup * kGroup, scales, references, sums,
-                              unit.pairs + part * kGroup * kGroup / 2);
+  for (int part = 0; part < kParts; ++part) {
+    products.run_part(part, kParts);
+    sums = weigh_rows<kPartRows>(unit.scores + part * kPartRows * kGroup, scales, references, sums,
+                                 unit.pairs + part * kPartRows / 2 * kGroup);
   }
   // Rarely, scores have risen far above their reference.
   if (_mm512_cmp_ps_mask(sums, _mm512_set1_ps(kMaxTileSum), _CMP_NLE_UQ) != 0 &&
