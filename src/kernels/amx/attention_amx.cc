@@ -11,6 +11,8 @@
 #define CHUNKLLM_AMX_TARGET \
   __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,amx-tile,amx-bf16")))
 
+#define CHUNKLLM_AMX_INLINE CHUNKLLM_AMX_TARGET __attribute__((always_inline)) inline
+
 namespace chunkllm {
 namespace {
 
@@ -81,7 +83,7 @@ class TileRegisters {
   TileRegisters& operator=(const TileRegisters&) = delete;
 
   // GCC's tile loads do not tell that they read memory.
-  static void compiler_barrier() { asm volatile("" ::: "memory"); }
+  __attribute__((always_inline)) static void compiler_barrier() { asm volatile("" ::: "memory"); }
 };
 
 // to [head_dim, 32] = the 32 rows turned.
@@ -159,11 +161,11 @@ class TileProducts {
         n_pieces_(head_dim_ / 8) {}
 
   // Does the share of the pieces that part `part` of `n_parts` has.
-  CHUNKLLM_AMX_TARGET void run_part(int64_t part, int64_t n_parts) {
+  CHUNKLLM_AMX_INLINE void run_part(int64_t part, int64_t n_parts) {
     for (const int64_t end = (part + 1) * n_pieces_ / n_parts; next_ < end; ++next_) {
       TileRegisters::compiler_barrier();
       if (next_ % 2 == 0) {
-        if (scored_.tile != nullptr) score_piece(next_ / 2);
+        if (scored_.tile != nullptr) score_piece();
       } else {
         if (weighed_.tile != nullptr) value_piece(next_ / 2);
       }
@@ -177,13 +179,17 @@ class TileProducts {
   static constexpr int64_t kWordsATile = kGroup * kGroup;
 
   // Scores of half of the rows over 32 of head_dim, in the registers 4 and 5.
-  CHUNKLLM_AMX_TARGET void score_piece(int64_t piece) {
-    const int64_t n_steps = head_dim_ / kTileElements;
-    const int64_t half = piece / n_steps;
-    const int64_t at = piece % n_steps * kTileElements;
+  CHUNKLLM_AMX_INLINE void score_piece() {
+    if (score_at_ == head_dim_) {
+      store_scores(0);
+      score_at_ = 0;
+      score_half_ = 1;
+    }
+    const int64_t at = score_at_;
+    const int64_t half = score_half_;
     const int64_t stride = head_dim_ * 2;
+    score_at_ += kTileElements;
     if (at == 0) {
-      if (half > 0) store_scores(0);
       _tile_zero(4);
       _tile_zero(5);
     }
@@ -194,7 +200,7 @@ class TileProducts {
     _tile_dpbf16ps(5, 6, 7);
   }
 
-  CHUNKLLM_AMX_TARGET void store_scores(int64_t half) {
+  CHUNKLLM_AMX_INLINE void store_scores(int64_t half) {
     float* to = scored_.scores + 2 * half * kWordsATile;
     _tile_stored(4, to, kTileBytes);
     _tile_stored(5, to + kWordsATile, kTileBytes);
@@ -202,7 +208,7 @@ class TileProducts {
 
   // Outputs of 32 of head_dim over half of the rows, in the registers 0 and 1, or 2 and 3. Pieces
   // take turns between the pairs of registers where head_dim has two.
-  CHUNKLLM_AMX_TARGET void value_piece(int64_t piece) {
+  CHUNKLLM_AMX_INLINE void value_piece(int64_t piece) {
     const Place place = place_of(piece);
     if (piece >= 2 && place_of(piece - 1).half == 1) store_values(piece - 1);
     const uint16_t* values =
@@ -231,7 +237,7 @@ class TileProducts {
     }
   }
 
-  CHUNKLLM_AMX_TARGET void store_values(int64_t piece) {
+  CHUNKLLM_AMX_INLINE void store_values(int64_t piece) {
     const Place place = place_of(piece);
     float* out = out_ + place.at * kGroup;
     if (place.odd) {
@@ -262,6 +268,8 @@ class TileProducts {
   float* out_;
   int64_t n_pieces_;
   int64_t next_ = 0;
+  int64_t score_at_ = 0;  // of head_dim
+  int64_t score_half_ = 0;
 };
 
 // Hands out the units of an item: tile after tile, and of each tile the groups that see any of it.
@@ -300,6 +308,18 @@ class Units {
   int64_t group_ = INT64_MAX;
 };
 
+// Whether the unit's values cannot be left to the tile unit: some row is not finite and must not
+// reach all columns.
+bool needs_care(const GroupStates& states, const Unit& unit) {
+  const FilledTile& rows = unit.tile->rows;
+  return !rows.values_finite && rows.positions[kTileRows - 1] > states.first_position(unit.group);
+}
+
+// The unit, if its values are still to be added.
+Unit values_of(const GroupStates& states, const Unit& unit) {
+  return unit.tile == nullptr || needs_care(states, unit) ? Unit{} : unit;
+}
+
 // Weighs the scores of `unit` between the tile products.
 CHUNKLLM_AMX_TARGET void weigh_unit(const GroupStates& states, const KvHeadView& kv, float scale,
                                     const Unit& unit, TileProducts& products) {
@@ -316,6 +336,7 @@ CHUNKLLM_AMX_TARGET void weigh_unit(const GroupStates& states, const KvHeadView&
   const __m512 scales = _mm512_set1_ps(scale);
   __m512 references = _mm512_load_ps(max);
   __m512 sums = _mm512_setzero_ps();
+#pragma GCC unroll 1
   for (int part = 0; part < kParts; ++part) {
     products.run_part(part, kParts);
     sums = weigh_rows<kPartRows>(unit.scores + part * kPartRows * kGroup, scales, references, sums,
@@ -331,7 +352,7 @@ CHUNKLLM_AMX_TARGET void weigh_unit(const GroupStates& states, const KvHeadView&
   _mm512_store_ps(sum, _mm512_add_ps(_mm512_load_ps(sum), sums));
   // Not before the products with the values of the tile before are stored.
   if (raised) rescale(keep, head_dim, out);
-  if (masked && !rows.values_finite) {
+  if (needs_care(states, unit)) {
     add_visible_values(rows, kv.values, head_dim, unit.pairs, columns, out);
   }
 }
@@ -342,26 +363,20 @@ size_t attend_tile_amx_scratch(int64_t n_tokens, int64_t n_heads, int64_t head_d
   return static_cast<size_t>(AmxScratch::n_floats(n_tokens * n_heads, head_dim));
 }
 
-void attend_tile_amx(const QueryTile& query, int64_t first_position, const KvHeadView& kv,
-                     RowCursor rows, const AttentionTarget& target, float* scratch_floats) {
+CHUNKLLM_AMX_TARGET void attend_tile_amx(const QueryTile& query, int64_t first_position,
+                                         const KvHeadView& kv, RowCursor rows,
+                                         const AttentionTarget& target, float* scratch_floats) {
   AmxScratch scratch(query.n_tokens * query.n_heads, kv.head_dim, scratch_floats);
   const GroupStates& states = scratch.states;
   const float scale = begin_groups(query, first_position, states);
   const TileRegisters registers;
   Units units(scratch, kv, rows, first_position);
-  const Unit none;
   Unit before;
   Unit unit;
   Unit after;
-  const auto values_of = [&](const Unit& u) -> const Unit& {
-    const bool done = u.tile == nullptr ||
-                      (!u.tile->rows.values_finite &&
-                       u.tile->rows.positions[kTileRows - 1] > states.first_position(u.group));
-    return done ? none : u;
-  };
   if (!units.at_end()) {
     after = units.next();
-    TileProducts(states, after, none).run_part(0, 1);
+    TileProducts(states, after, {}).run_part(0, 1);
   }
   while (after.tile != nullptr) {
     before = unit;
@@ -369,15 +384,15 @@ void attend_tile_amx(const QueryTile& query, int64_t first_position, const KvHea
     after = {};
     if (!units.at_end()) {
       if (units.crosses() && before.tile != unit.tile) {
-        TileProducts(states, none, values_of(before)).run_part(0, 1);
+        TileProducts(states, {}, values_of(states, before)).run_part(0, 1);
         before = {};
       }
       after = units.next();
     }
-    TileProducts products(states, after, values_of(before));
+    TileProducts products(states, after, values_of(states, before));
     weigh_unit(states, kv, scale, unit, products);
   }
-  if (unit.tile != nullptr) TileProducts(states, none, values_of(unit)).run_part(0, 1);
+  if (unit.tile != nullptr) TileProducts(states, {}, values_of(states, unit)).run_part(0, 1);
   finish_groups(states, query.n_heads, target);
 }
 
