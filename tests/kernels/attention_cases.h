@@ -28,7 +28,7 @@ inline std::vector<AttentionShape> all_shapes() {
   std::vector<AttentionShape> shapes;
   for (const KvType type : {KvType::kF32, KvType::kBf16}) {
     for (const int64_t group : {1, 2, 3, 4, 8}) shapes.push_back({2 * group, 2, 32, type});
-    for (const int64_t head_dim : {8, 40, 48, 64, 128, 256})
+    for (const int64_t head_dim : {8, 40, 48, 64, 96, 128, 256})
       shapes.push_back({4, 2, head_dim, type});
     shapes.push_back({9, 3, 24, type});
     shapes.push_back({5, 1, 64, type});
@@ -114,7 +114,8 @@ class RandomCache {
   Rows values_;
 };
 
-// RandomQueries for the positions [first, first + n_tokens), with some floats between tokens.
+// RandomQueries for the positions [first, first + n_tokens), with some floats between tokens. For a
+// cache that is not float32 their elements are bf16 numbers, so that kernels need not round them.
 class RandomQueries {
  public:
   RandomQueries(const AttentionShape& shape, int64_t first, int64_t n_tokens, uint64_t seed)
@@ -123,7 +124,10 @@ class RandomQueries {
         n_tokens_(n_tokens),
         stride_(shape.n_heads * shape.head_dim + 5) {
     Rng rng(seed);
-    for (int64_t i = 0; i < n_tokens * stride_; ++i) q_.push_back(static_cast<float>(rng.normal()));
+    for (int64_t i = 0; i < n_tokens * stride_; ++i) {
+      const auto value = static_cast<float>(rng.normal());
+      q_.push_back(shape.type == KvType::kF32 ? value : to_float(to_bf16(value)));
+    }
   }
 
   float* data() { return q_.data(); }

@@ -46,9 +46,24 @@ Output run(AttentionBlock block, const KvLayerView& kv, const std::vector<Attent
 
 // Rounding of a score is some eps |q| |k|, and makes an error of that size in every weight; the
 // sums of weights and values add their own.
-double tolerance(const RandomCache& cache, const RandomQueries& queries, float scale) {
+double float_tolerance(const RandomCache& cache, const RandomQueries& queries, float scale) {
   const double score_bound = scale * queries.norm() * cache.key_norm();
   return FLT_EPSILON * (8 + 2 * score_bound);
+}
+
+// With rows that are not float32, weights may be rounded to bf16, by half of 2^-8 at most.
+constexpr double kWeightRounding = 1.0 / 256;
+// Their logarithm is that of a polynomial.
+constexpr double kCoarseExponential = 1e-4;
+
+double tolerance(const RandomCache& cache, const RandomQueries& queries, float scale) {
+  const double weights = cache.view().type == KvType::kF32 ? 0.0 : kWeightRounding;
+  return float_tolerance(cache, queries, scale) + weights;
+}
+
+double log_tolerance(const RandomCache& cache, const RandomQueries& queries, float scale) {
+  const double sums = cache.view().type == KvType::kF32 ? 0.0 : kCoarseExponential;
+  return 4 * float_tolerance(cache, queries, scale) + sums;
 }
 
 void expect_reference(const RandomCache& cache, const RandomQueries& queries,
@@ -56,11 +71,11 @@ void expect_reference(const RandomCache& cache, const RandomQueries& queries,
   const AttentionBlock block = queries.block();
   const Output actual = run(block, cache.view(), spans);
   const ref::AttentionResult expected = ref::attend(block, cache.view(), spans);
-  const double limit = tolerance(cache, queries, block.scale);
-  test::expect_close(actual.out, expected.out, limit);
+  test::expect_close(actual.out, expected.out, tolerance(cache, queries, block.scale));
   for (size_t i = 0; i < expected.log_sum_exp.size(); ++i) {
     // An absolute error of the scores' size is an absolute error of their logarithm.
-    EXPECT_NEAR(actual.log_sum_exp[i], expected.log_sum_exp[i], 4 * limit);
+    EXPECT_NEAR(actual.log_sum_exp[i], expected.log_sum_exp[i],
+                log_tolerance(cache, queries, block.scale));
   }
 }
 
@@ -94,6 +109,43 @@ TEST(Attend, DenseBlockEqualsReference) {
     SCOPED_TRACE(describe(shape));
     const RandomCache cache(shape, 230, 1);
     expect_reference(cache, RandomQueries(shape, 130, 100, 2), dense(130, 100));
+  }
+}
+
+// A query that is not rounded beforehand: its rounding to bf16 changes a score by 2^-9 |q| |k| at
+// most, and by far less on average.
+TEST(Attend, QueriesMayBeRounded) {
+  for (const int64_t head_dim : {32, 64, 96, 128, 256}) {
+    const AttentionShape shape{8, 2, head_dim, KvType::kBf16};
+    SCOPED_TRACE(describe(shape));
+    const RandomCache cache(shape, 300, 41);
+    RandomQueries queries(shape, 200, 100, 42);
+    for (int64_t i = 0; i < 100 * queries.stride(); ++i) queries.data()[i] *= 1.1f;
+    const Output actual = run(queries.block(), cache.view(), dense(200, 100));
+    const ref::AttentionResult expected =
+        ref::attend(queries.block(), cache.view(), dense(200, 100));
+    test::expect_close(actual.out, expected.out, 2 * kWeightRounding);
+  }
+}
+
+// Scores that rise from row to row, slowly or fast, so that the running maximum does.
+TEST(Attend, RisingScoresEqualReference) {
+  const AttentionShape shape{4, 2, 64, KvType::kBf16};
+  for (const float step : {0.01f, 0.5f, 8.0f, -3.0f}) {
+    SCOPED_TRACE(step);
+    RandomCache cache(shape, 400, 43);
+    RandomQueries queries(shape, 330, 70, 44);
+    for (int64_t token = 0; token < 70; ++token) {
+      for (int64_t head = 0; head < 4; ++head) {
+        queries.data()[token * queries.stride() + head * 64] = 8.0f;
+      }
+    }
+    for (int64_t row = 0; row < 400; ++row) {
+      for (int64_t head = 0; head < 2; ++head) {
+        cache.set_key(head, row, 0, step * static_cast<float>(row));
+      }
+    }
+    expect_reference(cache, queries, dense(330, 70));
   }
 }
 
@@ -171,7 +223,8 @@ TEST(Attend, AnySplitOfRangesEqualsTheWhole) {
 TEST(Attend, BlocksOfAnySizeEqualTokenByToken) {
   Rng rng(10);
   for (const AttentionShape& shape :
-       {AttentionShape{4, 2, 64, KvType::kF32}, AttentionShape{8, 1, 32, KvType::kBf16}}) {
+       {AttentionShape{4, 2, 64, KvType::kF32}, AttentionShape{8, 1, 32, KvType::kBf16},
+        AttentionShape{8, 2, 128, KvType::kBf16}}) {
     constexpr int64_t kFirst = 77;
     constexpr int64_t kTokens = 120;
     const RandomCache cache(shape, kFirst + kTokens, 11);
