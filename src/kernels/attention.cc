@@ -90,6 +90,11 @@ void check_kv(const KvLayerView& kv, int64_t n_heads) {
          "attention: head_dim {} is not supported; it must be a multiple of 8, at most {}",
          kv.head_dim, kMaxHeadDim);
   }
+  if (!kv_type_fits(kv.type, kv.head_dim)) {
+    fail(ErrorCode::kInvalidArgument,
+         "attention: rows of {} elements are no whole blocks of q8_0; use another KV type",
+         kv.head_dim);
+  }
   if (kv.n_kv_heads < 1 || n_heads < 1 || n_heads % kv.n_kv_heads != 0) {
     fail(ErrorCode::kInvalidArgument,
          "attention: {} heads cannot share {} KV heads; give a multiple of them", n_heads,
@@ -157,7 +162,7 @@ void check_block(const AttentionBlock& block, const KvLayerView& kv,
 }
 
 KvHeadView head_view(const KvLayerView& kv, int64_t kv_head) {
-  const int64_t offset_bytes = kv_head * kv.capacity * kv.head_dim * kv_type_bytes(kv.type);
+  const int64_t offset_bytes = kv_head * kv.capacity * kv_row_bytes(kv.type, kv.head_dim);
   return {static_cast<const char*>(kv.keys) + offset_bytes,
           static_cast<const char*>(kv.values) + offset_bytes, kv.type, kv.head_dim};
 }

@@ -24,7 +24,7 @@ HWY_EXPORT(mass_tile_simd);
 namespace {
 
 bool uses_amx(KvType type, int64_t head_dim) {
-  return type == KvType::kBf16 && head_dim % 32 == 0 && active_isa() >= Isa::kAmx;
+  return type != KvType::kF32 && head_dim % 32 == 0 && active_isa() >= Isa::kAmx;
 }
 
 }  // namespace

@@ -188,8 +188,8 @@ TEST(Attend, OneTokenEqualsReference) {
 TEST(Attend, DividedRowsEqualReference) {
   for (const int n_threads : {1, 4}) {
     const Threads threads(n_threads);
-    for (const KvType type : {KvType::kF32, KvType::kBf16}) {
-      const AttentionShape shape{6, 2, 48, type};
+    for (const KvType type : test::kAllKvTypes) {
+      const AttentionShape shape{6, 2, 64, type};
       const RandomCache cache(shape, 2500, 3);
       for (const int64_t n_tokens : {1, 2, 30}) {
         SCOPED_TRACE(fmt::format("{} threads, {} tokens", n_threads, n_tokens));
@@ -200,9 +200,12 @@ TEST(Attend, DividedRowsEqualReference) {
   }
 }
 
-TEST(Attend, AnySplitOfRangesEqualsTheWhole) {
+class AttendSplit : public testing::TestWithParam<KvType> {};
+INSTANTIATE_TEST_SUITE_P(AllTypes, AttendSplit, testing::ValuesIn(test::kAllKvTypes));
+
+TEST_P(AttendSplit, AnySplitOfRangesEqualsTheWhole) {
   Rng rng(9);
-  const AttentionShape shape{6, 2, 48, KvType::kBf16};
+  const AttentionShape shape{6, 2, 64, GetParam()};
   const RandomCache cache(shape, 900, 5);
   for (const int64_t n_tokens : {1, 50}) {
     const int64_t first = 900 - n_tokens;
@@ -224,7 +227,8 @@ TEST(Attend, BlocksOfAnySizeEqualTokenByToken) {
   Rng rng(10);
   for (const AttentionShape& shape :
        {AttentionShape{4, 2, 64, KvType::kF32}, AttentionShape{8, 1, 32, KvType::kBf16},
-        AttentionShape{8, 2, 128, KvType::kBf16}}) {
+        AttentionShape{8, 2, 128, KvType::kBf16}, AttentionShape{8, 1, 32, KvType::kF16},
+        AttentionShape{8, 2, 64, KvType::kQ8_0}}) {
     constexpr int64_t kFirst = 77;
     constexpr int64_t kTokens = 120;
     const RandomCache cache(shape, kFirst + kTokens, 11);
@@ -275,7 +279,7 @@ TEST(Attend, OneRowIsItsValue) {
 }
 
 TEST(Attend, LargeScores) {
-  for (const KvType type : {KvType::kF32, KvType::kBf16}) {
+  for (const KvType type : test::kAllKvTypes) {
     for (const int64_t n_tokens : {1, 40}) {
       const AttentionShape shape{4, 2, 64, type};
       const RandomCache cache(shape, 300, 15, 1e3f);
@@ -315,7 +319,7 @@ TEST(Attend, EqualScoresGiveTheMean) {
 
 TEST(Attend, NanOfAnyInputArrivesAtTheQueriesThatSeeIt) {
   const AttentionShape shape{4, 2, 32, KvType::kF32};
-  for (const KvType type : {KvType::kF32, KvType::kBf16}) {
+  for (const KvType type : test::kAllKvTypes) {
     for (const char what : {'q', 'k', 'v', 'i'}) {
       SCOPED_TRACE(what);
       AttentionShape typed = shape;
@@ -337,7 +341,7 @@ TEST(Attend, NanOfAnyInputArrivesAtTheQueriesThatSeeIt) {
           const bool sees = head >= 2 && first + token >= at;
           const bool hit = what == 'q'   ? token == nan_token && head == 2
                            : what == 'k' ? sees
-                                         : sees && i % 32 == 7;
+                                         : sees && (type == KvType::kQ8_0 || i % 32 == 7);
           EXPECT_EQ(!std::isfinite(output.out[static_cast<size_t>(i)]), hit)
               << "token " << token << " head " << head << " element " << i % 32;
         }
@@ -411,6 +415,10 @@ TEST(Attend, RefusesWhatItCannotDo) {
   odd = block;
   odd.q_stride = 100;
   expect_refused(odd, cache.view(), spans, "stride");
+  KvLayerView unfit = cache.view();
+  unfit.type = KvType::kQ8_0;
+  unfit.head_dim = 40;
+  expect_refused(block, unfit, spans, "q8_0");
   expect_refused(block, cache.view(), {{{80, 90}, {{0, 101}}}}, "100 rows");
   expect_refused(block, cache.view(), {{{80, 90}, {{10, 30}, {20, 90}}}}, "begin at 30");
   expect_refused(block, cache.view(), {{{80, 90}, {{-3, 30}}}}, "begin at 0");

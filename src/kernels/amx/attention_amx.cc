@@ -9,7 +9,7 @@
 #include "kernels/avx512/attention_bf16-inl.h"
 
 #define CHUNKLLM_AMX_TARGET \
-  __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,amx-tile,amx-bf16")))
+  __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,f16c,amx-tile,amx-bf16")))
 
 #define CHUNKLLM_AMX_INLINE CHUNKLLM_AMX_TARGET __attribute__((always_inline)) inline
 
@@ -29,7 +29,8 @@ struct PackedTile {
   FilledTile rows;
   const uint16_t* keys[kRowBlocks];  // 16 rows each, head_dim elements apart: cache or key_copy
   uint16_t* key_copy;                // [kTileRows, head_dim]
-  uint16_t* values;                  // [kTileRows / 32, head_dim, 32]: V^T of 32 rows
+  uint16_t* value_copy;              // [kTileRows, head_dim]
+  uint16_t* turned_values;           // [kTileRows / 32, head_dim, 32]: V^T of 32 rows
 };
 
 // One group of columns against one tile of rows.
@@ -47,7 +48,7 @@ struct AmxScratch {
   uint32_t* pairs[2];
 
   static int64_t n_floats(int64_t n_columns, int64_t head_dim) {
-    return GroupStates::n_floats(n_columns, head_dim) + 2 * kTileRows * head_dim +
+    return GroupStates::n_floats(n_columns, head_dim) + 3 * kTileRows * head_dim +
            2 * (kScoreFloats + kPairWords);
   }
   AmxScratch(int64_t n_columns, int64_t head_dim, float* from) : states(n_columns, head_dim, from) {
@@ -56,7 +57,9 @@ struct AmxScratch {
       pairs[i] = reinterpret_cast<uint32_t*>(std::exchange(from, from + kPairWords));
       tiles[i].key_copy =
           reinterpret_cast<uint16_t*>(std::exchange(from, from + kTileRows * head_dim / 2));
-      tiles[i].values =
+      tiles[i].value_copy =
+          reinterpret_cast<uint16_t*>(std::exchange(from, from + kTileRows * head_dim / 2));
+      tiles[i].turned_values =
           reinterpret_cast<uint16_t*>(std::exchange(from, from + kTileRows * head_dim / 2));
     }
   }
@@ -125,26 +128,43 @@ void pack_tile(const RowTile& from, const KvHeadView& kv, int64_t first_position
                PackedTile& tile) {
   FilledTile& rows = tile.rows;
   const int64_t head_dim = kv.head_dim;
+  const int64_t row_bytes = kv_row_bytes(kv.type, head_dim);
+  const auto* keys = static_cast<const char*>(kv.keys);
+  const auto* values = static_cast<const char*>(kv.values);
+  const bool as_cached = kv.type == KvType::kBf16;
   rows.fill(from);
-  rows.values_finite =
-      from.last() <= first_position || values_are_finite(rows, kv.values, head_dim);
-  const uint16_t* value_rows[kTileRows];
-  for (int r = 0; r < kTileRows; ++r) value_rows[r] = rows.row(kv.values, r, head_dim);
-  for (int r = 0; r < kTileRows; r += kTileElements) {
-    turn_32_rows(value_rows + r, head_dim, tile.values + r * head_dim);
+  for (int r = 0; r < kTileRows; ++r) {
+    uint16_t* key_copy = tile.key_copy + r * head_dim;
+    if (r >= rows.n_rows) {
+      rows.values[r] = kZeroRow;
+      std::memset(key_copy, 0, static_cast<size_t>(head_dim) * 2);
+    } else if (as_cached) {
+      rows.values[r] = reinterpret_cast<const uint16_t*>(values + rows.positions[r] * row_bytes);
+    } else {
+      uint16_t* value_copy = tile.value_copy + r * head_dim;
+      round_row(kv.type, keys + rows.positions[r] * row_bytes, head_dim, key_copy);
+      round_row(kv.type, values + rows.positions[r] * row_bytes, head_dim, value_copy);
+      rows.values[r] = value_copy;
+    }
   }
   for (int i = 0; i < kRowBlocks; ++i) {
     const int r = i * kGroup;
-    if (rows.positions[r + kGroup - 1] == rows.positions[r] + kGroup - 1) {
-      tile.keys[i] = rows.row(kv.keys, r, head_dim);
+    tile.keys[i] = tile.key_copy + r * head_dim;
+    if (!as_cached) continue;
+    if (r + kGroup <= rows.n_rows &&
+        rows.positions[r + kGroup - 1] == rows.positions[r] + kGroup - 1) {
+      tile.keys[i] = reinterpret_cast<const uint16_t*>(keys + rows.positions[r] * row_bytes);
       continue;
     }
-    uint16_t* to = tile.key_copy + r * head_dim;
-    tile.keys[i] = to;
-    for (int j = 0; j < kGroup; ++j, to += head_dim) {
-      std::memcpy(to, rows.row(kv.keys, r + j, head_dim), static_cast<size_t>(head_dim) * 2);
+    for (int j = r; j < r + kGroup && j < rows.n_rows; ++j) {
+      std::memcpy(tile.key_copy + j * head_dim, keys + rows.positions[j] * row_bytes,
+                  static_cast<size_t>(row_bytes));
     }
   }
+  for (int r = 0; r < kTileRows; r += kTileElements) {
+    turn_32_rows(rows.values + r, head_dim, tile.turned_values + r * head_dim);
+  }
+  rows.values_finite = from.last() <= first_position || values_are_finite(rows, head_dim);
 }
 
 // The products of a step, cut into pieces of two tile products that vector work can stand between:
@@ -212,7 +232,7 @@ class TileProducts {
     const Place place = place_of(piece);
     if (piece >= 2 && place_of(piece - 1).half == 1) store_values(piece - 1);
     const uint16_t* values =
-        weighed_.tile->values + (place.half * head_dim_ + place.at) * kTileElements;
+        weighed_.tile->turned_values + (place.half * head_dim_ + place.at) * kTileElements;
     float* out = out_ + place.at * kGroup;
     if (place.odd) {
       if (place.half == 0) {
@@ -321,8 +341,8 @@ Unit values_of(const GroupStates& states, const Unit& unit) {
 }
 
 // Weighs the scores of `unit` between the tile products.
-CHUNKLLM_AMX_TARGET void weigh_unit(const GroupStates& states, const KvHeadView& kv, float scale,
-                                    const Unit& unit, TileProducts& products) {
+CHUNKLLM_AMX_TARGET void weigh_unit(const GroupStates& states, float scale, const Unit& unit,
+                                    TileProducts& products) {
   const int64_t head_dim = states.head_dim;
   const int32_t* columns = states.positions + unit.group * kGroup;
   const FilledTile& rows = unit.tile->rows;
@@ -353,7 +373,7 @@ CHUNKLLM_AMX_TARGET void weigh_unit(const GroupStates& states, const KvHeadView&
   // Not before the products with the values of the tile before are stored.
   if (raised) rescale(keep, head_dim, out);
   if (needs_care(states, unit)) {
-    add_visible_values(rows, kv.values, head_dim, unit.pairs, columns, out);
+    add_visible_values(rows, head_dim, unit.pairs, columns, out);
   }
 }
 
@@ -390,7 +410,7 @@ CHUNKLLM_AMX_TARGET void attend_tile_amx(const QueryTile& query, int64_t first_p
       after = units.next();
     }
     TileProducts products(states, after, values_of(states, before));
-    weigh_unit(states, kv, scale, unit, products);
+    weigh_unit(states, scale, unit, products);
   }
   if (unit.tile != nullptr) TileProducts(states, {}, values_of(states, unit)).run_part(0, 1);
   finish_groups(states, query.n_heads, target);

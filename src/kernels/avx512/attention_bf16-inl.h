@@ -1,5 +1,5 @@
-// Pieces that the bf16 attention kernels share. For KV caches of bf16, on processors that multiply
-// pairs of bf16 numbers: AMX tiles, or vdpbf16ps.
+// Pieces that the bf16 attention kernels share. For KV caches that are not float32, on processors
+// that multiply pairs of bf16 numbers: AMX tiles, or vdpbf16ps.
 //
 // Columns, which are (token, head) pairs of one KV head, lie across the lanes of a vector: a group
 // is 16 columns. Queries are rounded to bf16; scores are sums of exact products in float32, and are
@@ -23,10 +23,11 @@
 #include <limits>
 #include <utility>
 
+#include "base/quant_blocks.h"
 #include "kernels/attention_kernels.h"
 
 #define CHUNKLLM_BF16_TARGET \
-  __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")))
+  __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,f16c")))
 #define CHUNKLLM_BF16_INLINE CHUNKLLM_BF16_TARGET __attribute__((always_inline)) inline
 
 namespace chunkllm {
@@ -73,19 +74,16 @@ struct GroupStates {
   int32_t last_position(int64_t group) const { return positions[group * kGroup + kGroup - 1]; }
 };
 
-// A tile of rows, filled up to kTileRows: positions of what is no row are kNoRow.
+// A tile of rows, filled up to kTileRows: what is no row has the position kNoRow and zeros.
 struct FilledTile {
   int32_t positions[kTileRows];
+  const uint16_t* values[kTileRows];  // bf16 rows, in the cache or rounded to scratch
   int n_rows = 0;
   bool values_finite = true;  // no query that does not see a row can be harmed by its values
 
   void fill(const RowTile& tile) {
     n_rows = tile.n_rows;
     for (int r = 0; r < kTileRows; ++r) positions[r] = r < n_rows ? tile.positions[r] : kNoRow;
-  }
-  // A row's place in the cache [capacity, head_dim], or zeros.
-  const uint16_t* row(const void* cache, int r, int64_t head_dim) const {
-    return r < n_rows ? static_cast<const uint16_t*>(cache) + positions[r] * head_dim : kZeroRow;
   }
 };
 
@@ -246,15 +244,32 @@ CHUNKLLM_BF16_TARGET void rescale(const float* keep, int64_t head_dim, float* ou
   }
 }
 
+// to [head_dim] = a cached row of a type that is neither float32 nor bf16, rounded to bf16.
+CHUNKLLM_BF16_TARGET void round_row(KvType type, const void* row, int64_t head_dim, uint16_t* to) {
+  const auto* halves = static_cast<const uint16_t*>(row);
+  const auto* blocks = static_cast<const BlockQ8_0*>(row);
+  for (int64_t i = 0; i < head_dim; i += 16) {
+    __m512 x;
+    if (type == KvType::kF16) {
+      x = _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(halves + i)));
+    } else {
+      const BlockQ8_0& block = blocks[i / kSmallBlock];
+      const __m512i numbers = _mm512_cvtepi8_epi32(load_16_bytes(block.q.data() + i % kSmallBlock));
+      const __m512 scale =
+          _mm512_broadcastss_ps(_mm_cvtph_ps(_mm_cvtsi32_si128(static_cast<int>(block.d))));
+      x = _mm512_mul_ps(_mm512_cvtepi32_ps(numbers), scale);
+    }
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + i), (__m256i)_mm512_cvtneps_pbh(x));
+  }
+}
+
 // Whether no value of the tile's rows is infinite or NaN.
-CHUNKLLM_BF16_TARGET bool values_are_finite(const FilledTile& tile, const void* values,
-                                            int64_t head_dim) {
+CHUNKLLM_BF16_TARGET bool values_are_finite(const FilledTile& tile, int64_t head_dim) {
   const __m512i exponent = _mm512_set1_epi16(0x7f80);
   __mmask32 hit = 0;
   for (int r = 0; r < tile.n_rows; ++r) {
-    const uint16_t* row = tile.row(values, r, head_dim);
     for (int64_t i = 0; i < head_dim; i += 32) {
-      const __m512i x = _mm512_and_si512(_mm512_loadu_si512(row + i), exponent);
+      const __m512i x = _mm512_and_si512(_mm512_loadu_si512(tile.values[r] + i), exponent);
       hit |= _mm512_cmpeq_epi16_mask(x, exponent);
     }
   }
@@ -264,15 +279,15 @@ CHUNKLLM_BF16_TARGET bool values_are_finite(const FilledTile& tile, const void* 
 // out += values * weights for rows of which some are not finite, so that a weight of 0 would not
 // keep them out: each column takes the rows up to its own position and no other. pairs
 // [kPairs, kGroup], out [head_dim, kGroup].
-inline void add_visible_values(const FilledTile& tile, const void* values, int64_t head_dim,
-                               const uint32_t* pairs, const int32_t* columns, float* out) {
+inline void add_visible_values(const FilledTile& tile, int64_t head_dim, const uint32_t* pairs,
+                               const int32_t* columns, float* out) {
   for (int c = 0; c < kGroup; ++c) {
     for (int r = 0; r < kTileRows && tile.positions[r] <= columns[c]; ++r) {
       const uint32_t pair = pairs[r / 2 * kGroup + c];
       const uint32_t weight_bits = r % 2 == 0 ? pair << 16 : pair & 0xffff0000u;
       float weight = 0.0f;
       std::memcpy(&weight, &weight_bits, sizeof weight);
-      const uint16_t* row = tile.row(values, r, head_dim);
+      const uint16_t* row = tile.values[r];
       for (int64_t i = 0; i < head_dim; ++i) {
         const uint32_t bits = static_cast<uint32_t>(row[i]) << 16;
         float value = 0.0f;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/bf16.h"
+#include "base/half.h"
 #include "kernels/attention.h"
 
 namespace chunkllm::ref {
@@ -15,9 +16,21 @@ namespace chunkllm::ref {
 // Element i of row `row` of a KV head; `data` is KvLayerView::keys or values.
 inline double cached(const KvLayerView& kv, const void* data, int64_t kv_head, int64_t row,
                      int64_t i) {
-  const int64_t at = (kv_head * kv.capacity + row) * kv.head_dim + i;
-  return kv.type == KvType::kF32 ? double{static_cast<const float*>(data)[at]}
-                                 : double{to_float(static_cast<const Bf16*>(data)[at])};
+  const void* from = static_cast<const char*>(data) +
+                     (kv_head * kv.capacity + row) * kv_row_bytes(kv.type, kv.head_dim);
+  switch (kv.type) {
+    case KvType::kF32:
+      return static_cast<const float*>(from)[i];
+    case KvType::kBf16:
+      return to_float(static_cast<const Bf16*>(from)[i]);
+    case KvType::kF16:
+      return half_to_float(static_cast<const uint16_t*>(from)[i]);
+    case KvType::kQ8_0: {
+      const BlockQ8_0& block = static_cast<const BlockQ8_0*>(from)[i / kSmallBlock];
+      return double{half_to_float(block.d)} * block.q[static_cast<size_t>(i % kSmallBlock)];
+    }
+  }
+  return 0;
 }
 
 // scale q . k[row] for q [head_dim].
