@@ -49,8 +49,9 @@ inline std::string describe(const AttentionShape& shape) {
                      shape.head_dim, kNames[static_cast<size_t>(shape.type)]);
 }
 
-// Rows exactly as many as the cache holds, so that a sanitizer sees reads past the last. Blocks of
-// q8_0 are random numbers and scales.
+// Rows exactly as many as the cache holds, so that a sanitizer sees reads past the last. But for
+// float32 their elements are bf16 numbers, so that kernels need not round them: scales of q8_0 are
+// powers of two.
 class RandomCache {
  public:
   RandomCache(const AttentionShape& shape, int64_t n_rows, uint64_t seed, float magnitude = 1.0f)
@@ -113,12 +114,14 @@ class RandomCache {
         static_cast<Bf16*>(to)[i] = to_bf16(value);
         break;
       case KvType::kF16:
-        static_cast<uint16_t*>(to)[i] = float_to_half(value);
+        static_cast<uint16_t*>(to)[i] = float_to_half(to_float(to_bf16(value)));
         break;
       case KvType::kQ8_0: {
         BlockQ8_0& block = static_cast<BlockQ8_0*>(to)[i / kSmallBlock];
-        // The block's first element sets the scale, a different one for each block.
-        if (i % kSmallBlock == 0) block.d = float_to_half((1.0f + std::abs(value)) / 64.0f);
+        // The block's first element sets the scale, some power of two.
+        if (i % kSmallBlock == 0) {
+          block.d = float_to_half(std::exp2(std::round(std::log2(1.0f + std::abs(value))) - 5.0f));
+        }
         if (!std::isfinite(value)) block.d = float_to_half(value);
         const float units = value / half_to_float(block.d);
         block.q[static_cast<size_t>(i % kSmallBlock)] = static_cast<int8_t>(

@@ -12,6 +12,7 @@
 #include "base/random.h"
 #include "kernels/attention_cases.h"
 #include "kernels/compare.h"
+#include "kernels/kv_rows.h"
 #include "kernels/ref/attention.h"
 
 namespace chunkllm {
@@ -125,6 +126,27 @@ TEST(Attend, QueriesMayBeRounded) {
     const ref::AttentionResult expected =
         ref::attend(queries.block(), cache.view(), dense(200, 100));
     test::expect_close(actual.out, expected.out, 2 * kWeightRounding);
+  }
+}
+
+// The same for rows that are not bf16 numbers; a rounded value changes the output by 2^-9 of it.
+TEST(Attend, RowsMayBeRounded) {
+  Rng rng(45);
+  for (const KvType type : {KvType::kF16, KvType::kQ8_0}) {
+    const AttentionShape shape{8, 2, 64, type};
+    SCOPED_TRACE(describe(shape));
+    std::vector<float> rows(2 * 300 * 64);
+    for (float& x : rows) x = static_cast<float>(rng.normal() + 0.3);
+    std::vector<std::byte> cache(static_cast<size_t>(2 * 300 * kv_row_bytes(type, 64)));
+    round_kv_rows(type, rows.data(), 64, 2 * 300, 64, cache.data());
+    const KvLayerView kv{cache.data(), cache.data(), type, 2, 300, 64};
+    for (const int64_t n_tokens : {1, 100}) {
+      const RandomQueries queries(shape, 300 - n_tokens, n_tokens, 46);
+      const auto spans = dense(300 - n_tokens, n_tokens);
+      const Output actual = run(queries.block(), kv, spans);
+      test::expect_close(actual.out, ref::attend(queries.block(), kv, spans).out,
+                         2 * kWeightRounding);
+    }
   }
 }
 
