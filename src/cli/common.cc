@@ -142,16 +142,32 @@ const char* policy_name(PolicyKind kind) { return kind == PolicyKind::kFull ? "f
 
 void add_kv_type_option(CLI::App& app, std::string& kv_type) {
   app.add_option("--kv-type", kv_type,
-                 "Type of cached keys and values: bf16, f32 (default: that of the dense products)")
-      ->check(CLI::IsMember({"bf16", "f32"}));
+                 "Type of cached keys and values: bf16, f16, f32, q8_0 (default: that of the dense "
+                 "products)")
+      ->check(CLI::IsMember({"bf16", "f16", "f32", "q8_0"}));
 }
 
 KvType parse_kv_type(const std::string& name, ComputeType compute_type) {
   if (name.empty()) return compute_type == ComputeType::kBf16 ? KvType::kBf16 : KvType::kF32;
-  return name == "bf16" ? KvType::kBf16 : KvType::kF32;
+  for (const KvType type : {KvType::kF32, KvType::kF16, KvType::kQ8_0}) {
+    if (name == kv_type_name(type)) return type;
+  }
+  return KvType::kBf16;
 }
 
-const char* kv_type_name(KvType type) { return type == KvType::kBf16 ? "bf16" : "f32"; }
+const char* kv_type_name(KvType type) {
+  switch (type) {
+    case KvType::kF32:
+      return "f32";
+    case KvType::kBf16:
+      return "bf16";
+    case KvType::kF16:
+      return "f16";
+    case KvType::kQ8_0:
+      return "q8_0";
+  }
+  return "?";
+}
 
 CancelToken& interrupt_token() {
   static const bool installed = [] {

@@ -25,8 +25,17 @@ DType dtype_of(KvType type) {
       return DType::kF32;
     case KvType::kBf16:
       return DType::kBf16;
+    case KvType::kF16:
+      return DType::kF16;
+    case KvType::kQ8_0:
+      return DType::kU8;
   }
   fail(ErrorCode::kUnsupported, "a KV cache of this type cannot be saved; use --kv-type bf16");
+}
+
+// Of the tensors that hold one KV head's rows: those of q8_0 are bytes.
+std::vector<int64_t> shape_of_rows(int64_t n_tokens, const ModelConfig& config, KvType type) {
+  return {n_tokens, type == KvType::kQ8_0 ? kv_row_bytes(type, config.head_dim) : config.head_dim};
 }
 
 std::string digest_of(const Adapter& adapter) {
@@ -69,7 +78,8 @@ Json settings_of(const Session& session) {
   const DType type = engine.weights().main_type();
   if (is_quantized(type)) json["weights of type"] = dtype_name(type);
   json["--dtype"] = engine.compute_type() == ComputeType::kBf16 ? "bf16" : "f32";
-  json["--kv-type"] = dtype_name(dtype_of(options.kv_type));
+  json["--kv-type"] =
+      options.kv_type == KvType::kQ8_0 ? "Q8_0" : dtype_name(dtype_of(options.kv_type));
   if (options.policy == PolicyKind::kFull) {
     json["--policy"] = "full";
     return json;
@@ -222,15 +232,15 @@ class CacheFile {
   // Throws before anything is stored.
   void check_rows(const Session& session) const {
     const ModelConfig& config = session.engine().config();
+    const KvType type = session.options().kv_type;
     for_each_rows(config, [&](int64_t layer, bool values, int64_t head) {
-      tensor(rows_name(layer, values, head), dtype_of(session.options().kv_type),
-             {n_tokens_, config.head_dim});
+      tensor(rows_name(layer, values, head), dtype_of(type),
+             shape_of_rows(n_tokens_, config, type));
     });
   }
 
   void store_rows(const ModelConfig& config, KvCache& cache, int64_t n_tokens) const {
-    const auto n_bytes =
-        static_cast<size_t>(n_tokens * config.head_dim * kv_type_bytes(cache.type()));
+    const auto n_bytes = static_cast<size_t>(n_tokens * cache.row_bytes());
     for_each_rows(config, [&](int64_t layer, bool values, int64_t head) {
       const TensorView* rows = file_.find(rows_name(layer, values, head));
       cache.set_rows(layer, values, head, std::as_bytes(rows->bytes).first(n_bytes));
@@ -297,7 +307,8 @@ void save_prompt_cache(const std::filesystem::path& path, const Session& session
   }
   for_each_rows(config, [&](int64_t layer, bool values, int64_t head) {
     add(rows_name(layer, values, head), dtype_of(session.options().kv_type),
-        {n_tokens, config.head_dim}, session.cache().rows(layer, values, head, n_tokens));
+        shape_of_rows(n_tokens, config, session.options().kv_type),
+        session.cache().rows(layer, values, head, n_tokens));
   });
 
   Json json;

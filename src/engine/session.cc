@@ -11,8 +11,8 @@ SessionMemory session_memory(const ModelConfig& config, const AdapterConfig* ada
                              const SessionOptions& options) {
   constexpr int64_t kTokensPerChunk = 16;
   SessionMemory memory;
-  memory.kv_bytes =
-      options.ctx * config.n_layers * 2 * config.kv_dim() * kv_type_bytes(options.kv_type);
+  memory.kv_bytes = options.ctx * config.n_layers * 2 * config.n_kv_heads *
+                    kv_row_bytes(options.kv_type, config.head_dim);
   memory.workspace_bytes = Transformer::workspace_bytes(config, options.block_tokens);
   if (options.policy == PolicyKind::kChunk && adapter != nullptr) {
     memory.chunk_index_bytes =

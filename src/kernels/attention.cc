@@ -90,6 +90,11 @@ void check_kv(const KvLayerView& kv, int64_t n_heads) {
          "attention: head_dim {} is not supported; it must be a multiple of 8, at most {}",
          kv.head_dim, kMaxHeadDim);
   }
+  if (!kv_type_fits(kv.type, kv.head_dim)) {
+    fail(ErrorCode::kInvalidArgument,
+         "attention: rows of {} elements are no whole blocks of q8_0; use another KV type",
+         kv.head_dim);
+  }
   if (kv.n_kv_heads < 1 || n_heads < 1 || n_heads % kv.n_kv_heads != 0) {
     fail(ErrorCode::kInvalidArgument,
          "attention: {} heads cannot share {} KV heads; give a multiple of them", n_heads,
@@ -157,7 +162,7 @@ void check_block(const AttentionBlock& block, const KvLayerView& kv,
 }
 
 KvHeadView head_view(const KvLayerView& kv, int64_t kv_head) {
-  const int64_t offset_bytes = kv_head * kv.capacity * kv.head_dim * kv_type_bytes(kv.type);
+  const int64_t offset_bytes = kv_head * kv.capacity * kv_row_bytes(kv.type, kv.head_dim);
   return {static_cast<const char*>(kv.keys) + offset_bytes,
           static_cast<const char*>(kv.values) + offset_bytes, kv.type, kv.head_dim};
 }
@@ -209,9 +214,9 @@ void attend(const AttentionBlock& block, const KvLayerView& kv,
   with_memory([&] {
     plan_attention(block, kv, spans, omp_get_max_threads(), plan);
     n_threads = threads_for(plan.parallel, static_cast<int64_t>(plan.items.size()));
-    scratch_floats =
-        round_to_lines(std::max(attend_token_scratch(n_heads, head_dim),
-                                attend_tile_scratch(plan.max_tile_tokens, n_heads, head_dim)));
+    scratch_floats = round_to_lines(
+        std::max(attend_token_scratch(n_heads, head_dim),
+                 attend_tile_scratch(kv.type, plan.max_tile_tokens, n_heads, head_dim)));
     scratch = work.kernels.floats(static_cast<size_t>(n_threads) * scratch_floats);
     states = work.states.floats(static_cast<size_t>(plan.n_states * (head_dim + 2)));
     work.parts_to_come.resize(plan.groups.size());

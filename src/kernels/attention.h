@@ -5,19 +5,38 @@
 #include <span>
 #include <vector>
 
+#include "base/quant_blocks.h"
 #include "base/range.h"
 
 namespace chunkllm {
 
-enum class KvType { kF32, kBf16 };
+// kF16 is binary16. A row of kQ8_0 is head_dim / 32 blocks of base/quant_blocks.h, so head_dim must
+// be a multiple of 32.
+enum class KvType { kF32, kBf16, kF16, kQ8_0 };
 
-// Bytes of one cached element.
-inline int64_t kv_type_bytes(KvType type) { return type == KvType::kF32 ? 4 : 2; }
+// Whether rows of head_dim elements can be cached as this type.
+inline bool kv_type_fits(KvType type, int64_t head_dim) {
+  return type != KvType::kQ8_0 || head_dim % kSmallBlock == 0;
+}
+
+// Bytes of one cached row of one KV head, keys or values.
+inline int64_t kv_row_bytes(KvType type, int64_t head_dim) {
+  switch (type) {
+    case KvType::kF32:
+      return head_dim * 4;
+    case KvType::kBf16:
+    case KvType::kF16:
+      return head_dim * 2;
+    case KvType::kQ8_0:
+      return head_dim / kSmallBlock * static_cast<int64_t>(sizeof(BlockQ8_0));
+  }
+  return 0;
+}
 
 // One layer's cached keys and values; row = position. A view: whoever owns the cache owns the rows.
 struct KvLayerView {
-  const void* keys = nullptr;    // [n_kv_heads, capacity, head_dim]
-  const void* values = nullptr;  // [n_kv_heads, capacity, head_dim]
+  const void* keys = nullptr;    // [n_kv_heads, capacity] rows of head_dim elements
+  const void* values = nullptr;  // [n_kv_heads, capacity] rows of head_dim elements
   KvType type = KvType::kF32;
   int64_t n_kv_heads = 0;
   int64_t capacity = 0;
@@ -46,13 +65,14 @@ struct AttentionBlock {
 
 // out[t, h] = sum_r softmax_r(scale q[t, h] . k[r]) v[r] over the rows of the span that holds t.
 // The spans cover the block's tokens once, in order. Scores, softmax and sums are float32; cached
-// bf16 rows are widened exactly. Running softmax over tiles of rows (arXiv 2112.05682, 2205.14135);
-// what one query gets does not depend on which other queries share its call, up to rounding. NaN
-// and infinities reach the queries that attend to them and no others. Uses all OpenMP threads; for
-// few queries the rows are divided among them. Allocates nothing once warm; the work space belongs
-// to the calling thread, and any thread may call. Throws Error (kInvalidArgument) if head_dim is no
-// multiple of 8 up to 256, if the heads cannot share the KV heads, and on spans or rows that do not
-// fit.
+// rows are widened exactly. On units that multiply bf16 numbers only, and unless rows are float32,
+// blocks of several queries round queries, rows and weights to bf16. Running softmax over tiles of
+// rows (arXiv 2112.05682, 2205.14135); what one query gets does not depend on which other queries
+// share its call, up to rounding. NaN and infinities reach the queries that attend to them and no
+// others. Uses all OpenMP threads; for few queries the rows are divided among them. Allocates
+// nothing once warm; the work space belongs to the calling thread, and any thread may call. Throws
+// Error (kInvalidArgument) if head_dim is no multiple of 8 up to 256 or does not fit the rows'
+// type, if the heads cannot share the KV heads, and on spans or rows that do not fit.
 void attend(const AttentionBlock& block, const KvLayerView& kv,
             std::span<const AttentionSpan> spans);
 

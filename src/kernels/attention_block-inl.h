@@ -204,7 +204,7 @@ void attend_tile_of(const QueryTile& query, int64_t first_position, const KvHead
     pack_rows(static_cast<const Element*>(kv.values), *tile, head_dim, scratch.values);
     const bool values_finite =
         tile->last() <= first_position || all_finite(scratch.values, tile->n_rows * head_dim);
-    RowPrefetcher<Element> prefetcher(kv, *next, panels.n_panels * (kTileRows + head_dim) / kBlock);
+    RowPrefetcher<> prefetcher(kv, *next, panels.n_panels * (kTileRows + head_dim) / kBlock);
     for (int64_t p = 0; p < panels.n_panels; ++p) {
       const int64_t first = panels.first(p);
       switch (panels.width(p)) {
@@ -228,10 +228,15 @@ inline size_t attend_tile_scratch_simd(int64_t n_tokens, int64_t n_heads, int64_
 
 inline void attend_tile_simd(const QueryTile& query, int64_t first_position, const KvHeadView& kv,
                              RowCursor rows, const AttentionTarget& target, float* scratch) {
-  if (kv.type == KvType::kF32) {
-    attend_tile_of<float>(query, first_position, kv, rows, target, scratch);
-  } else {
-    attend_tile_of<uint16_t>(query, first_position, kv, rows, target, scratch);
+  switch (kv.type) {
+    case KvType::kF32:
+      return attend_tile_of<float>(query, first_position, kv, rows, target, scratch);
+    case KvType::kBf16:
+      return attend_tile_of<uint16_t>(query, first_position, kv, rows, target, scratch);
+    case KvType::kF16:
+      return attend_tile_of<hwy::float16_t>(query, first_position, kv, rows, target, scratch);
+    case KvType::kQ8_0:
+      return attend_tile_of<BlockQ8_0>(query, first_position, kv, rows, target, scratch);
   }
 }
 

@@ -9,6 +9,7 @@
 #endif
 
 #include <algorithm>
+#include <type_traits>
 #include <utility>
 
 #include "kernels/attention_block-inl.h"
@@ -21,8 +22,8 @@ namespace HWY_NAMESPACE {
 inline constexpr int kMaxHeads = kLanes == 16 ? 4 : 2;
 inline constexpr int kMaxStrip = kLanes == 16 ? 4 : 2;
 
-// Elements of a row as the kernel sees it. Rows that are no whole number of vectors are copied to
-// scratch and padded with zeros.
+// Elements of a row as the kernel sees it. Rows that are no whole number of vectors, or in
+// blocks, are widened to scratch and padded with zeros.
 inline int64_t padded_head_dim(int64_t head_dim) {
   return static_cast<int64_t>(hwy::RoundUpTo(static_cast<size_t>(head_dim), kLanes));
 }
@@ -238,13 +239,9 @@ void update_token(const TileRows<Element>& keys, const TileRows<Element>& values
 template <class Element>
 void pad_rows(const Element* HWY_RESTRICT cache, const RowTile& tile, int64_t head_dim,
               int64_t wide, float* HWY_RESTRICT to) {
-  const hn::CappedTag<float, 8> d;  // head_dim is a multiple of 8
   for (int r = 0; r < tile.n_rows; ++r, to += wide) {
-    const Element* HWY_RESTRICT row = cache + tile.positions[r] * head_dim;
+    widen_row(cache + tile.positions[r] * row_elements<Element>(head_dim), head_dim, to);
     std::fill(to + head_dim, to + wide, 0.0f);
-    for (int64_t i = 0; i < head_dim; i += static_cast<int64_t>(hn::Lanes(d))) {
-      hn::StoreU(load_widened(d, row + i), d, to + i);
-    }
   }
 }
 
@@ -273,12 +270,17 @@ void attend_token_of(const QueryTile& query, const KvHeadView& kv, RowCursor row
   for (tile->fill(rows); tile->n_rows > 0; std::swap(tile, next)) {
     next->fill(rows);
     const int n = tile->n_rows;
-    RowPrefetcher<Element> prefetcher(kv, *next, kTileRows / 4);
-    if (wide == head_dim) {
-      update_token(TileRows<Element>{keys, tile->positions, n, wide},
-                   TileRows<Element>{values, tile->positions, n, wide}, query.n_heads, scratch,
-                   prefetcher);
-    } else {
+    RowPrefetcher<> prefetcher(kv, *next, kTileRows / 4);
+    bool direct = false;
+    if constexpr (!std::is_same_v<Element, BlockQ8_0>) {
+      direct = wide == head_dim;
+      if (direct) {
+        update_token(TileRows<Element>{keys, tile->positions, n, wide},
+                     TileRows<Element>{values, tile->positions, n, wide}, query.n_heads, scratch,
+                     prefetcher);
+      }
+    }
+    if (!direct) {
       pad_rows(keys, *tile, head_dim, wide, scratch.keys);
       pad_rows(values, *tile, head_dim, wide, scratch.values);
       update_token(TileRows<float>{scratch.keys, own_rows, n, wide},
@@ -300,10 +302,15 @@ inline size_t attend_token_scratch_simd(int64_t n_heads, int64_t head_dim) {
 
 inline void attend_token_simd(const QueryTile& query, const KvHeadView& kv, RowCursor rows,
                               const AttentionTarget& target, float* scratch) {
-  if (kv.type == KvType::kF32) {
-    attend_token_of<float>(query, kv, rows, target, scratch);
-  } else {
-    attend_token_of<uint16_t>(query, kv, rows, target, scratch);
+  switch (kv.type) {
+    case KvType::kF32:
+      return attend_token_of<float>(query, kv, rows, target, scratch);
+    case KvType::kBf16:
+      return attend_token_of<uint16_t>(query, kv, rows, target, scratch);
+    case KvType::kF16:
+      return attend_token_of<hwy::float16_t>(query, kv, rows, target, scratch);
+    case KvType::kQ8_0:
+      return attend_token_of<BlockQ8_0>(query, kv, rows, target, scratch);
   }
 }
 

@@ -47,8 +47,11 @@ struct AttentionTarget {
   float* sum = nullptr;  // [n_tokens, n_heads]
 };
 
+// (token, head) columns from which on more would not make attend_tile() more efficient.
+int64_t attend_tile_columns(KvType type, int64_t head_dim);
+
 // Floats of scratch that a call needs; `scratch` must be aligned to 64 bytes.
-size_t attend_tile_scratch(int64_t n_tokens, int64_t n_heads, int64_t head_dim);
+size_t attend_tile_scratch(KvType type, int64_t n_tokens, int64_t n_heads, int64_t head_dim);
 size_t attend_token_scratch(int64_t n_heads, int64_t head_dim);
 size_t mass_tile_scratch(int64_t n_tokens, int64_t n_heads, int64_t head_dim);
 

@@ -119,7 +119,7 @@ void mass_tile_of(const MassTask& task, const KvHeadView& kv, float* scratch_flo
     next->fill(rows);
     pack_rows(static_cast<const Element*>(kv.keys), *tile, head_dim, scratch.keys);
     while (!task.chunks[chunk].contains(tile->first())) ++chunk;
-    RowPrefetcher<Element, false> prefetcher(kv, *next, panels.n_panels * kTileRows / kBlock);
+    RowPrefetcher<false> prefetcher(kv, *next, panels.n_panels * kTileRows / kBlock);
     for (int64_t p = 0; p < panels.n_panels; ++p) {
       const int64_t first = panels.first(p);
       const int64_t n_columns =
@@ -143,10 +143,15 @@ inline size_t mass_tile_scratch_simd(int64_t n_tokens, int64_t n_heads, int64_t 
 }
 
 inline void mass_tile_simd(const MassTask& task, const KvHeadView& kv, float* scratch) {
-  if (kv.type == KvType::kF32) {
-    mass_tile_of<float>(task, kv, scratch);
-  } else {
-    mass_tile_of<uint16_t>(task, kv, scratch);
+  switch (kv.type) {
+    case KvType::kF32:
+      return mass_tile_of<float>(task, kv, scratch);
+    case KvType::kBf16:
+      return mass_tile_of<uint16_t>(task, kv, scratch);
+    case KvType::kF16:
+      return mass_tile_of<hwy::float16_t>(task, kv, scratch);
+    case KvType::kQ8_0:
+      return mass_tile_of<BlockQ8_0>(task, kv, scratch);
   }
 }
 

@@ -1,13 +1,17 @@
 #include "kernels/attention_plan.h"
 
 #include <algorithm>
-#include <array>
+
+#include "kernels/attention_kernels.h"
 
 namespace chunkllm {
 namespace {
 
-// (token, head) columns of a tile of queries, from the most efficient to the most divisible.
-constexpr std::array<int64_t, 3> kTileColumns{192, 96, 48};
+// (token, head) columns of a tile of queries are halved down to these, so that every thread finds
+// work.
+constexpr int64_t kMinTileColumns = 48;
+// Columns of a tile of chunk_attention_mass().
+constexpr int64_t kMassColumns = 192;
 // Items a thread should find, so that none waits long for the last.
 constexpr int64_t kItemsPerThread = 4;
 // A part of a list of rows is not worth less than this.
@@ -63,7 +67,8 @@ void plan_attention(const AttentionBlock& block, const KvLayerView& kv,
   const int64_t wanted = n_threads > 1 ? kItemsPerThread * n_threads : 1;
 
   int64_t tile_tokens = 1;
-  for (const int64_t columns : kTileColumns) {
+  for (int64_t columns = attend_tile_columns(kv.type, kv.head_dim); columns >= kMinTileColumns;
+       columns /= 2) {
     tile_tokens = tokens_per_tile(columns, n_heads);
     int64_t n_tiles = 0;
     for (const AttentionSpan& span : spans) n_tiles += ceil_div(span.queries.size(), tile_tokens);
@@ -109,7 +114,7 @@ void plan_chunk_mass(const ChunkMassQuery& query, const KvLayerView& kv,
   plan.max_tile_queries = 0;
   const int64_t n_heads = query.n_heads / kv.n_kv_heads;
   const int64_t n_queries = static_cast<int64_t>(query.positions.size());
-  const int64_t tile_queries = tokens_per_tile(kTileColumns[0], n_heads);
+  const int64_t tile_queries = tokens_per_tile(kMassColumns, n_heads);
 
   int64_t total_cost = 0;
   for (int64_t first = 0; first < n_queries; first += tile_queries) {

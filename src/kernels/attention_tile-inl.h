@@ -18,6 +18,8 @@
 #include <cstdint>
 #include <limits>
 
+#include "base/half.h"
+#include "base/quant_blocks.h"
 #include "kernels/attention_kernels.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -70,23 +72,59 @@ HWY_INLINE hn::Vec<D> load_widened(D d, const uint16_t* from) {
   return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(du32, hn::LoadU(du16, from))));
 }
 
+template <class D>
+HWY_INLINE hn::Vec<D> load_widened(D d, const hwy::float16_t* from) {
+  const hn::Rebind<hwy::float16_t, D> du16;
+  return hn::PromoteTo(d, hn::LoadU(du16, from));
+}
+
+// Elements of a cached row: BlockQ8_0 holds 32 numbers.
+template <class Element>
+HWY_INLINE int64_t row_elements(int64_t head_dim) {
+  return head_dim;
+}
+template <>
+HWY_INLINE int64_t row_elements<BlockQ8_0>(int64_t head_dim) {
+  return head_dim / kSmallBlock;
+}
+
+// to [head_dim] = a cached row as float32; exact.
+template <class Element>
+HWY_INLINE void widen_row(const Element* HWY_RESTRICT row, int64_t head_dim,
+                          float* HWY_RESTRICT to) {
+  const hn::CappedTag<float, 8> d;  // head_dim is a multiple of 8
+  const FloatTag df;
+  const int64_t n_wide = head_dim - head_dim % kLanes;
+  int64_t i = 0;
+  for (; i < n_wide; i += kLanes) hn::StoreU(load_widened(df, row + i), df, to + i);
+  for (; i < head_dim; i += static_cast<int64_t>(hn::Lanes(d))) {
+    hn::StoreU(load_widened(d, row + i), d, to + i);
+  }
+}
+HWY_INLINE void widen_row(const BlockQ8_0* HWY_RESTRICT row, int64_t head_dim,
+                          float* HWY_RESTRICT to) {
+  const FloatTag d;
+  const IntTag di;
+  const hn::Rebind<int8_t, FloatTag> d8;
+  for (int64_t block = 0; block < head_dim / kSmallBlock; ++block) {
+    const auto scale = hn::Set(d, half_to_float(row[block].d));
+    for (int64_t i = 0; i < kSmallBlock; i += kLanes) {
+      const auto numbers = hn::PromoteTo(di, hn::LoadU(d8, row[block].q.data() + i));
+      hn::StoreU(hn::Mul(hn::ConvertTo(d, numbers), scale), d, to + block * kSmallBlock + i);
+    }
+  }
+}
+
 // Copies the tile's rows of `cache` [capacity, head_dim] to `to` [kTileRows, head_dim] as float32.
 // Repeats the last row up to a multiple of kBlock, so that products over whole blocks see only rows
 // that are there.
 template <class Element>
 void pack_rows(const Element* HWY_RESTRICT cache, const RowTile& tile, int64_t head_dim,
                float* HWY_RESTRICT to) {
-  const hn::CappedTag<float, 8> d;  // head_dim is a multiple of 8
-  const int64_t n = static_cast<int64_t>(hn::Lanes(d));
-  const FloatTag df;
-  const int64_t n_wide = head_dim - head_dim % kLanes;
   const int n_padded = static_cast<int>(hwy::RoundUpTo(static_cast<size_t>(tile.n_rows), kBlock));
   for (int r = 0; r < n_padded; ++r) {
-    const Element* HWY_RESTRICT row =
-        cache + tile.positions[r < tile.n_rows ? r : tile.n_rows - 1] * head_dim;
-    int64_t i = 0;
-    for (; i < n_wide; i += kLanes) hn::StoreU(load_widened(df, row + i), df, to + i);
-    for (; i < head_dim; i += n) hn::StoreU(load_widened(d, row + i), d, to + i);
+    const int64_t position = tile.positions[r < tile.n_rows ? r : tile.n_rows - 1];
+    widen_row(cache + position * row_elements<Element>(head_dim), head_dim, to);
     to += head_dim;
   }
 }
@@ -94,21 +132,21 @@ void pack_rows(const Element* HWY_RESTRICT cache, const RowTile& tile, int64_t h
 // Brings the rows of the tile after this one near while this one is worked on: a few rows' keys and
 // values (if kValues) with each call of step(), spread over `n_steps` calls. Short ranges defeat
 // the hardware's prefetcher.
-template <class Element, bool kValues = true>
+template <bool kValues = true>
 class RowPrefetcher {
  public:
   RowPrefetcher(const KvHeadView& kv, const RowTile& tile, int64_t n_steps)
-      : keys_(static_cast<const Element*>(kv.keys)),
-        values_(static_cast<const Element*>(kv.values)),
+      : keys_(static_cast<const char*>(kv.keys)),
+        values_(static_cast<const char*>(kv.values)),
         tile_(tile),
-        head_dim_(kv.head_dim),
+        row_bytes_(kv_row_bytes(kv.type, kv.head_dim)),
         rows_per_step_(static_cast<int>((tile.n_rows + n_steps - 1) / n_steps)) {}
 
   HWY_INLINE void step() {
     const int end = HWY_MIN(next_ + rows_per_step_, tile_.n_rows);
     for (; next_ < end; ++next_) {
-      const int64_t offset = tile_.positions[next_] * head_dim_;
-      for (int64_t i = 0; i < head_dim_; i += static_cast<int64_t>(64 / sizeof(Element))) {
+      const int64_t offset = tile_.positions[next_] * row_bytes_;
+      for (int64_t i = 0; i < row_bytes_; i += 64) {
         hwy::Prefetch(keys_ + offset + i);
         if constexpr (kValues) hwy::Prefetch(values_ + offset + i);
       }
@@ -116,10 +154,10 @@ class RowPrefetcher {
   }
 
  private:
-  const Element* keys_;
-  const Element* values_;
+  const char* keys_;
+  const char* values_;
   const RowTile& tile_;
-  int64_t head_dim_;
+  int64_t row_bytes_;
   int rows_per_step_;
   int next_ = 0;
 };

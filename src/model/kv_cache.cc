@@ -2,25 +2,36 @@
 
 #include <cstring>
 
-#include "base/bf16.h"
 #include "base/error.h"
+#include "kernels/kv_rows.h"
 
 namespace chunkllm {
+namespace {
+
+KvType checked(KvType type, int64_t head_dim) {
+  if (!kv_type_fits(type, head_dim)) {
+    fail(
+        ErrorCode::kInvalidArgument,
+        "a KV cache of q8_0 needs a head_dim that is a multiple of {}; this model has {}, use bf16",
+        kSmallBlock, head_dim);
+  }
+  return type;
+}
+
+}  // namespace
 
 KvCache::KvCache(const ModelConfig& config, int64_t capacity, KvType type)
     : n_layers_(config.n_layers),
       n_kv_heads_(config.n_kv_heads),
       head_dim_(config.head_dim),
       capacity_(capacity),
-      type_(type),
+      type_(checked(type, config.head_dim)),
       buffer_(static_cast<size_t>(capacity * bytes_per_position())) {}
 
-int64_t KvCache::bytes_per_position() const {
-  return n_layers_ * 2 * n_kv_heads_ * head_dim_ * kv_type_bytes(type_);
-}
+int64_t KvCache::bytes_per_position() const { return n_layers_ * 2 * n_kv_heads_ * row_bytes(); }
 
 KvLayerView KvCache::layer(int64_t layer) const {
-  const int64_t half_bytes = n_kv_heads_ * capacity_ * head_dim_ * kv_type_bytes(type_);
+  const int64_t half_bytes = n_kv_heads_ * capacity_ * row_bytes();
   const std::byte* keys = buffer_.data() + layer * 2 * half_bytes;
   return {.keys = keys,
           .values = keys + half_bytes,
@@ -33,16 +44,15 @@ KvLayerView KvCache::layer(int64_t layer) const {
 std::span<const std::byte> KvCache::rows(int64_t layer, bool values, int64_t head,
                                          int64_t n_rows) const {
   const KvLayerView view = this->layer(layer);
-  const int64_t row_bytes = head_dim_ * kv_type_bytes(type_);
   const auto* begin = static_cast<const std::byte*>(values ? view.values : view.keys);
-  return {begin + head * capacity_ * row_bytes, static_cast<size_t>(n_rows * row_bytes)};
+  return {begin + head * capacity_ * row_bytes(), static_cast<size_t>(n_rows * row_bytes())};
 }
 
 void KvCache::set_rows(int64_t layer, bool values, int64_t head, std::span<const std::byte> bytes) {
-  const auto row_bytes = static_cast<size_t>(head_dim_ * kv_type_bytes(type_));
-  if (bytes.size() % row_bytes != 0 || bytes.size() / row_bytes > static_cast<size_t>(capacity_)) {
+  const auto size = static_cast<size_t>(row_bytes());
+  if (bytes.size() % size != 0 || bytes.size() / size > static_cast<size_t>(capacity_)) {
     fail(ErrorCode::kInvalidArgument, "{} bytes are not rows of {} for the KV cache's {} positions",
-         bytes.size(), row_bytes, capacity_);
+         bytes.size(), size, capacity_);
   }
   // The buffer is this object's own; views are read-only for everybody else.
   auto* target = const_cast<std::byte*>(rows(layer, values, head, 0).data());
@@ -61,17 +71,8 @@ void KvCache::store(int64_t layer, int64_t first_position, int64_t n_tokens, con
     // The buffer is this object's own; views are read-only for everybody else.
     auto* rows = static_cast<std::byte*>(const_cast<void*>(target));
     for (int64_t h = 0; h < n_kv_heads_; ++h) {
-      for (int64_t t = 0; t < n_tokens; ++t) {
-        const float* from = source + t * row_stride + h * head_dim_;
-        const int64_t row = h * capacity_ + first_position + t;
-        std::byte* to = rows + row * head_dim_ * kv_type_bytes(type_);
-        if (type_ == KvType::kF32) {
-          std::memcpy(to, from, static_cast<size_t>(head_dim_) * sizeof(float));
-        } else {
-          auto* words = reinterpret_cast<Bf16*>(to);
-          for (int64_t i = 0; i < head_dim_; ++i) words[i] = to_bf16(from[i]);
-        }
-      }
+      round_kv_rows(type_, source + h * head_dim_, row_stride, n_tokens, head_dim_,
+                    rows + (h * capacity_ + first_position) * row_bytes());
     }
   }
 }

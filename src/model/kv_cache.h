@@ -16,7 +16,8 @@ namespace chunkllm {
 // rows are stored. One thread at a time stores; reading needs that no one stores the same rows.
 class KvCache {
  public:
-  // Throws Error (kMemory) if the address space cannot be had.
+  // Throws Error: kMemory if the address space cannot be had, kInvalidArgument if the model's
+  // head_dim does not fit the type.
   KvCache(const ModelConfig& config, int64_t capacity, KvType type);
 
   // Stores rows for the positions [first_position, first_position + n_tokens) of a layer. k and v
@@ -37,6 +38,8 @@ class KvCache {
   KvType type() const { return type_; }
   // Bytes of one position over all layers, keys and values.
   int64_t bytes_per_position() const;
+  // Bytes of one row of one KV head, keys or values.
+  int64_t row_bytes() const { return kv_row_bytes(type_, head_dim_); }
   int64_t reserved_bytes() const { return capacity_ * bytes_per_position(); }
 
  private:

@@ -12,6 +12,7 @@
 #include "base/random.h"
 #include "kernels/attention_cases.h"
 #include "kernels/compare.h"
+#include "kernels/kv_rows.h"
 #include "kernels/ref/attention.h"
 
 namespace chunkllm {
@@ -46,9 +47,24 @@ Output run(AttentionBlock block, const KvLayerView& kv, const std::vector<Attent
 
 // Rounding of a score is some eps |q| |k|, and makes an error of that size in every weight; the
 // sums of weights and values add their own.
-double tolerance(const RandomCache& cache, const RandomQueries& queries, float scale) {
+double float_tolerance(const RandomCache& cache, const RandomQueries& queries, float scale) {
   const double score_bound = scale * queries.norm() * cache.key_norm();
   return FLT_EPSILON * (8 + 2 * score_bound);
+}
+
+// With rows that are not float32, weights may be rounded to bf16, by half of 2^-8 at most.
+constexpr double kWeightRounding = 1.0 / 256;
+// Their logarithm is that of a polynomial.
+constexpr double kCoarseExponential = 1e-4;
+
+double tolerance(const RandomCache& cache, const RandomQueries& queries, float scale) {
+  const double weights = cache.view().type == KvType::kF32 ? 0.0 : kWeightRounding;
+  return float_tolerance(cache, queries, scale) + weights;
+}
+
+double log_tolerance(const RandomCache& cache, const RandomQueries& queries, float scale) {
+  const double sums = cache.view().type == KvType::kF32 ? 0.0 : kCoarseExponential;
+  return 4 * float_tolerance(cache, queries, scale) + sums;
 }
 
 void expect_reference(const RandomCache& cache, const RandomQueries& queries,
@@ -56,11 +72,11 @@ void expect_reference(const RandomCache& cache, const RandomQueries& queries,
   const AttentionBlock block = queries.block();
   const Output actual = run(block, cache.view(), spans);
   const ref::AttentionResult expected = ref::attend(block, cache.view(), spans);
-  const double limit = tolerance(cache, queries, block.scale);
-  test::expect_close(actual.out, expected.out, limit);
+  test::expect_close(actual.out, expected.out, tolerance(cache, queries, block.scale));
   for (size_t i = 0; i < expected.log_sum_exp.size(); ++i) {
     // An absolute error of the scores' size is an absolute error of their logarithm.
-    EXPECT_NEAR(actual.log_sum_exp[i], expected.log_sum_exp[i], 4 * limit);
+    EXPECT_NEAR(actual.log_sum_exp[i], expected.log_sum_exp[i],
+                log_tolerance(cache, queries, block.scale));
   }
 }
 
@@ -94,6 +110,64 @@ TEST(Attend, DenseBlockEqualsReference) {
     SCOPED_TRACE(describe(shape));
     const RandomCache cache(shape, 230, 1);
     expect_reference(cache, RandomQueries(shape, 130, 100, 2), dense(130, 100));
+  }
+}
+
+// A query that is not rounded beforehand: its rounding to bf16 changes a score by 2^-9 |q| |k| at
+// most, and by far less on average.
+TEST(Attend, QueriesMayBeRounded) {
+  for (const int64_t head_dim : {32, 64, 96, 128, 256}) {
+    const AttentionShape shape{8, 2, head_dim, KvType::kBf16};
+    SCOPED_TRACE(describe(shape));
+    const RandomCache cache(shape, 300, 41);
+    RandomQueries queries(shape, 200, 100, 42);
+    for (int64_t i = 0; i < 100 * queries.stride(); ++i) queries.data()[i] *= 1.1f;
+    const Output actual = run(queries.block(), cache.view(), dense(200, 100));
+    const ref::AttentionResult expected =
+        ref::attend(queries.block(), cache.view(), dense(200, 100));
+    test::expect_close(actual.out, expected.out, 2 * kWeightRounding);
+  }
+}
+
+// The same for rows that are not bf16 numbers; a rounded value changes the output by 2^-9 of it.
+TEST(Attend, RowsMayBeRounded) {
+  Rng rng(45);
+  for (const KvType type : {KvType::kF16, KvType::kQ8_0}) {
+    const AttentionShape shape{8, 2, 64, type};
+    SCOPED_TRACE(describe(shape));
+    std::vector<float> rows(2 * 300 * 64);
+    for (float& x : rows) x = static_cast<float>(rng.normal() + 0.3);
+    std::vector<std::byte> cache(static_cast<size_t>(2 * 300 * kv_row_bytes(type, 64)));
+    round_kv_rows(type, rows.data(), 64, 2 * 300, 64, cache.data());
+    const KvLayerView kv{cache.data(), cache.data(), type, 2, 300, 64};
+    for (const int64_t n_tokens : {1, 100}) {
+      const RandomQueries queries(shape, 300 - n_tokens, n_tokens, 46);
+      const auto spans = dense(300 - n_tokens, n_tokens);
+      const Output actual = run(queries.block(), kv, spans);
+      test::expect_close(actual.out, ref::attend(queries.block(), kv, spans).out,
+                         2 * kWeightRounding);
+    }
+  }
+}
+
+// Scores that rise from row to row, slowly or fast, so that the running maximum does.
+TEST(Attend, RisingScoresEqualReference) {
+  const AttentionShape shape{4, 2, 64, KvType::kBf16};
+  for (const float step : {0.01f, 0.5f, 8.0f, -3.0f}) {
+    SCOPED_TRACE(step);
+    RandomCache cache(shape, 400, 43);
+    RandomQueries queries(shape, 330, 70, 44);
+    for (int64_t token = 0; token < 70; ++token) {
+      for (int64_t head = 0; head < 4; ++head) {
+        queries.data()[token * queries.stride() + head * 64] = 8.0f;
+      }
+    }
+    for (int64_t row = 0; row < 400; ++row) {
+      for (int64_t head = 0; head < 2; ++head) {
+        cache.set_key(head, row, 0, step * static_cast<float>(row));
+      }
+    }
+    expect_reference(cache, queries, dense(330, 70));
   }
 }
 
@@ -136,8 +210,8 @@ TEST(Attend, OneTokenEqualsReference) {
 TEST(Attend, DividedRowsEqualReference) {
   for (const int n_threads : {1, 4}) {
     const Threads threads(n_threads);
-    for (const KvType type : {KvType::kF32, KvType::kBf16}) {
-      const AttentionShape shape{6, 2, 48, type};
+    for (const KvType type : test::kAllKvTypes) {
+      const AttentionShape shape{6, 2, 64, type};
       const RandomCache cache(shape, 2500, 3);
       for (const int64_t n_tokens : {1, 2, 30}) {
         SCOPED_TRACE(fmt::format("{} threads, {} tokens", n_threads, n_tokens));
@@ -148,9 +222,12 @@ TEST(Attend, DividedRowsEqualReference) {
   }
 }
 
-TEST(Attend, AnySplitOfRangesEqualsTheWhole) {
+class AttendSplit : public testing::TestWithParam<KvType> {};
+INSTANTIATE_TEST_SUITE_P(AllTypes, AttendSplit, testing::ValuesIn(test::kAllKvTypes));
+
+TEST_P(AttendSplit, AnySplitOfRangesEqualsTheWhole) {
   Rng rng(9);
-  const AttentionShape shape{6, 2, 48, KvType::kBf16};
+  const AttentionShape shape{6, 2, 64, GetParam()};
   const RandomCache cache(shape, 900, 5);
   for (const int64_t n_tokens : {1, 50}) {
     const int64_t first = 900 - n_tokens;
@@ -171,7 +248,9 @@ TEST(Attend, AnySplitOfRangesEqualsTheWhole) {
 TEST(Attend, BlocksOfAnySizeEqualTokenByToken) {
   Rng rng(10);
   for (const AttentionShape& shape :
-       {AttentionShape{4, 2, 64, KvType::kF32}, AttentionShape{8, 1, 32, KvType::kBf16}}) {
+       {AttentionShape{4, 2, 64, KvType::kF32}, AttentionShape{8, 1, 32, KvType::kBf16},
+        AttentionShape{8, 2, 128, KvType::kBf16}, AttentionShape{8, 1, 32, KvType::kF16},
+        AttentionShape{8, 2, 64, KvType::kQ8_0}}) {
     constexpr int64_t kFirst = 77;
     constexpr int64_t kTokens = 120;
     const RandomCache cache(shape, kFirst + kTokens, 11);
@@ -222,7 +301,7 @@ TEST(Attend, OneRowIsItsValue) {
 }
 
 TEST(Attend, LargeScores) {
-  for (const KvType type : {KvType::kF32, KvType::kBf16}) {
+  for (const KvType type : test::kAllKvTypes) {
     for (const int64_t n_tokens : {1, 40}) {
       const AttentionShape shape{4, 2, 64, type};
       const RandomCache cache(shape, 300, 15, 1e3f);
@@ -262,7 +341,7 @@ TEST(Attend, EqualScoresGiveTheMean) {
 
 TEST(Attend, NanOfAnyInputArrivesAtTheQueriesThatSeeIt) {
   const AttentionShape shape{4, 2, 32, KvType::kF32};
-  for (const KvType type : {KvType::kF32, KvType::kBf16}) {
+  for (const KvType type : test::kAllKvTypes) {
     for (const char what : {'q', 'k', 'v', 'i'}) {
       SCOPED_TRACE(what);
       AttentionShape typed = shape;
@@ -284,7 +363,7 @@ TEST(Attend, NanOfAnyInputArrivesAtTheQueriesThatSeeIt) {
           const bool sees = head >= 2 && first + token >= at;
           const bool hit = what == 'q'   ? token == nan_token && head == 2
                            : what == 'k' ? sees
-                                         : sees && i % 32 == 7;
+                                         : sees && (type == KvType::kQ8_0 || i % 32 == 7);
           EXPECT_EQ(!std::isfinite(output.out[static_cast<size_t>(i)]), hit)
               << "token " << token << " head " << head << " element " << i % 32;
         }
@@ -358,6 +437,10 @@ TEST(Attend, RefusesWhatItCannotDo) {
   odd = block;
   odd.q_stride = 100;
   expect_refused(odd, cache.view(), spans, "stride");
+  KvLayerView unfit = cache.view();
+  unfit.type = KvType::kQ8_0;
+  unfit.head_dim = 40;
+  expect_refused(block, unfit, spans, "q8_0");
   expect_refused(block, cache.view(), {{{80, 90}, {{0, 101}}}}, "100 rows");
   expect_refused(block, cache.view(), {{{80, 90}, {{10, 30}, {20, 90}}}}, "begin at 30");
   expect_refused(block, cache.view(), {{{80, 90}, {{-3, 30}}}}, "begin at 0");

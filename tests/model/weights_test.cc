@@ -105,7 +105,7 @@ TEST(KvCache, StoresWhatItIsGiven) {
   const ModelConfig config = read_model_config(tiny_llama());
   for (const KvType type : {KvType::kF32, KvType::kBf16}) {
     KvCache cache(config, 10, type);
-    EXPECT_EQ(cache.reserved_bytes(), 10 * 3 * 2 * 2 * 24 * kv_type_bytes(type));
+    EXPECT_EQ(cache.reserved_bytes(), 10 * 3 * 2 * 2 * kv_row_bytes(type, 24));
     const int64_t stride = 2 * config.kv_dim();
     std::vector<float> rows(static_cast<size_t>(3 * stride));
     for (size_t i = 0; i < rows.size(); ++i)
@@ -116,9 +116,10 @@ TEST(KvCache, StoresWhatItIsGiven) {
       for (int64_t t = 0; t < 3; ++t) {
         const int64_t at = (head * view.capacity + 4 + t) * view.head_dim;
         std::vector<float> key(24);
-        convert_to_float(type == KvType::kF32 ? DType::kF32 : DType::kBf16,
-                         static_cast<const std::byte*>(view.keys) + at * kv_type_bytes(type), 24,
-                         key.data());
+        convert_to_float(
+            type == KvType::kF32 ? DType::kF32 : DType::kBf16,
+            static_cast<const std::byte*>(view.keys) + at / 24 * kv_row_bytes(type, 24), 24,
+            key.data());
         for (int64_t i = 0; i < 24; ++i) {
           EXPECT_EQ(key[static_cast<size_t>(i)],
                     rows[static_cast<size_t>(t * stride + head * 24 + i)]);
