@@ -7,12 +7,14 @@
 #include <vector>
 
 #include "base/error.h"
-#include "kernels/dense_matrix.h"
+#include "kernels/bf16_matrix.h"
+#include "kernels/float_matrix.h"
 #include "kernels/isa.h"
 #include "kernels/ops.h"
 #include "kernels/quant_dot.h"
 #include "kernels/quant_matrix.h"
 #include "kernels/quant_pack.h"
+#include "kernels/tile_product.h"
 
 namespace chunkllm {
 namespace {
@@ -20,7 +22,7 @@ namespace {
 // Up to this many tokens, quantised weights meet int8 inputs; expanding the weights for more pays.
 constexpr int64_t kMaxInt8Tokens = 8;
 
-// Tokens of one bfloat16 product of quantised weights: bounds the work space that inputs take.
+// Tokens of one product in bfloat16 tiles: bounds the work space that inputs take.
 constexpr int64_t kMaxTiledTokens = 1024;
 
 void check_parts(std::span<const MatrixView> parts) {
@@ -59,8 +61,8 @@ struct Linear::Impl {
   ComputeType type = ComputeType::kF32;
   int64_t n_in = 0;
   int64_t n_out = 0;
-  std::vector<std::variant<DenseMatrix, QuantMatrix>> matrices;  // stacked by rows
-  std::vector<float> bias;                                       // [n_out], or empty
+  std::vector<std::variant<FloatMatrix, Bf16Matrix, QuantMatrix>> matrices;  // stacked by rows
+  std::vector<float> bias;                                                   // [n_out], or empty
 
   // Calls use(matrix, the output that is its first) for the matrices of one kind.
   template <class Matrix, class Use>
@@ -72,31 +74,49 @@ struct Linear::Impl {
     }
   }
 
+  template <class Matrix>
+  bool has() const {
+    return std::ranges::any_of(
+        matrices, [](const auto& matrix) { return std::holds_alternative<Matrix>(matrix); });
+  }
+
   void multiply(const float* x, int64_t n_tokens, float* y) const {
-    for_each<DenseMatrix>([&](const DenseMatrix& matrix, int64_t first) {
+    for_each<FloatMatrix>([&](const FloatMatrix& matrix, int64_t first) {
       matrix.multiply(x, n_tokens, y + first, n_out);
     });
-    const bool quantized = std::ranges::any_of(
-        matrices, [](const auto& matrix) { return std::holds_alternative<QuantMatrix>(matrix); });
-    if (!quantized) return;
-    if (type != ComputeType::kF32 && n_tokens <= kMaxInt8Tokens) {
+    const bool vector = n_tokens == 1;
+    const bool int8 = type != ComputeType::kF32 && n_tokens <= kMaxInt8Tokens;
+    if (vector) {
+      for_each<Bf16Matrix>(
+          [&](const Bf16Matrix& matrix, int64_t first) { matrix.multiply_vector(x, y + first); });
+    }
+    if (int8 && has<QuantMatrix>()) {
       const Int8Rows rows = round_to_int8(x, n_tokens, n_in);
       for_each<QuantMatrix>([&](const QuantMatrix& matrix, int64_t first) {
         matrix.multiply_int8(rows, y + first, n_out);
       });
-    } else if (type == ComputeType::kBf16) {
-      for (int64_t t = 0; t < n_tokens; t += kMaxTiledTokens) {
-        const int64_t n = std::min(kMaxTiledTokens, n_tokens - t);
-        const TiledRows rows = round_to_tiles(x + t * n_in, n, n_in);
-        for_each<QuantMatrix>([&](const QuantMatrix& matrix, int64_t first) {
-          matrix.multiply_bf16(rows, y + t * n_out + first, n_out);
-        });
-      }
-    } else {
+    }
+    if (type != ComputeType::kBf16) {
+      if (int8) return;
       for_each<QuantMatrix>([&](const QuantMatrix& matrix, int64_t first) {
         matrix.multiply_f32(x, n_tokens, y + first, n_out);
       });
+    } else if ((!vector && has<Bf16Matrix>()) || (!int8 && has<QuantMatrix>())) {
+      for (int64_t t = 0; t < n_tokens; t += kMaxTiledTokens) {
+        multiply_tiled(x + t * n_in, std::min(kMaxTiledTokens, n_tokens - t), !int8, y + t * n_out);
+      }
     }
+  }
+
+  // The matrices in bfloat16 and, if asked for, those that are quantised.
+  void multiply_tiled(const float* x, int64_t n_tokens, bool quantized, float* y) const {
+    const TiledRows rows = round_to_tiles(x, n_tokens, n_in);
+    for_each<Bf16Matrix>(
+        [&](const Bf16Matrix& matrix, int64_t first) { matrix.multiply(rows, y + first, n_out); });
+    if (!quantized) return;
+    for_each<QuantMatrix>([&](const QuantMatrix& matrix, int64_t first) {
+      matrix.multiply_bf16(rows, y + first, n_out);
+    });
   }
 };
 
@@ -122,8 +142,10 @@ Linear::Linear(std::span<const MatrixView> parts, ComputeType compute_type, std:
     while (n < parts.size() && share_a_matrix(dtype, parts[n].dtype)) ++n;
     if (is_quantized(dtype)) {
       impl_->matrices.emplace_back(std::in_place_type<QuantMatrix>, parts.first(n));
+    } else if (compute_type == ComputeType::kBf16) {
+      impl_->matrices.emplace_back(std::in_place_type<Bf16Matrix>, parts.first(n));
     } else {
-      impl_->matrices.emplace_back(std::in_place_type<DenseMatrix>, parts.first(n), compute_type);
+      impl_->matrices.emplace_back(std::in_place_type<FloatMatrix>, parts.first(n));
     }
     parts = parts.subspan(n);
   }

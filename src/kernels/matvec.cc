@@ -70,28 +70,40 @@ HWY_INLINE void columns_f32(const float* HWY_RESTRICT weights, const float* HWY_
   sums.store(d, y);
 }
 
-// The same for pairs of bfloat16. A 32-bit word holds the weights of input 2k (lower half) and 2k +
-// 1 (upper half); a bfloat16 that stands in the upper half of a word is a float32.
+// y[0, 16) of a panel of pairs of bfloat16, or as many as kColumns vectors hold. A 32-bit word
+// holds the weights of input 2k (lower half) and 2k + 1 (upper half); a bfloat16 that stands in the
+// upper half of a word is a float32. Wide vectors cover several pairs of inputs at a time.
 HWY_INLINE void columns_bf16(const uint32_t* HWY_RESTRICT weights, const uint16_t* HWY_RESTRICT x,
                              int64_t n_pairs, float* HWY_RESTRICT y) {
-  const FloatTag d;
-  const hn::RebindToUnsigned<FloatTag> du;
+  constexpr int64_t kWidth = 16;
+  const hn::CappedTag<float, kWidth> d;
+  const hn::RebindToUnsigned<decltype(d)> du;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  const int64_t vectors_a_pair = HWY_MIN(kWidth / lanes, int64_t{kColumns});
+  const int64_t pairs = kColumns / vectors_a_pair;
   const auto upper_half = hn::Set(du, 0xffff0000u);
   Sums sums(d);
-  for (int64_t k = 0; k < n_pairs; ++k, weights += kPanelWidth) {
-    uint32_t pair = 0;
-    std::memcpy(&pair, x + 2 * k, sizeof(pair));
-    const FloatVec x0 = hn::BitCast(d, hn::Set(du, pair << 16));
-    const FloatVec x1 = hn::BitCast(d, hn::Set(du, pair & 0xffff0000u));
-    for (int c = 0; c < kColumns; ++c) {
-      const auto words = hn::LoadU(du, weights + c * lanes);
-      hwy::Prefetch(reinterpret_cast<const char*>(weights + c * lanes) + kPrefetchBytes);
+  for (int64_t k = 0; k < n_pairs; k += pairs, weights += pairs * kWidth) {
+    for (int64_t c = 0; c < kColumns; ++c) {
+      const int64_t row = c / vectors_a_pair;
+      const uint32_t* at = weights + row * kWidth + c % vectors_a_pair * lanes;
+      uint32_t pair = 0;
+      std::memcpy(&pair, x + 2 * (k + row), sizeof(pair));
+      const auto x0 = hn::BitCast(d, hn::Set(du, pair << 16));
+      const auto x1 = hn::BitCast(d, hn::Set(du, pair & 0xffff0000u));
+      const auto words = hn::LoadU(du, at);
+      hwy::Prefetch(reinterpret_cast<const char*>(at) + kPrefetchBytes);
       sums.even[c] = hn::MulAdd(hn::BitCast(d, hn::ShiftLeft<16>(words)), x0, sums.even[c]);
       sums.odd[c] = hn::MulAdd(hn::BitCast(d, hn::And(words, upper_half)), x1, sums.odd[c]);
     }
   }
-  sums.store(d, y);
+  FloatVec totals[kColumns];
+  for (int64_t c = 0; c < kColumns; ++c) {
+    const auto sum = hn::Add(sums.even[c], sums.odd[c]);
+    FloatVec& total = totals[c % vectors_a_pair];
+    total = c < vectors_a_pair ? sum : hn::Add(total, sum);
+  }
+  for (int64_t v = 0; v < vectors_a_pair; ++v) hn::StoreU(totals[v], d, y + v * lanes);
 }
 
 // y[0, kPanelWidth) of one panel.
@@ -101,11 +113,9 @@ void panel_f32(const float* panel, const float* x, int64_t n_in, float* y) {
 }
 
 void panel_bf16(const uint16_t* panel, const uint16_t* x, int64_t n_in, float* y) {
-  const auto step = kColumns * static_cast<int64_t>(hn::Lanes(FloatTag()));
   const auto* words = reinterpret_cast<const uint32_t*>(panel);
-  for (int64_t c = 0; c < kPanelWidth; c += step) {
-    columns_bf16(words + c, x, (n_in + 1) / 2, y + c);
-  }
+  const auto step = kColumns * static_cast<int64_t>(hn::Lanes(FloatTag()));
+  for (int64_t o = 0; o < 16; o += step) columns_bf16(words + o, x, n_in / 2, y + o);
 }
 
 }  // namespace
@@ -123,18 +133,18 @@ HWY_EXPORT(panel_bf16);
 constexpr int64_t kMinParallelBytes = 160 * 1024;
 
 template <typename Element, typename Kernel>
-void run_panels(const PanelLayout& layout, const Element* panels, const Element* x, float* y,
-                Kernel kernel) {
+void run_panels(const PanelLayout& layout, const Element* panels, int64_t n_in, const Element* x,
+                float* y, Kernel kernel) {
   const int64_t n_panels = layout.n_panels();
   const auto n_bytes = n_panels * layout.panel_elements() * static_cast<int64_t>(sizeof(Element));
   const auto run = [&](int64_t p) {
-    const int64_t begin = p * kPanelWidth;
+    const int64_t begin = p * layout.width;
     const Element* panel = panels + p * layout.panel_elements();
-    if (begin + kPanelWidth <= layout.n_out) {
-      kernel(panel, x, layout.n_in, y + begin);
+    if (begin + layout.width <= layout.n_out) {
+      kernel(panel, x, n_in, y + begin);
     } else {
       float last[kPanelWidth];
-      kernel(panel, x, layout.n_in, last);
+      kernel(panel, x, n_in, last);
       std::copy(last, last + (layout.n_out - begin), y + begin);
     }
   };
@@ -150,12 +160,12 @@ void run_panels(const PanelLayout& layout, const Element* panels, const Element*
 
 void matvec_f32(const PanelLayout& layout, const float* panels, const float* x, float* y) {
   active_isa();
-  run_panels(layout, panels, x, y, HWY_DYNAMIC_DISPATCH(panel_f32));
+  run_panels(layout, panels, layout.n_in, x, y, HWY_DYNAMIC_DISPATCH(panel_f32));
 }
 
 void matvec_bf16(const PanelLayout& layout, const uint16_t* panels, const uint16_t* x, float* y) {
   active_isa();
-  run_panels(layout, panels, x, y, HWY_DYNAMIC_DISPATCH(panel_bf16));
+  run_panels(layout, panels, layout.padded_n_in, x, y, HWY_DYNAMIC_DISPATCH(panel_bf16));
 }
 
 }  // namespace chunkllm

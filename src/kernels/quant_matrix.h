@@ -8,20 +8,9 @@
 #include "base/dtype.h"
 #include "base/memory.h"
 #include "kernels/quant_layout.h"
+#include "kernels/tile_product.h"
 
 namespace chunkllm {
-
-// Inputs rounded to bfloat16, in tiles (bf16_tiles.h); rows that only pad are zero.
-struct TiledRows {
-  const uint16_t* tiles = nullptr;  // [n_row_tiles, n_k_tiles, 16, 32], 64-byte aligned
-  int64_t n_tokens = 0;
-  int64_t n_row_tiles = 0;
-  int64_t n_k_tiles = 0;
-};
-
-// Rounds x [n_tokens, n_in], n_in a multiple of 32. Needs avx512_bf16. The result lies in the
-// calling thread's work space until its next call. Uses all OpenMP threads.
-TiledRows round_to_tiles(const float* x, int64_t n_tokens, int64_t n_in);
 
 // Owns the packed matrix; no other copy is kept. Any number of threads may call an object; the
 // products use all OpenMP threads. In all of them y[t * y_stride + o] is output o of token t.
