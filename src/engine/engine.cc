@@ -15,7 +15,7 @@ ComputeType resolve_compute_type(DtypeChoice choice) {
          "--dtype bf16 needs a processor with avx512_bf16, and {} is in use; try --dtype f32",
          isa_name(active_isa()));
   }
-  return ComputeType::kF32;
+  return ComputeType::kInt8;
 }
 
 namespace {

@@ -19,7 +19,7 @@ struct EngineOptions {
   std::filesystem::path model;    // Hugging Face folder or GGUF file
   std::filesystem::path adapter;  // adapter folder; empty: none
   DtypeChoice dtype =
-      DtypeChoice::kAuto;  // kAuto: bf16 where the processor multiplies it, else f32
+      DtypeChoice::kAuto;  // kAuto: bf16 where the processor multiplies it, else kInt8
 };
 
 // Owns what it loads. No one may change it while a session uses it.

@@ -133,8 +133,8 @@ ModelWeights load_weights(const std::filesystem::path& model, ComputeType comput
   const ModelConfig& c = weights.config;
   require_memory(packed_weights_bytes(weights.checkpoint, c, compute_type),
                  "the weights of " + model.string(),
-                 compute_type == ComputeType::kF32 ? "try --dtype bf16 or a smaller model"
-                                                   : "use a smaller model");
+                 compute_type != ComputeType::kBf16 ? "try --dtype bf16 or a smaller model"
+                                                    : "use a smaller model");
   refuse_unknown_biases(weights.checkpoint, c);
   const ProductReader reader(weights.checkpoint, compute_type);
   weights.embedding = weights.checkpoint.matrix(kEmbedding, c.n_vocab, c.d_model).view;
