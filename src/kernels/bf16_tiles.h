@@ -13,6 +13,7 @@
 namespace chunkllm {
 
 inline constexpr int64_t kTileRows = 16;
+inline constexpr int64_t kTileOutputs = 16;
 inline constexpr int64_t kTileInputs = 32;
 inline constexpr int64_t kTileWords = 512;  // bfloat16 values of a tile
 

@@ -76,7 +76,8 @@ void QuantMatrix::multiply_bf16(const TiledRows& x, float* y, int64_t y_stride) 
   thread_local Scratch<uint16_t> scratch;
   // Here, where a failure can be told.
   uint16_t* all_tiles = scratch.get(omp_get_max_threads() * kSlabPanels * panel_stride);
-#pragma omp parallel
+  const bool parallel = pays_for_threads(x.n_tokens * panels_.n_out * panels_.n_in);
+#pragma omp parallel if (parallel)
   {
     uint16_t* tiles = all_tiles + omp_get_thread_num() * kSlabPanels * panel_stride;
     kernels.begin();

@@ -13,9 +13,8 @@
 namespace chunkllm {
 namespace {
 
-constexpr int64_t kOutputs = kQuantPanelOutputs;
 constexpr int64_t kBlockRows = 2 * kTileRows;
-constexpr int64_t kBlockOutputs = 2 * kOutputs;
+constexpr int64_t kBlockOutputs = 2 * kTileOutputs;
 
 // Multiplies a block of 32 outputs whose place in y is narrower or shorter than the kernel writes:
 // [n_rows, n_outputs].
@@ -63,7 +62,8 @@ TiledRows round_to_tiles(const float* x, int64_t n_tokens, int64_t n_in) {
   const int64_t row_words = rows.n_k_tiles * kTileWords;
   uint16_t* tiles = scratch.get(rows.n_row_tiles * row_words);
   rows.tiles = tiles;
-#pragma omp parallel for schedule(static)
+  constexpr int64_t kMinParallelInputs = 1 << 16;
+#pragma omp parallel for schedule(static) if (n_tokens * n_in >= kMinParallelInputs)
   for (int64_t row_tile = 0; row_tile < rows.n_row_tiles; ++row_tile) {
     uint16_t* tile = tiles + row_tile * row_words;
     for (int64_t i = 0; i < n_in; i += kTileInputs, tile += kTileWords) {
@@ -92,7 +92,7 @@ void multiply_tiles(const TiledRows& x, const WeightTiles& weights, float* y, in
       const TileBlock block{.a = a,
                             .a_stride = row_words,
                             .b = b,
-                            .b_stride = n_outputs > kOutputs ? weights.panel_stride : 0,
+                            .b_stride = n_outputs > kTileOutputs ? weights.panel_stride : 0,
                             .n_k_tiles = n_k,
                             .c = y + row * y_stride + output,
                             .c_stride = y_stride,

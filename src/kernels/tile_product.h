@@ -39,6 +39,9 @@ struct WeightTiles {
 // first_k_tile is 0. Runs on the calling thread, between begin() and end() of the kernels.
 void multiply_tiles(const TiledRows& x, const WeightTiles& weights, float* y, int64_t y_stride);
 
+// Whether a product of this many multiply-adds is worth waking a team of threads.
+inline bool pays_for_threads(int64_t multiply_adds) { return multiply_adds >= 8'000'000; }
+
 // At most kSlabPanels, an even number of panels: how many of n_panels a thread takes at a time, so
 // that all threads have the same number of slabs.
 inline constexpr int64_t kSlabPanels = 16;
