@@ -41,7 +41,8 @@ void expand_scaled(const Block& block, const High& high, float* y) {
 }
 
 void expand(const BlockQ4K& block, float* y) {
-  expand_scaled(block, [](int, int) { return 0; }, y);
+  expand_scaled(
+      block, [](int, int) { return 0; }, y);
 }
 
 void expand(const BlockQ5K& block, float* y) {

@@ -47,9 +47,9 @@ struct BlockQ5K {
   std::array<uint8_t, kSuperBlock / 2> q;
 };
 
-// value = d * scale * (q - 32), q of 6 bits; sixteen sub-blocks of 16 with a signed scale each. Half
-// h of the block (128 elements) has 64 bytes of `low` and 32 of `high`: element 32 r + i of it (r <
-// 4) takes nibble r / 2 of low[32 (r % 2) + i], and bits 2r, 2r + 1 of high[i].
+// value = d * scale * (q - 32), q of 6 bits; sixteen sub-blocks of 16 with a signed scale each.
+// Half h of the block (128 elements) has 64 bytes of `low` and 32 of `high`: element 32 r + i of it
+// (r < 4) takes nibble r / 2 of low[32 (r % 2) + i], and bits 2r, 2r + 1 of high[i].
 struct BlockQ6K {
   static constexpr int64_t kElements = kSuperBlock;
   std::array<uint8_t, kSuperBlock / 2> low;
