@@ -173,14 +173,16 @@ bool has_nfc(const Tokenizer::Tables& tables) {
   return true;
 }
 
-// Whether `ids`, what the post-processor adds, is the token `id`; an error if it is anything else.
-bool is_added(const Tokenizer::Tables& tables, const std::vector<int32_t>& ids,
-              std::optional<int32_t> id) {
+// Whether the post-processor adds a token at one end of a text. It is then the one that `id` names,
+// or becomes it.
+bool adds_token(const Tokenizer::Tables& tables, const std::vector<int32_t>& ids,
+                std::optional<int32_t>& id) {
   if (ids.empty()) return false;
-  if (ids.size() > 1 || id != ids.front()) {
+  if (ids.size() > 1 || id.value_or(ids.front()) != ids.front()) {
     fail_unsupported(tables.file,
                      "a post_processor that adds more than BOS and EOS in a GGUF file");
   }
+  id = ids.front();
   return true;
 }
 
@@ -264,8 +266,8 @@ GgufVocabulary read_gguf_vocabulary(const std::filesystem::path& folder, int64_t
   vocabulary.merges = merge_list(model, tables->file + ": model");
   vocabulary.bos_token_id = tables->bos_id;
   vocabulary.eos_token_id = tables->eos_id;
-  vocabulary.add_bos_token = is_added(*tables, tables->prefix, tables->bos_id);
-  vocabulary.add_eos_token = is_added(*tables, tables->suffix, tables->eos_id);
+  vocabulary.add_bos_token = adds_token(*tables, tables->prefix, vocabulary.bos_token_id);
+  vocabulary.add_eos_token = adds_token(*tables, tables->suffix, vocabulary.eos_token_id);
   vocabulary.normalizer_nfc = has_nfc(*tables);
 
   const auto size = static_cast<size_t>(n_vocab);

@@ -94,7 +94,7 @@ TEST_F(GgufVocabularyTest, LyingVocabulariesAreRefused) {
   refuse("two tokens are", [](auto& v) { v.tokens[7] = v.tokens[8]; });
   refuse("merges[0]", [](auto& v) { v.merges[0] = "abc"; });
   refuse("merges[0]", [](auto& v) { v.merges[0] = "\u4e2d \u6587"; });
-  refuse("bos_token_id", [](auto& v) { v.add_bos_token = true; });
+  refuse("bos_token_id", [](auto& v) { v.bos_token_id.reset(); });
   refuse("which no token has", [](auto& v) {
     v.add_bos_token = true;
     v.bos_token_id = 100000;
