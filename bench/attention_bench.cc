@@ -1,7 +1,7 @@
 // Attention over dense blocks, over chunk-like spans and of one token: GFLOP/s counted as
-// 4 * head_dim operations for each (query, head, row), beside the float32 peak of one core measured
-// with a loop of fused multiply-adds; GB/s of cached rows read for one token. Checks results first.
-// CHUNKLLM_ISA and --benchmark_filter choose what is run.
+// 4 * head_dim operations for each (query, head, row), beside the peaks of one core measured with
+// loops of fused multiply-adds, of bf16 dot products and of tile products; GB/s of cached rows read
+// for one token. Checks results first. CHUNKLLM_ISA and --benchmark_filter choose what is run.
 #include <benchmark/benchmark.h>
 #include <fmt/core.h>
 #include <immintrin.h>
@@ -10,12 +10,13 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <new>
 #include <vector>
 
-#include "base/bf16.h"
 #include "base/random.h"
 #include "kernels/attention.h"
 #include "kernels/isa.h"
+#include "kernels/kv_rows.h"
 #include "kernels/ref/attention.h"
 
 namespace chunkllm {
@@ -31,23 +32,29 @@ constexpr Shape kSmall{4, 2, 64};   // a model of some millions of parameters
 constexpr Shape kLlama{32, 8, 64};  // Llama 3.2 1B
 constexpr Shape kWide{32, 8, 128};  // Llama 3.1 8B
 
+// Aligned as the pages of a KV cache are.
+struct PageAllocator {
+  using value_type = std::byte;
+  static constexpr std::align_val_t kPage{4096};
+  std::byte* allocate(size_t n) { return static_cast<std::byte*>(::operator new(n, kPage)); }
+  void deallocate(std::byte* p, size_t) { ::operator delete(p, kPage); }
+  friend bool operator==(const PageAllocator&, const PageAllocator&) { return true; }
+};
+using Bytes = std::vector<std::byte, PageAllocator>;
+
 // A cache of random rows and queries for its end.
 struct Layer {
   Layer(const Shape& shape_, KvType type, int64_t n_rows, int64_t n_tokens_)
       : shape(shape_), n_tokens(n_tokens_) {
     Rng rng(1);
-    const auto n = static_cast<size_t>(shape.n_kv_heads * n_rows * shape.head_dim);
-    for (std::vector<std::byte>* rows : {&keys, &values}) {
-      rows->resize(n * static_cast<size_t>(kv_type_bytes(type)));
-      auto* as_float = reinterpret_cast<float*>(rows->data());
-      auto* as_bf16 = reinterpret_cast<Bf16*>(rows->data());
-      for (size_t i = 0; i < n; ++i) {
-        const auto value = static_cast<float>(rng.uniform() * 2 - 1);
-        if (type == KvType::kF32) {
-          as_float[i] = value;
-        } else {
-          as_bf16[i] = to_bf16(value);
-        }
+    std::vector<float> row(static_cast<size_t>(shape.head_dim));
+    const int64_t row_bytes = kv_row_bytes(type, shape.head_dim);
+    for (Bytes* rows : {&keys, &values}) {
+      rows->resize(static_cast<size_t>(shape.n_kv_heads * n_rows * row_bytes));
+      for (int64_t r = 0; r < shape.n_kv_heads * n_rows; ++r) {
+        for (float& x : row) x = static_cast<float>(rng.uniform() * 2 - 1);
+        round_kv_rows(type, row.data(), shape.head_dim, 1, shape.head_dim,
+                      rows->data() + r * row_bytes);
       }
     }
     const auto n_q = static_cast<size_t>(n_tokens * shape.n_heads * shape.head_dim);
@@ -67,8 +74,8 @@ struct Layer {
 
   Shape shape;
   int64_t n_tokens;
-  std::vector<std::byte> keys;
-  std::vector<std::byte> values;
+  Bytes keys;
+  Bytes values;
   std::vector<float> q;
   std::vector<float> out;
   std::vector<float> log_sum_exp;
@@ -128,7 +135,7 @@ void check(const Layer& layer, const std::vector<AttentionSpan>& spans) {
 }
 
 void check_all() {
-  for (const KvType type : {KvType::kF32, KvType::kBf16}) {
+  for (const KvType type : {KvType::kF32, KvType::kBf16, KvType::kF16, KvType::kQ8_0}) {
     const Layer blocks(kSmall, type, 700, 50);
     check(blocks, dense_span(blocks.block));
     check(blocks, chunk_spans(blocks.block, 8, 192));
@@ -330,6 +337,18 @@ BENCHMARK_CAPTURE(token, small_bf16, kSmall, KvType::kBf16)
 BENCHMARK_CAPTURE(token, llama_bf16, kLlama, KvType::kBf16)
     ->ArgsProduct({{2048, 120000}, {1, 2}})
     ->ArgNames({"rows", "threads"})
+    ->UseRealTime();
+BENCHMARK_CAPTURE(token, llama_f16, kLlama, KvType::kF16)
+    ->ArgsProduct({{120000}, {1, 2}})
+    ->ArgNames({"rows", "threads"})
+    ->UseRealTime();
+BENCHMARK_CAPTURE(token, llama_q8_0, kLlama, KvType::kQ8_0)
+    ->ArgsProduct({{120000}, {1, 2}})
+    ->ArgNames({"rows", "threads"})
+    ->UseRealTime();
+BENCHMARK_CAPTURE(dense, llama_q8_0, kLlama, KvType::kQ8_0)
+    ->ArgsProduct({{4096}, {1, 2}})
+    ->ArgNames({"depth", "threads"})
     ->UseRealTime();
 BENCHMARK_CAPTURE(token_chunks, small_bf16, kSmall, KvType::kBf16)
     ->ArgsProduct({{2048}, {1, 2}})

@@ -74,8 +74,14 @@ HWY_INLINE hn::Vec<D> load_widened(D d, const uint16_t* from) {
 
 template <class D>
 HWY_INLINE hn::Vec<D> load_widened(D d, const hwy::float16_t* from) {
-  const hn::Rebind<hwy::float16_t, D> du16;
-  return hn::PromoteTo(d, hn::LoadU(du16, from));
+#if HWY_TARGET == HWY_SCALAR || HWY_TARGET == HWY_EMU128  // whose own ignores infinity and NaN
+  HWY_ALIGN float widened[4] = {};
+  for (size_t i = 0; i < hn::Lanes(d); ++i) widened[i] = half_to_float(from[i].bits);
+  return hn::Load(d, widened);
+#else
+  const hn::Rebind<hwy::float16_t, D> d16;
+  return hn::PromoteTo(d, hn::LoadU(d16, from));
+#endif
 }
 
 // Elements of a cached row: BlockQ8_0 holds 32 numbers.

@@ -133,6 +133,21 @@ TEST_F(PromptCacheTest, FullAttentionAndSmallerContexts) {
   EXPECT_LE(relative_error(logits_of(cached), logits_of(uncached)), test::kLogitsError);
 }
 
+TEST_F(PromptCacheTest, KeepsRowsOfEveryType) {
+  for (const KvType type : {KvType::kBf16, KvType::kF16, KvType::kQ8_0}) {
+    SessionOptions options = options_in_blocks(PrefillKind::kChunk);
+    options.kv_type = type;
+    const Prompt prompt = raw_prompt(4 * kBlock + 20);
+    const std::filesystem::path path = save(prompt, options);
+    Session uncached(needle_engine(), options);
+    const GenerateResult expected = answer(uncached, prompt);
+    Session cached(needle_engine(), options);
+    EXPECT_EQ(load_prompt_cache(path, prompt, cached), 4 * kBlock);
+    EXPECT_EQ(answer(cached, prompt).ids, expected.ids);
+    EXPECT_EQ(logits_of(cached), logits_of(uncached));
+  }
+}
+
 TEST_F(PromptCacheTest, NamesWhatDiffers) {
   const Prompt prompt = raw_prompt(100);
   const std::filesystem::path path = save(prompt, small_budget());

@@ -103,7 +103,7 @@ TEST_F(WeightsTest, TheFingerprintKnowsNormsAndShapeAlone) {
 
 TEST(KvCache, StoresWhatItIsGiven) {
   const ModelConfig config = read_model_config(tiny_llama());
-  for (const KvType type : {KvType::kF32, KvType::kBf16}) {
+  for (const KvType type : {KvType::kF32, KvType::kBf16, KvType::kF16}) {
     KvCache cache(config, 10, type);
     EXPECT_EQ(cache.reserved_bytes(), 10 * 3 * 2 * 2 * kv_row_bytes(type, 24));
     const int64_t stride = 2 * config.kv_dim();
@@ -117,7 +117,9 @@ TEST(KvCache, StoresWhatItIsGiven) {
         const int64_t at = (head * view.capacity + 4 + t) * view.head_dim;
         std::vector<float> key(24);
         convert_to_float(
-            type == KvType::kF32 ? DType::kF32 : DType::kBf16,
+            type == KvType::kF32   ? DType::kF32
+            : type == KvType::kF16 ? DType::kF16
+                                   : DType::kBf16,
             static_cast<const std::byte*>(view.keys) + at / 24 * kv_row_bytes(type, 24), 24,
             key.data());
         for (int64_t i = 0; i < 24; ++i) {
@@ -126,6 +128,8 @@ TEST(KvCache, StoresWhatItIsGiven) {
         }
       }
     }
+    expect_error(ErrorCode::kInvalidArgument, "q8_0 needs a head_dim",
+                 [&] { KvCache(config, 10, KvType::kQ8_0); });
     expect_error(ErrorCode::kInvalidArgument, "position 10",
                  [&] { cache.store(0, 8, 3, rows.data(), rows.data(), stride); });
   }
