@@ -33,14 +33,15 @@ constexpr Shape kLlama{32, 8, 64};  // Llama 3.2 1B
 constexpr Shape kWide{32, 8, 128};  // Llama 3.1 8B
 
 // Aligned as the pages of a KV cache are.
+template <typename T>
 struct PageAllocator {
-  using value_type = std::byte;
+  using value_type = T;
   static constexpr std::align_val_t kPage{4096};
-  std::byte* allocate(size_t n) { return static_cast<std::byte*>(::operator new(n, kPage)); }
-  void deallocate(std::byte* p, size_t) { ::operator delete(p, kPage); }
+  T* allocate(size_t n) { return static_cast<T*>(::operator new(n * sizeof(T), kPage)); }
+  void deallocate(T* p, size_t) { ::operator delete(p, kPage); }
   friend bool operator==(const PageAllocator&, const PageAllocator&) { return true; }
 };
-using Bytes = std::vector<std::byte, PageAllocator>;
+using Bytes = std::vector<std::byte, PageAllocator<std::byte>>;
 
 // A cache of random rows and queries for its end.
 struct Layer {

@@ -304,25 +304,41 @@ class Units {
   // Whether next() will overwrite the tile before the current one.
   bool crosses() const { return group_ >= scratch_.states.n_groups; }
 
-  Unit next() {
+  CHUNKLLM_AMX_TARGET Unit next() {
     if (crosses()) {
       tile_ ^= 1;
       pack_tile(next_tile_, kv_, first_position_, scratch_.tiles[tile_]);
       next_tile_.fill(rows_);
       group_ = 0;
+      prefetched_ = 0;
       const int32_t first = scratch_.tiles[tile_].rows.positions[0];
       while (scratch_.states.last_position(group_) < first) ++group_;
     }
+    prefetch();
     buffer_ ^= 1;
     return {&scratch_.tiles[tile_], group_++, scratch_.scores[buffer_], scratch_.pairs[buffer_]};
   }
 
  private:
+  // Brings a share of the next tile's rows near: short ranges defeat the hardware's prefetcher.
+  CHUNKLLM_AMX_INLINE void prefetch() {
+    const int64_t row_bytes = kv_row_bytes(kv_.type, kv_.head_dim);
+    const int64_t share = (kTileRows + scratch_.states.n_groups - 1) / scratch_.states.n_groups;
+    for (int64_t i = 0; i < share && prefetched_ < next_tile_.n_rows; ++i, ++prefetched_) {
+      const int64_t at = next_tile_.positions[prefetched_] * row_bytes;
+      for (int64_t byte = 0; byte < row_bytes; byte += 64) {
+        _mm_prefetch(static_cast<const char*>(kv_.keys) + at + byte, _MM_HINT_T1);
+        _mm_prefetch(static_cast<const char*>(kv_.values) + at + byte, _MM_HINT_T1);
+      }
+    }
+  }
+
   AmxScratch& scratch_;
   const KvHeadView& kv_;
   RowCursor rows_;
   int64_t first_position_;
   RowTile next_tile_;
+  int64_t prefetched_ = 0;  // rows of next_tile_
   int tile_ = 0;
   int buffer_ = 0;
   int64_t group_ = INT64_MAX;
