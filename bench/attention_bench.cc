@@ -1,20 +1,22 @@
 // Attention over dense blocks, over chunk-like spans and of one token: GFLOP/s counted as
-// 4 * head_dim operations for each (query, head, row), beside the peaks of one core measured with
-// loops of fused multiply-adds, of bf16 dot products and of tile products; GB/s of cached rows read
+// 4 * head_dim operations for each (query, head, row), and "share" of the product
+// peak of the level in use, measured at the begin with as many threads; GB/s of cached rows read
 // for one token. Checks results first. CHUNKLLM_ISA and --benchmark_filter choose what is run.
 #include <benchmark/benchmark.h>
 #include <fmt/core.h>
-#include <immintrin.h>
 #include <omp.h>
 
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <map>
 #include <new>
+#include <utility>
 #include <vector>
 
 #include "base/random.h"
 #include "kernels/attention.h"
+#include "kernels/ceilings.h"
 #include "kernels/isa.h"
 #include "kernels/kv_rows.h"
 #include "kernels/ref/attention.h"
@@ -145,8 +147,21 @@ void check_all() {
   }
 }
 
+// Operations a second that the level in use can do for rows of this type.
+double peak(KvType type, int n_threads) {
+  static std::map<std::pair<Isa, int>, double> peaks;
+  const Isa level = type == KvType::kF32 ? std::min(active_isa(), Isa::kAvx512) : active_isa();
+  const auto [found, is_new] = peaks.try_emplace({level, n_threads});
+  if (is_new) found->second = product_peak(level, n_threads);
+  return found->second;
+}
+
 void report(benchmark::State& state, const Layer& layer, const std::vector<AttentionSpan>& spans) {
   const int64_t pairs = count_pairs(spans) * layer.shape.n_heads;
+  const double operations = static_cast<double>(4 * pairs * layer.shape.head_dim);
+  state.counters["share"] =
+      benchmark::Counter(operations / peak(layer.kv.type, omp_get_max_threads()),
+                         benchmark::Counter::kIsIterationInvariantRate);
   state.counters["GFLOP/s"] =
       benchmark::Counter(static_cast<double>(4 * pairs * layer.shape.head_dim) * 1e-9,
                          benchmark::Counter::kIsIterationInvariantRate);
@@ -212,89 +227,6 @@ void mass(benchmark::State& state, Shape shape, KvType type) {
                          benchmark::Counter::kIsIterationInvariantRate);
 }
 
-// Independent fused multiply-adds on registers, compiled for AVX-512: what one core can do at most.
-__attribute__((target("avx512f"))) void fma_peak(benchmark::State& state) {
-  if (active_isa() < Isa::kAvx512) {
-    state.SkipWithError("needs AVX-512");
-    return;
-  }
-  typedef float Vector __attribute__((vector_size(64)));
-  Vector acc[16];
-  for (Vector& lane : acc) {
-    lane = Vector{};
-    benchmark::DoNotOptimize(lane);
-  }
-  Vector a = {};
-  Vector b = {};
-  benchmark::DoNotOptimize(a);
-  benchmark::DoNotOptimize(b);
-  constexpr int kRounds = 4096;
-  for (auto _ : state) {
-    for (int round = 0; round < kRounds; ++round) {
-#pragma GCC unroll 16
-      for (int i = 0; i < 16; ++i) acc[i] = acc[i] * a + b;
-    }
-  }
-  for (Vector& lane : acc) benchmark::DoNotOptimize(lane);
-  state.counters["GFLOP/s"] = benchmark::Counter(kRounds * 16 * 16 * 2 * 1e-9,
-                                                 benchmark::Counter::kIsIterationInvariantRate);
-}
-
-// Independent products of tile registers: what one core can do at most.
-__attribute__((target("amx-tile,amx-bf16"))) void tile_peak(benchmark::State& state) {
-  if (active_isa() < Isa::kAmx) {
-    state.SkipWithError("needs AMX");
-    return;
-  }
-  alignas(64) uint8_t config[64] = {1};
-  for (int i = 0; i < 8; ++i) {
-    config[16 + 2 * i] = 64;
-    config[48 + i] = 16;
-  }
-  benchmark::DoNotOptimize(config);
-  _tile_loadconfig(config);
-  constexpr int kRounds = 4096;
-  for (auto _ : state) {
-    for (int round = 0; round < kRounds; ++round) {
-      _tile_dpbf16ps(0, 6, 7);
-      _tile_dpbf16ps(1, 6, 7);
-      _tile_dpbf16ps(2, 6, 7);
-      _tile_dpbf16ps(3, 6, 7);
-    }
-  }
-  _tile_release();
-  state.counters["GFLOP/s"] = benchmark::Counter(4.0 * kRounds * 16 * 16 * 32 * 2 * 1e-9,
-                                                 benchmark::Counter::kIsIterationInvariantRate);
-}
-
-// Independent dot products of bf16 pairs on vectors: what one core can do at most.
-__attribute__((target("avx512f,avx512bf16"))) void bf16_peak(benchmark::State& state) {
-  if (active_isa() < Isa::kAvx512Bf16) {
-    state.SkipWithError("needs AVX-512 BF16");
-    return;
-  }
-  __m512 acc[16];
-  for (__m512& lane : acc) {
-    lane = _mm512_setzero_ps();
-    benchmark::DoNotOptimize(lane);
-  }
-  __m512i a = _mm512_setzero_si512();
-  benchmark::DoNotOptimize(a);
-  constexpr int kRounds = 4096;
-  for (auto _ : state) {
-    for (int round = 0; round < kRounds; ++round) {
-#pragma GCC unroll 16
-      for (int i = 0; i < 16; ++i) acc[i] = _mm512_dpbf16_ps(acc[i], (__m512bh)a, (__m512bh)a);
-    }
-  }
-  for (__m512& lane : acc) benchmark::DoNotOptimize(lane);
-  state.counters["GFLOP/s"] = benchmark::Counter(kRounds * 16 * 16 * 4 * 1e-9,
-                                                 benchmark::Counter::kIsIterationInvariantRate);
-}
-
-BENCHMARK(fma_peak);
-BENCHMARK(tile_peak);
-BENCHMARK(bf16_peak);
 BENCHMARK_CAPTURE(dense, small_f32, kSmall, KvType::kF32)
     ->ArgsProduct({{0, 8192, 32768}, {1, 2}})
     ->ArgNames({"depth", "threads"})
