@@ -8,6 +8,18 @@ namespace {
 
 constexpr int64_t kRowBytes = 64;
 
+// Tile loads hardly run ahead of the products, so weights are called into the first-level cache
+// this many k tiles before.
+constexpr int64_t kTilesAhead = 2;
+
+void prefetch_tile(const uint16_t* tile) {
+  const auto* bytes = reinterpret_cast<const char*>(tile);
+#pragma GCC unroll 16
+  for (int64_t row = 0; row < kTileRows; ++row) {
+    _mm_prefetch(bytes + row * kRowBytes, _MM_HINT_T0);
+  }
+}
+
 // Every register as 16 rows of 64 bytes (Intel SDM, volume 1, "TILECFG").
 struct alignas(64) TileConfig {
   uint8_t palette = 1;
@@ -51,6 +63,8 @@ void multiply_two(const TileBlock& block) {
     _mm_prefetch(next0 + 128 * k + 64, _MM_HINT_T1);
     _mm_prefetch(next1 + 128 * k, _MM_HINT_T1);
     _mm_prefetch(next1 + 128 * k + 64, _MM_HINT_T1);
+    prefetch_tile(b + kTilesAhead * kTileWords);
+    prefetch_tile(b + block.b_stride + kTilesAhead * kTileWords);
     _tile_loadd(4, a, kRowBytes);
     _tile_loadd(6, b, kRowBytes);
     _tile_dpbf16ps(0, 4, 6);
