@@ -29,15 +29,15 @@ double best_rate(double amount, const Work& work) {
 }
 
 // Reads at one word a cache line: the loads' number does not matter, the lines' does.
-int64_t read_lines(const std::byte* data, int64_t n_bytes) {
+uint64_t read_lines(const std::byte* data, int64_t n_bytes) {
   constexpr int64_t kLine = 64;
   constexpr int64_t kAhead = 4096;
-  int64_t sums[4] = {};
+  uint64_t sums[4] = {};
   for (int64_t at = 0; at < n_bytes; at += 4 * kLine) {
     for (int64_t i = 0; i < 4; ++i) {
       const std::byte* line = data + at + i * kLine;
       __builtin_prefetch(line + kAhead);
-      int64_t word = 0;
+      uint64_t word = 0;
       std::memcpy(&word, line, sizeof(word));
       sums[i] += word;
     }
@@ -63,7 +63,7 @@ double memory_read_bandwidth(int n_threads) {
   constexpr int64_t kBytes = int64_t{256} << 20;
   const ReservedBuffer buffer(kBytes, Pages::kLarge);
   const int64_t part = kBytes / n_threads / 256 * 256;
-  int64_t sum = 0;
+  uint64_t sum = 0;
 #pragma omp parallel for num_threads(n_threads) schedule(static, 1)
   for (int i = 0; i < n_threads; ++i) {
     std::memset(buffer.data() + i * part, i, static_cast<size_t>(part));
@@ -73,7 +73,7 @@ double memory_read_bandwidth(int n_threads) {
 #pragma omp parallel for num_threads(n_threads) schedule(static, 1) reduction(+ : sum)
     for (int i = 0; i < n_threads; ++i) sum += read_lines(buffer.data() + i * part, part);
   });
-  volatile int64_t used = sum;
+  volatile uint64_t used = sum;
   static_cast<void>(used);
   return rate;
 }
