@@ -38,11 +38,10 @@ ChunkPolicy::ChunkPolicy(const Adapter& adapter, const SelectionSettings& settin
 SelectionLimits ChunkPolicy::limits_at(int64_t position) const {
   SelectionLimits limits = limits_;
   if (settings_.budget.fraction) {
-    const int64_t default_min =
-        std::max<int64_t>(256, limits.sink + limits.window + 2 * adapter_.config.max_chunk);
     const auto n_rows = static_cast<int64_t>(
         std::floor(*settings_.budget.fraction * static_cast<double>(position + 1)));
-    limits.budget = std::max(n_rows, settings_.budget.min_tokens.value_or(default_min));
+    limits.budget = std::max(n_rows, settings_.budget.least_tokens(limits.sink, limits.window,
+                                                                   adapter_.config.max_chunk));
   }
   return limits;
 }

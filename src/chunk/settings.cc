@@ -1,5 +1,6 @@
 #include "chunk/settings.h"
 
+#include <algorithm>
 #include <charconv>
 
 #include "base/error.h"
@@ -27,6 +28,10 @@ KvBudget KvBudget::parse(std::string_view text) {
   fail(ErrorCode::kInvalidArgument,
        "--kv-budget {}: must be a number of tokens above 0 or, with a point, a fraction up to 1.0",
        text);
+}
+
+int64_t KvBudget::least_tokens(int64_t sink, int64_t window, int64_t max_chunk) const {
+  return min_tokens.value_or(std::max<int64_t>(256, sink + window + 2 * max_chunk));
 }
 
 }  // namespace chunkllm

@@ -20,9 +20,8 @@ int64_t same_until(const Engine& engine, const SelectionSettings& settings) {
   if (!budget.fraction) return budget.n_tokens;
   if (*budget.fraction >= 1.0) return kNeverFaster;
   const AdapterConfig& config = engine.adapter()->config;
-  return budget.min_tokens.value_or(
-      std::max<int64_t>(256, settings.sink.value_or(config.sink) +
-                                 settings.window.value_or(config.window) + 2 * config.max_chunk));
+  return budget.least_tokens(settings.sink.value_or(config.sink),
+                             settings.window.value_or(config.window), config.max_chunk);
 }
 
 // Seconds of one prefilled token after about `depth` others.

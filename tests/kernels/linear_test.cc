@@ -14,6 +14,7 @@
 #include "kernels/isa.h"
 #include "kernels/ref/linear.h"
 #include "kernels/sgemm.h"
+#include "linear_cases.h"
 #include "testing/expect_error.h"
 
 namespace chunkllm {
@@ -21,19 +22,8 @@ namespace {
 
 using test::expect_close;
 using test::GuardedArray;
-
-// Products of float32 values, or exact ones of bfloat16, are summed in float32 in an unknown order:
-// the error of a sum of n terms of random sign grows like sqrt(n) epsilon times its norm.
-double sum_tolerance(int64_t n_terms) {
-  return 2 * std::numeric_limits<float>::epsilon() * std::sqrt(1.0 + static_cast<double>(n_terms));
-}
-
-std::vector<float> random_values(int64_t n, uint64_t seed) {
-  Rng rng(seed);
-  std::vector<float> values(static_cast<size_t>(n));
-  for (float& value : values) value = static_cast<float>(rng.normal());
-  return values;
-}
+using test::random_values;
+using test::sum_tolerance;
 
 std::vector<ComputeType> compute_types() {
   if (bf16_products_available()) return {ComputeType::kF32, ComputeType::kBf16};

@@ -11,6 +11,7 @@
 #include "kernels/isa.h"
 #include "kernels/linear.h"
 #include "kernels/ref/linear.h"
+#include "linear_cases.h"
 #include "quant_cases.h"
 #include "testing/expect_error.h"
 
@@ -21,18 +22,8 @@ using test::expect_close;
 using test::GuardedArray;
 using test::kQuantTypes;
 using test::QuantCase;
-
-// Sums of n float32 terms of random sign, in an unknown order.
-double sum_tolerance(int64_t n_terms) {
-  return 2 * std::numeric_limits<float>::epsilon() * std::sqrt(1.0 + static_cast<double>(n_terms));
-}
-
-std::vector<float> random_values(int64_t n, uint64_t seed) {
-  Rng rng(seed);
-  std::vector<float> values(static_cast<size_t>(n));
-  for (float& value : values) value = static_cast<float>(rng.normal());
-  return values;
-}
+using test::random_values;
+using test::sum_tolerance;
 
 std::vector<ComputeType> compute_types() {
   std::vector<ComputeType> types = {ComputeType::kF32, ComputeType::kInt8};
