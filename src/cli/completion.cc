@@ -107,10 +107,16 @@ void settle_policy(Completer& completer, int64_t n_tokens) {
     options.ctx = n_tokens;
     const Crossover crossover = measure_crossover(completer.engine, options);
     policy = n_tokens >= crossover.n_tokens ? PolicyKind::kChunk : PolicyKind::kFull;
-    why = crossover.n_tokens == kNeverFaster
-              ? std::string("chunk is not faster here")
-              : fmt::format("chunk is faster from {} on, measured in {:.1f} s", crossover.n_tokens,
-                            crossover.seconds);
+    if (n_tokens <= crossover.n_same) {
+      why = crossover.n_same == kNeverFaster
+                ? "the budget holds all of any context"
+                : fmt::format("up to {} tokens chunk does the same", crossover.n_same);
+    } else {
+      why = crossover.n_tokens == kNeverFaster
+                ? fmt::format("chunk is not faster here, measured in {:.1f} s", crossover.seconds)
+                : fmt::format("chunk is faster from {} on, measured in {:.1f} s",
+                              crossover.n_tokens, crossover.seconds);
+    }
   }
   std::fputs(fmt::format("policy auto: {} for {} tokens; {}\n", policy_name(policy), n_tokens, why)
                  .c_str(),

@@ -70,18 +70,17 @@ int64_t crossover_length(const TokenCost& full, const TokenCost& chunk, int64_t 
 Crossover measure_crossover(const Engine& engine, const SessionOptions& options) {
   const Timer timer;
   Crossover crossover;
-  const int64_t n_same = same_until(engine, options.selection);
-  if (n_same < options.ctx) {
-    // Deep enough that the selection is at work, and far enough apart for a slope.
-    const int64_t near_depth = std::max<int64_t>(2 * n_same, 2048);
-    const int64_t far_depth = 2 * near_depth;
-    SessionOptions measured = options;
-    measured.selection.refresh = RefreshKind::kPromptEnd;
-    measured.selection.prefill = PrefillKind::kChunk;
-    const TokenCost full = token_cost(engine, measured, PolicyKind::kFull, near_depth, far_depth);
-    const TokenCost chunk = token_cost(engine, measured, PolicyKind::kChunk, near_depth, far_depth);
-    crossover.n_tokens = crossover_length(full, chunk, n_same);
-  }
+  crossover.n_same = same_until(engine, options.selection);
+  if (crossover.n_same >= options.ctx) return crossover;
+  // Deep enough that the selection is at work, and far enough apart for a slope.
+  const int64_t near_depth = std::max<int64_t>(2 * crossover.n_same, 2048);
+  const int64_t far_depth = 2 * near_depth;
+  SessionOptions measured = options;
+  measured.selection.refresh = RefreshKind::kPromptEnd;
+  measured.selection.prefill = PrefillKind::kChunk;
+  const TokenCost full = token_cost(engine, measured, PolicyKind::kFull, near_depth, far_depth);
+  const TokenCost chunk = token_cost(engine, measured, PolicyKind::kChunk, near_depth, far_depth);
+  crossover.n_tokens = crossover_length(full, chunk, crossover.n_same);
   crossover.seconds = timer.seconds();
   return crossover;
 }

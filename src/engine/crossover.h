@@ -24,13 +24,15 @@ inline constexpr int64_t kNeverFaster = std::numeric_limits<int64_t>::max();
 int64_t crossover_length(const TokenCost& full, const TokenCost& chunk, int64_t n_same);
 
 struct Crossover {
+  int64_t n_same = 0;               // up to so many tokens `chunk` does what `full` does
   int64_t n_tokens = kNeverFaster;  // prompts of at least so many tokens are faster under `chunk`
-  double seconds = 0;               // that the measurement took
+  double seconds = 0;               // that the measurement took; 0 if none was needed
 };
 
 // Times blocks of a prefill under both policies after made-up contexts, and solves for the length
 // at which a whole prompt takes the same time. `options` are those of the session to come. The
-// engine must have its weights and an adapter. Takes about as long as 1500 tokens of prefill.
+// engine must have its weights and an adapter. Takes about as long as 1500 tokens of prefill, or no
+// time where both would do the same.
 // Throws Error.
 Crossover measure_crossover(const Engine& engine, const SessionOptions& options);
 

@@ -11,8 +11,7 @@ SessionMemory session_memory(const ModelConfig& config, const AdapterConfig* ada
                              const SessionOptions& options) {
   constexpr int64_t kTokensPerChunk = 16;
   SessionMemory memory;
-  memory.kv_bytes = options.ctx * config.n_layers * 2 * config.n_kv_heads *
-                    kv_row_bytes(options.kv_type, config.head_dim);
+  memory.kv_bytes = options.ctx * kv_bytes_per_position(config, options.kv_type);
   memory.workspace_bytes = Transformer::workspace_bytes(config, options.block_tokens);
   if (options.policy == PolicyKind::kChunk && adapter != nullptr) {
     memory.chunk_index_bytes =
@@ -25,8 +24,9 @@ void require_session_memory(const Engine& engine, const SessionOptions& options)
   if (options.ctx < 1) {
     fail(ErrorCode::kInvalidArgument, "--ctx {} must be at least 1", options.ctx);
   }
-  const char* advice = options.kv_type == KvType::kF32 ? "try --kv-type bf16 or a smaller --ctx"
-                                                       : "try a smaller --ctx";
+  const bool smallest =
+      options.kv_type == KvType::kQ8_0 || !kv_type_fits(KvType::kQ8_0, engine.config().head_dim);
+  const char* advice = smallest ? "try a smaller --ctx" : "try --kv-type q8_0 or a smaller --ctx";
   const std::string cache = fmt::format("the KV cache at {} tokens", options.ctx);
   const int64_t session_bytes =
       session_memory(engine.config(), engine.adapter() ? &engine.adapter()->config : nullptr,

@@ -6,27 +6,24 @@
 #include "kernels/kv_rows.h"
 
 namespace chunkllm {
-namespace {
 
-KvType checked(KvType type, int64_t head_dim) {
-  if (!kv_type_fits(type, head_dim)) {
+int64_t kv_bytes_per_position(const ModelConfig& config, KvType type) {
+  if (!kv_type_fits(type, config.head_dim)) {
     fail(
         ErrorCode::kInvalidArgument,
         "a KV cache of q8_0 needs a head_dim that is a multiple of {}; this model has {}, use bf16",
-        kSmallBlock, head_dim);
+        kSmallBlock, config.head_dim);
   }
-  return type;
+  return config.n_layers * 2 * config.n_kv_heads * kv_row_bytes(type, config.head_dim);
 }
-
-}  // namespace
 
 KvCache::KvCache(const ModelConfig& config, int64_t capacity, KvType type)
     : n_layers_(config.n_layers),
       n_kv_heads_(config.n_kv_heads),
       head_dim_(config.head_dim),
       capacity_(capacity),
-      type_(checked(type, config.head_dim)),
-      buffer_(static_cast<size_t>(capacity * bytes_per_position())) {}
+      type_(type),
+      buffer_(static_cast<size_t>(capacity * kv_bytes_per_position(config, type))) {}
 
 int64_t KvCache::bytes_per_position() const { return n_layers_ * 2 * n_kv_heads_ * row_bytes(); }
 

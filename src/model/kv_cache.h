@@ -12,6 +12,10 @@
 
 namespace chunkllm {
 
+// Bytes of one position over all layers, keys and values. Throws Error (kInvalidArgument) if the
+// model's head_dim does not fit the type.
+int64_t kv_bytes_per_position(const ModelConfig& config, KvType type);
+
 // Rows are positions. Address space for `capacity` rows is reserved at once and becomes memory as
 // rows are stored. One thread at a time stores; reading needs that no one stores the same rows.
 class KvCache {
@@ -36,7 +40,7 @@ class KvCache {
   void set_rows(int64_t layer, bool values, int64_t head, std::span<const std::byte> bytes);
   int64_t capacity() const { return capacity_; }
   KvType type() const { return type_; }
-  // Bytes of one position over all layers, keys and values.
+  // As kv_bytes_per_position().
   int64_t bytes_per_position() const;
   // Bytes of one row of one KV head, keys or values.
   int64_t row_bytes() const { return kv_row_bytes(type_, head_dim_); }

@@ -243,11 +243,14 @@ TEST(Generate, PolicyAutoSaysWhatItChose) {
   const Arguments automatic = chat_arguments({"--prompt", kDocument, "--json", "--policy", "auto"});
   Arguments with_adapter = automatic;
   with_adapter.insert(with_adapter.end(), {"--adapter", needle_adapter()});
-  for (const Arguments& arguments : {automatic, with_adapter}) {
+  const std::pair<const Arguments&, const char*> cases[] = {
+      {automatic, "there is no adapter"}, {with_adapter, "up to 2048 tokens chunk does the same"}};
+  for (const auto& [arguments, why] : cases) {
     const ProgramResult result = run_program(arguments);
     EXPECT_EQ(result.exit_code, 0);
     EXPECT_EQ(json::parse(result.out).at("policy"), "full");
     EXPECT_THAT(result.err, testing::HasSubstr("policy auto: full for"));
+    EXPECT_THAT(result.err, testing::HasSubstr(why));
   }
 }
 

@@ -240,7 +240,7 @@ TEST(Messages, AreCheckedOneByOne) {
       {R"([{"role":"tool","content":"x"}])", "message 1: the role \"tool\""},
       {R"([{"role":"user","content":"x"},{"role":"assistant","content":"y"}])", "the user's"}};
   for (const auto& [text, part] : bad) {
-    expect_error(ErrorCode::kData, part, [&] { parse(text); });
+    expect_error(ErrorCode::kData, part, [&, &given = text] { parse(given); });
   }
 }
 

@@ -57,7 +57,7 @@ TEST_F(ConfigTest, NamesWhatIsNotSupported) {
       {{{"rope_parameters", {{"full_attention", {{"rope_theta", 1e4}}}}}}, "different"},
       {{{"quantization_config", {{"bits", 4}}}}, "quantization_config"}};
   for (const auto& [changes, name] : cases) {
-    expect_error(ErrorCode::kUnsupported, name, [&] { read(changes); });
+    expect_error(ErrorCode::kUnsupported, name, [&, &given = changes] { read(given); });
     std::filesystem::remove(folder_ / "config.json");
   }
 }
@@ -110,7 +110,7 @@ TEST_F(ConfigTest, RefusesWhatCannotBe) {
        "both"},
       {{{"eos_token_id", "x"}}, "eos_token_id"}};
   for (const auto& [changes, name] : cases) {
-    expect_error(ErrorCode::kData, name, [&] { read(changes); });
+    expect_error(ErrorCode::kData, name, [&, &given = changes] { read(given); });
   }
 }
 
