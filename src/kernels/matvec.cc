@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "kernels/for_each_panel.h"
 #include "kernels/isa.h"
 
 // Highway includes this file once a target; the order is its own.
@@ -129,15 +130,11 @@ namespace {
 HWY_EXPORT(panel_f32);
 HWY_EXPORT(panel_bf16);
 
-// Smaller matrices are read sooner by one thread than a team is woken.
-constexpr int64_t kMinParallelBytes = 160 * 1024;
-
 template <typename Element, typename Kernel>
 void run_panels(const PanelLayout& layout, const Element* panels, int64_t n_in, const Element* x,
                 float* y, Kernel kernel) {
-  const int64_t n_panels = layout.n_panels();
-  const auto n_bytes = n_panels * layout.panel_elements() * static_cast<int64_t>(sizeof(Element));
-  const auto run = [&](int64_t p) {
+  const auto panel_bytes = layout.panel_elements() * static_cast<int64_t>(sizeof(Element));
+  for_each_panel(layout.n_panels(), panel_bytes, [&](int64_t p) {
     const int64_t begin = p * layout.width;
     const Element* panel = panels + p * layout.panel_elements();
     if (begin + layout.width <= layout.n_out) {
@@ -147,13 +144,7 @@ void run_panels(const PanelLayout& layout, const Element* panels, int64_t n_in, 
       kernel(panel, x, n_in, last);
       std::copy(last, last + (layout.n_out - begin), y + begin);
     }
-  };
-  if (n_bytes < kMinParallelBytes || n_panels == 1) {
-    for (int64_t p = 0; p < n_panels; ++p) run(p);
-    return;
-  }
-#pragma omp parallel for schedule(static)
-  for (int64_t p = 0; p < n_panels; ++p) run(p);
+  });
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "kernels/for_each_panel.h"
 #include "kernels/quant_dot.h"
 #include "kernels/quant_floats.h"
 #include "kernels/quant_pack.h"
@@ -15,19 +16,8 @@ namespace {
 
 constexpr int64_t kOutputs = kQuantPanelOutputs;
 
-// Smaller matrices are read sooner by one thread than a team is woken.
-constexpr int64_t kMinParallelBytes = 160 * 1024;
-
 // Float32 slabs: about what a second-level cache holds.
 constexpr int64_t kFloatSlabBytes = 2 << 20;
-
-// Runs work(p) for every panel, in parallel where the matrix is large enough for that to pay.
-template <typename Work>
-void for_each_panel(const QuantPanels& panels, const Work& work) {
-  const bool parallel = panels.n_panels * panels.panel_bytes >= kMinParallelBytes;
-#pragma omp parallel for schedule(static) if (parallel)
-  for (int64_t p = 0; p < panels.n_panels; ++p) work(p);
-}
 
 }  // namespace
 
@@ -48,7 +38,7 @@ QuantMatrix::QuantMatrix(std::span<const MatrixView> parts) {
 
 void QuantMatrix::multiply_int8(const Int8Rows& x, float* y, int64_t y_stride) const {
   const QuantDotKernel kernel = quant_dot_kernel(panels_.dtype);
-  for_each_panel(panels_, [&](int64_t p) {
+  for_each_panel(panels_.n_panels, panels_.panel_bytes, [&](int64_t p) {
     const uint8_t* panel = panels_.data + p * panels_.panel_bytes;
     const int64_t n_outputs = std::min(kOutputs, panels_.n_out - p * kOutputs);
     for (int64_t t = 0; t < x.n_tokens; t += kMaxDotTokens) {
@@ -105,7 +95,7 @@ void QuantMatrix::multiply_bf16(const TiledRows& x, float* y, int64_t y_stride) 
 
 void QuantMatrix::multiply_f32(const float* x, int64_t n_tokens, float* y, int64_t y_stride) const {
   if (n_tokens == 1) {
-    for_each_panel(panels_, [&](int64_t p) {
+    for_each_panel(panels_.n_panels, panels_.panel_bytes, [&](int64_t p) {
       float outputs[kOutputs];
       quant_panel_f32(panels_, p, x, outputs);
       const int64_t n = std::min(kOutputs, panels_.n_out - p * kOutputs);

@@ -1,0 +1,33 @@
+// How the panels of a packed matrix are shared among threads where one vector, or a few, is
+// multiplied and memory sets the pace.
+#pragma once
+
+#include <omp.h>
+
+#include <algorithm>
+#include <cstdint>
+
+namespace chunkllm {
+
+// Calls work(p) for every panel below n_panels, of panel_bytes each; on all OpenMP threads where
+// the matrix is large enough for that to pay. Work must not throw.
+//
+// Threads take runs of panels as they become free, since the cores of a machine may differ in speed
+// or be lent to others for a moment; a run is long enough for memory to be read in sequence.
+template <typename Work>
+void for_each_panel(int64_t n_panels, int64_t panel_bytes, const Work& work) {
+  // Smaller matrices are read sooner by one thread than a team is woken.
+  constexpr int64_t kMinParallelBytes = 160 * 1024;
+  constexpr int64_t kRunBytes = 256 * 1024;
+  constexpr int64_t kRunsPerThread = 4;
+  if (n_panels == 1 || n_panels * panel_bytes < kMinParallelBytes) {
+    for (int64_t p = 0; p < n_panels; ++p) work(p);
+    return;
+  }
+  const int64_t run = std::clamp<int64_t>(n_panels / (kRunsPerThread * omp_get_max_threads()), 1,
+                                          std::max<int64_t>(kRunBytes / panel_bytes, 1));
+#pragma omp parallel for schedule(dynamic, run)
+  for (int64_t p = 0; p < n_panels; ++p) work(p);
+}
+
+}  // namespace chunkllm
