@@ -23,18 +23,30 @@ HWY_EXPORT(mass_tile_simd);
 
 namespace {
 
-bool uses_amx(KvType type, int64_t head_dim) {
-  return type != KvType::kF32 && head_dim % 32 == 0 && active_isa() >= Isa::kAmx;
+// What a tile of queries is multiplied with.
+enum class TileUnit { kSimd, kBf16, kAmx };
+
+TileUnit tile_unit(KvType type, int64_t head_dim) {
+  if (type == KvType::kF32 || head_dim % 32 != 0) return TileUnit::kSimd;
+  if (active_isa() >= Isa::kAmx) return TileUnit::kAmx;
+  return active_isa() >= Isa::kAvx512Bf16 ? TileUnit::kBf16 : TileUnit::kSimd;
 }
 
 }  // namespace
 
 int64_t attend_tile_columns(KvType type, int64_t head_dim) {
-  return uses_amx(type, head_dim) ? 512 : 192;
+  return tile_unit(type, head_dim) == TileUnit::kSimd ? 192 : 512;
 }
 
 size_t attend_tile_scratch(KvType type, int64_t n_tokens, int64_t n_heads, int64_t head_dim) {
-  if (uses_amx(type, head_dim)) return attend_tile_amx_scratch(n_tokens, n_heads, head_dim);
+  switch (tile_unit(type, head_dim)) {
+    case TileUnit::kAmx:
+      return attend_tile_amx_scratch(n_tokens, n_heads, head_dim);
+    case TileUnit::kBf16:
+      return attend_tile_bf16_scratch(n_tokens, n_heads, head_dim);
+    case TileUnit::kSimd:
+      break;
+  }
   return HWY_DYNAMIC_DISPATCH(attend_tile_scratch_simd)(n_tokens, n_heads, head_dim);
 }
 
@@ -48,9 +60,13 @@ size_t mass_tile_scratch(int64_t n_tokens, int64_t n_heads, int64_t head_dim) {
 
 void attend_tile(const QueryTile& query, int64_t first_position, const KvHeadView& kv,
                  RowCursor rows, const AttentionTarget& target, float* scratch) {
-  if (uses_amx(kv.type, kv.head_dim)) {
-    attend_tile_amx(query, first_position, kv, rows, target, scratch);
-    return;
+  switch (tile_unit(kv.type, kv.head_dim)) {
+    case TileUnit::kAmx:
+      return attend_tile_amx(query, first_position, kv, rows, target, scratch);
+    case TileUnit::kBf16:
+      return attend_tile_bf16(query, first_position, kv, rows, target, scratch);
+    case TileUnit::kSimd:
+      break;
   }
   HWY_DYNAMIC_DISPATCH(attend_tile_simd)(query, first_position, kv, rows, target, scratch);
 }

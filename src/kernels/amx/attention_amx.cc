@@ -1,12 +1,8 @@
-// Attention on AMX tiles. Everything is turned so that cached keys enter the tiles as they lie and
-// columns stay in the lanes of vectors:
-//   scores  S^T [rows, columns] = K [rows, head_dim] * Q^T [head_dim, columns]
-//   outputs O^T [head_dim, columns] += V^T [head_dim, rows] * P^T [rows, columns]
-// V^T is made once a tile of rows and serves all columns. A step of the pipeline weighs the scores
-// of one group of columns on the vector units while the tile unit multiplies the scores of the next
-// group and adds the values of the one before.
+// Attention on AMX tiles. A step of the pipeline weighs the scores of one group of columns on the
+// vector units while the tile unit multiplies the scores of the next group and adds the values of
+// the one before.
 #include "kernels/attention_bf16.h"
-#include "kernels/avx512/attention_bf16-inl.h"
+#include "kernels/avx512/attention_bf16_tile-inl.h"
 
 #define CHUNKLLM_AMX_TARGET \
   __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,f16c,amx-tile,amx-bf16")))
@@ -16,30 +12,10 @@
 namespace chunkllm {
 namespace {
 
-constexpr int kTileBytes = 64;                  // of a row of a tile register
-constexpr int kTileElements = 32;               // bf16 numbers of that
-constexpr int kRowBlocks = kTileRows / kGroup;  // tile registers of scores
-constexpr int kParts = 8;  // of the rows: so often tile products stand between vector work
+constexpr int kTileBytes = 64;     // of a row of a tile register
+constexpr int kTileElements = 32;  // bf16 numbers of that
+constexpr int kParts = 8;          // of the rows: so often tile products stand between vector work
 constexpr int kPartRows = kTileRows / kParts;
-constexpr int64_t kScoreFloats = kTileRows * kGroup;
-constexpr int64_t kPairWords = kPairs * kGroup;
-
-// A tile of rows as the tile unit wants it.
-struct PackedTile {
-  FilledTile rows;
-  const uint16_t* keys[kRowBlocks];  // 16 rows each, head_dim elements apart: cache or key_copy
-  uint16_t* key_copy;                // [kTileRows, head_dim]
-  uint16_t* value_copy;              // [kTileRows, head_dim]
-  uint16_t* turned_values;           // [kTileRows / 32, head_dim, 32]: V^T of 32 rows
-};
-
-// One group of columns against one tile of rows.
-struct Unit {
-  const PackedTile* tile = nullptr;
-  int64_t group = 0;
-  float* scores = nullptr;    // [kTileRows, kGroup]
-  uint32_t* pairs = nullptr;  // [kPairs, kGroup]
-};
 
 struct AmxScratch {
   GroupStates states;
@@ -48,19 +24,14 @@ struct AmxScratch {
   uint32_t* pairs[2];
 
   static int64_t n_floats(int64_t n_columns, int64_t head_dim) {
-    return GroupStates::n_floats(n_columns, head_dim) + 3 * kTileRows * head_dim +
-           2 * (kScoreFloats + kPairWords);
+    return GroupStates::n_floats(n_columns, head_dim) +
+           2 * (PackedTile::n_floats(head_dim) + kScoreFloats + kPairWords);
   }
   AmxScratch(int64_t n_columns, int64_t head_dim, float* from) : states(n_columns, head_dim, from) {
     for (int i = 0; i < 2; ++i) {
       scores[i] = std::exchange(from, from + kScoreFloats);
       pairs[i] = reinterpret_cast<uint32_t*>(std::exchange(from, from + kPairWords));
-      tiles[i].key_copy =
-          reinterpret_cast<uint16_t*>(std::exchange(from, from + kTileRows * head_dim / 2));
-      tiles[i].value_copy =
-          reinterpret_cast<uint16_t*>(std::exchange(from, from + kTileRows * head_dim / 2));
-      tiles[i].turned_values =
-          reinterpret_cast<uint16_t*>(std::exchange(from, from + kTileRows * head_dim / 2));
+      tiles[i].take_scratch(head_dim, from);
     }
   }
 };
@@ -88,84 +59,6 @@ class TileRegisters {
   // GCC's tile loads do not tell that they read memory.
   __attribute__((always_inline)) static void compiler_barrier() { asm volatile("" ::: "memory"); }
 };
-
-// to [head_dim, 32] = the 32 rows turned.
-CHUNKLLM_BF16_TARGET void turn_32_rows(const uint16_t* const* rows, int64_t head_dim,
-                                       uint16_t* to) {
-  for (int64_t k = 0; k < head_dim; k += 8, to += 8 * kTileElements) {
-    // Lane L of vector i is row 8 L + i; each lane turns its 8 x 8 numbers.
-    __m512i x[8];
-#pragma GCC unroll 8
-    for (int i = 0; i < 8; ++i) x[i] = load_four(rows + i, 8, k);
-    const __m512i a0 = _mm512_unpacklo_epi16(x[0], x[1]);
-    const __m512i a1 = _mm512_unpackhi_epi16(x[0], x[1]);
-    const __m512i a2 = _mm512_unpacklo_epi16(x[2], x[3]);
-    const __m512i a3 = _mm512_unpackhi_epi16(x[2], x[3]);
-    const __m512i a4 = _mm512_unpacklo_epi16(x[4], x[5]);
-    const __m512i a5 = _mm512_unpackhi_epi16(x[4], x[5]);
-    const __m512i a6 = _mm512_unpacklo_epi16(x[6], x[7]);
-    const __m512i a7 = _mm512_unpackhi_epi16(x[6], x[7]);
-    const __m512i b0 = _mm512_unpacklo_epi32(a0, a2);
-    const __m512i b1 = _mm512_unpackhi_epi32(a0, a2);
-    const __m512i b2 = _mm512_unpacklo_epi32(a1, a3);
-    const __m512i b3 = _mm512_unpackhi_epi32(a1, a3);
-    const __m512i b4 = _mm512_unpacklo_epi32(a4, a6);
-    const __m512i b5 = _mm512_unpackhi_epi32(a4, a6);
-    const __m512i b6 = _mm512_unpacklo_epi32(a5, a7);
-    const __m512i b7 = _mm512_unpackhi_epi32(a5, a7);
-    _mm512_store_si512(to + 0 * kTileElements, _mm512_unpacklo_epi64(b0, b4));
-    _mm512_store_si512(to + 1 * kTileElements, _mm512_unpackhi_epi64(b0, b4));
-    _mm512_store_si512(to + 2 * kTileElements, _mm512_unpacklo_epi64(b1, b5));
-    _mm512_store_si512(to + 3 * kTileElements, _mm512_unpackhi_epi64(b1, b5));
-    _mm512_store_si512(to + 4 * kTileElements, _mm512_unpacklo_epi64(b2, b6));
-    _mm512_store_si512(to + 5 * kTileElements, _mm512_unpackhi_epi64(b2, b6));
-    _mm512_store_si512(to + 6 * kTileElements, _mm512_unpacklo_epi64(b3, b7));
-    _mm512_store_si512(to + 7 * kTileElements, _mm512_unpackhi_epi64(b3, b7));
-  }
-}
-
-void pack_tile(const RowTile& from, const KvHeadView& kv, int64_t first_position,
-               PackedTile& tile) {
-  FilledTile& rows = tile.rows;
-  const int64_t head_dim = kv.head_dim;
-  const int64_t row_bytes = kv_row_bytes(kv.type, head_dim);
-  const auto* keys = static_cast<const char*>(kv.keys);
-  const auto* values = static_cast<const char*>(kv.values);
-  const bool as_cached = kv.type == KvType::kBf16;
-  rows.fill(from);
-  for (int r = 0; r < kTileRows; ++r) {
-    uint16_t* key_copy = tile.key_copy + r * head_dim;
-    if (r >= rows.n_rows) {
-      rows.values[r] = kZeroRow;
-      std::memset(key_copy, 0, static_cast<size_t>(head_dim) * 2);
-    } else if (as_cached) {
-      rows.values[r] = reinterpret_cast<const uint16_t*>(values + rows.positions[r] * row_bytes);
-    } else {
-      uint16_t* value_copy = tile.value_copy + r * head_dim;
-      round_row(kv.type, keys + rows.positions[r] * row_bytes, head_dim, key_copy);
-      round_row(kv.type, values + rows.positions[r] * row_bytes, head_dim, value_copy);
-      rows.values[r] = value_copy;
-    }
-  }
-  for (int i = 0; i < kRowBlocks; ++i) {
-    const int r = i * kGroup;
-    tile.keys[i] = tile.key_copy + r * head_dim;
-    if (!as_cached) continue;
-    if (r + kGroup <= rows.n_rows &&
-        rows.positions[r + kGroup - 1] == rows.positions[r] + kGroup - 1) {
-      tile.keys[i] = reinterpret_cast<const uint16_t*>(keys + rows.positions[r] * row_bytes);
-      continue;
-    }
-    for (int j = r; j < r + kGroup && j < rows.n_rows; ++j) {
-      std::memcpy(tile.key_copy + j * head_dim, keys + rows.positions[j] * row_bytes,
-                  static_cast<size_t>(row_bytes));
-    }
-  }
-  for (int r = 0; r < kTileRows; r += kTileElements) {
-    turn_32_rows(rows.values + r, head_dim, tile.turned_values + r * head_dim);
-  }
-  rows.values_finite = from.last() <= first_position || values_are_finite(rows, head_dim);
-}
 
 // The products of a step, cut into pieces of two tile products that vector work can stand between:
 // the scores of one unit and, by turns with them, the values of another. Either may have no tile.
@@ -296,7 +189,11 @@ class TileProducts {
 class Units {
  public:
   Units(AmxScratch& scratch, const KvHeadView& kv, RowCursor rows, int64_t first_position)
-      : scratch_(scratch), kv_(kv), rows_(rows), first_position_(first_position) {
+      : scratch_(scratch),
+        kv_(kv),
+        rows_(rows),
+        first_position_(first_position),
+        prefetcher_(kv, next_tile_, scratch.states.n_groups) {
     next_tile_.fill(rows_);
   }
 
@@ -310,46 +207,26 @@ class Units {
       pack_tile(next_tile_, kv_, first_position_, scratch_.tiles[tile_]);
       next_tile_.fill(rows_);
       group_ = 0;
-      prefetched_ = 0;
+      prefetcher_.restart();
       const int32_t first = scratch_.tiles[tile_].rows.positions[0];
       while (scratch_.states.last_position(group_) < first) ++group_;
     }
-    prefetch();
+    prefetcher_.step();
     buffer_ ^= 1;
     return {&scratch_.tiles[tile_], group_++, scratch_.scores[buffer_], scratch_.pairs[buffer_]};
   }
 
  private:
-  // Brings a share of the next tile's rows near: short ranges defeat the hardware's prefetcher.
-  CHUNKLLM_AMX_INLINE void prefetch() {
-    const int64_t row_bytes = kv_row_bytes(kv_.type, kv_.head_dim);
-    const int64_t share = (kTileRows + scratch_.states.n_groups - 1) / scratch_.states.n_groups;
-    for (int64_t i = 0; i < share && prefetched_ < next_tile_.n_rows; ++i, ++prefetched_) {
-      const int64_t at = next_tile_.positions[prefetched_] * row_bytes;
-      for (int64_t byte = 0; byte < row_bytes; byte += 64) {
-        _mm_prefetch(static_cast<const char*>(kv_.keys) + at + byte, _MM_HINT_T1);
-        _mm_prefetch(static_cast<const char*>(kv_.values) + at + byte, _MM_HINT_T1);
-      }
-    }
-  }
-
   AmxScratch& scratch_;
   const KvHeadView& kv_;
   RowCursor rows_;
   int64_t first_position_;
   RowTile next_tile_;
-  int64_t prefetched_ = 0;  // rows of next_tile_
+  TilePrefetcher prefetcher_;  // of next_tile_
   int tile_ = 0;
   int buffer_ = 0;
   int64_t group_ = INT64_MAX;
 };
-
-// Whether the unit's values cannot be left to the tile unit: some row is not finite and must not
-// reach all columns.
-bool needs_care(const GroupStates& states, const Unit& unit) {
-  const FilledTile& rows = unit.tile->rows;
-  return !rows.values_finite && rows.positions[kTileRows - 1] > states.first_position(unit.group);
-}
 
 // The unit, if its values are still to be added.
 Unit values_of(const GroupStates& states, const Unit& unit) {
@@ -359,18 +236,10 @@ Unit values_of(const GroupStates& states, const Unit& unit) {
 // Weighs the scores of `unit` between the tile products.
 CHUNKLLM_AMX_TARGET void weigh_unit(const GroupStates& states, float scale, const Unit& unit,
                                     TileProducts& products) {
-  const int64_t head_dim = states.head_dim;
-  const int32_t* columns = states.positions + unit.group * kGroup;
-  const FilledTile& rows = unit.tile->rows;
-  float* max = states.max + unit.group * kGroup;
-  float* sum = states.sum + unit.group * kGroup;
-  float* out = states.out + unit.group * kGroup * head_dim;
-  const bool masked = rows.positions[kTileRows - 1] > columns[0];
-  if (masked) mask_future(rows, columns, unit.scores);
-  alignas(64) float keep[kGroup];
-  bool raised = max[0] == kNoMaximum && raise_references(unit.scores, scale, max, sum, keep);
+  Rescaling rescaling;
+  prepare_scores(states, scale, unit, rescaling);
   const __m512 scales = _mm512_set1_ps(scale);
-  __m512 references = _mm512_load_ps(max);
+  const __m512 references = _mm512_load_ps(states.max + unit.group * kGroup);
   __m512 sums = _mm512_setzero_ps();
 #pragma GCC unroll 1
   for (int part = 0; part < kParts; ++part) {
@@ -378,19 +247,7 @@ CHUNKLLM_AMX_TARGET void weigh_unit(const GroupStates& states, float scale, cons
     sums = weigh_rows<kPartRows>(unit.scores + part * kPartRows * kGroup, scales, references, sums,
                                  unit.pairs + part * kPartRows / 2 * kGroup);
   }
-  // Rarely, scores have risen far above their reference.
-  if (_mm512_cmp_ps_mask(sums, _mm512_set1_ps(kMaxTileSum), _CMP_NLE_UQ) != 0 &&
-      raise_references(unit.scores, scale, max, sum, keep)) {
-    raised = true;
-    references = _mm512_load_ps(max);
-    sums = weigh_rows<kTileRows>(unit.scores, scales, references, _mm512_setzero_ps(), unit.pairs);
-  }
-  _mm512_store_ps(sum, _mm512_add_ps(_mm512_load_ps(sum), sums));
-  // Not before the products with the values of the tile before are stored.
-  if (raised) rescale(keep, head_dim, out);
-  if (needs_care(states, unit)) {
-    add_visible_values(rows, head_dim, unit.pairs, columns, out);
-  }
+  finish_weights(states, scale, unit, sums, rescaling);
 }
 
 }  // namespace
