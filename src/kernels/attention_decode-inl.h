@@ -9,7 +9,6 @@
 #endif
 
 #include <algorithm>
-#include <type_traits>
 #include <utility>
 
 #include "kernels/attention_block-inl.h"
@@ -22,8 +21,8 @@ namespace HWY_NAMESPACE {
 inline constexpr int kMaxHeads = kLanes == 16 ? 4 : 2;
 inline constexpr int kMaxStrip = kLanes == 16 ? 4 : 2;
 
-// Elements of a row as the kernel sees it. Rows that are no whole number of vectors, or in
-// blocks, are widened to scratch and padded with zeros.
+// Numbers of a row as the kernel sees it. Rows that are no whole number of vectors are widened to
+// scratch and padded with zeros.
 inline int64_t padded_head_dim(int64_t head_dim) {
   return static_cast<int64_t>(hwy::RoundUpTo(static_cast<size_t>(head_dim), kLanes));
 }
@@ -97,9 +96,11 @@ struct TileRows {
   const Element* base;
   const int32_t* positions;
   int n_rows;
-  int64_t row_size;  // elements, a multiple of kLanes
+  int64_t row_size;  // numbers, a multiple of kLanes
 
-  const Element* operator[](int r) const { return base + positions[r] * row_size; }
+  const Element* operator[](int r) const {
+    return base + positions[r] * row_elements<Element>(row_size);
+  }
 };
 
 // scores[h * kTileRows + r] = q[h] . keys[r] for kHeads heads, q [kHeads, row_size].
@@ -122,10 +123,10 @@ HWY_INLINE void score_token(const TileRows<Element>& keys, const float* HWY_REST
       for (int i = 0; i < 4; ++i) acc[h][i] = hn::Zero(d);
     }
     for (int64_t i = 0; i < keys.row_size; i += kLanes) {
-      const auto a0 = load_widened(d, k0 + i);
-      const auto a1 = load_widened(d, k1 + i);
-      const auto a2 = load_widened(d, k2 + i);
-      const auto a3 = load_widened(d, k3 + i);
+      const auto a0 = load_at(d, k0, i);
+      const auto a1 = load_at(d, k1, i);
+      const auto a2 = load_at(d, k2, i);
+      const auto a3 = load_at(d, k3, i);
       HWY_UNROLL(kMaxHeads)
       for (int h = 0; h < kHeads; ++h) {
         const auto b = hn::Load(d, q + h * keys.row_size + i);
@@ -157,10 +158,10 @@ HWY_INLINE void add_token_values(const TileRows<Element>& values, int64_t first,
   }
   for (int r = 0; r < values.n_rows; ++r) {
     if (r % 4 == 0) prefetcher.step();
-    const Element* HWY_RESTRICT row = values[r] + first;
+    const Element* HWY_RESTRICT row = values[r];
     FloatVec v[kStrip];
     HWY_UNROLL(kMaxStrip)
-    for (int j = 0; j < kStrip; ++j) v[j] = load_widened(d, row + j * kLanes);
+    for (int j = 0; j < kStrip; ++j) v[j] = load_at(d, row, first + j * kLanes);
     HWY_UNROLL(kMaxHeads)
     for (int h = 0; h < kHeads; ++h) {
       const auto weight = hn::Set(d, weights[h * kTileRows + r]);
@@ -271,16 +272,11 @@ void attend_token_of(const QueryTile& query, const KvHeadView& kv, RowCursor row
     next->fill(rows);
     const int n = tile->n_rows;
     RowPrefetcher<> prefetcher(kv, *next, kTileRows / 4);
-    bool direct = false;
-    if constexpr (!std::is_same_v<Element, BlockQ8_0>) {
-      direct = wide == head_dim;
-      if (direct) {
-        update_token(TileRows<Element>{keys, tile->positions, n, wide},
-                     TileRows<Element>{values, tile->positions, n, wide}, query.n_heads, scratch,
-                     prefetcher);
-      }
-    }
-    if (!direct) {
+    if (wide == head_dim) {
+      update_token(TileRows<Element>{keys, tile->positions, n, wide},
+                   TileRows<Element>{values, tile->positions, n, wide}, query.n_heads, scratch,
+                   prefetcher);
+    } else {
       pad_rows(keys, *tile, head_dim, wide, scratch.keys);
       pad_rows(values, *tile, head_dim, wide, scratch.values);
       update_token(TileRows<float>{scratch.keys, own_rows, n, wide},

@@ -94,6 +94,27 @@ HWY_INLINE int64_t row_elements<BlockQ8_0>(int64_t head_dim) {
   return head_dim / kSmallBlock;
 }
 
+// Lanes of d from number i of a row on, i a multiple of their number; exact.
+template <class D, class Element>
+HWY_INLINE hn::Vec<D> load_at(D d, const Element* row, int64_t i) {
+  return load_widened(d, row + i);
+}
+template <class D>
+HWY_INLINE hn::Vec<D> load_at(D d, const BlockQ8_0* row, int64_t i) {
+  const BlockQ8_0& block = row[i / kSmallBlock];
+  const hn::Rebind<int8_t, D> d8;
+  const auto numbers =
+      hn::PromoteTo(hn::RebindToSigned<D>(), hn::LoadU(d8, block.q.data() + i % kSmallBlock));
+#if HWY_TARGET == HWY_SCALAR || HWY_TARGET == HWY_EMU128  // as above
+  const auto scale = hn::Set(d, half_to_float(block.d));
+#else
+  const hn::Rebind<hwy::float16_t, D> d16;
+  const auto halves = hn::Set(hn::Rebind<uint16_t, D>(), block.d);
+  const auto scale = hn::PromoteTo(d, hn::BitCast(d16, halves));
+#endif
+  return hn::Mul(hn::ConvertTo(d, numbers), scale);
+}
+
 // to [head_dim] = a cached row as float32; exact.
 template <class Element>
 HWY_INLINE void widen_row(const Element* HWY_RESTRICT row, int64_t head_dim,
@@ -110,15 +131,7 @@ HWY_INLINE void widen_row(const Element* HWY_RESTRICT row, int64_t head_dim,
 HWY_INLINE void widen_row(const BlockQ8_0* HWY_RESTRICT row, int64_t head_dim,
                           float* HWY_RESTRICT to) {
   const FloatTag d;
-  const IntTag di;
-  const hn::Rebind<int8_t, FloatTag> d8;
-  for (int64_t block = 0; block < head_dim / kSmallBlock; ++block) {
-    const auto scale = hn::Set(d, half_to_float(row[block].d));
-    for (int64_t i = 0; i < kSmallBlock; i += kLanes) {
-      const auto numbers = hn::PromoteTo(di, hn::LoadU(d8, row[block].q.data() + i));
-      hn::StoreU(hn::Mul(hn::ConvertTo(d, numbers), scale), d, to + block * kSmallBlock + i);
-    }
-  }
+  for (int64_t i = 0; i < head_dim; i += kLanes) hn::StoreU(load_at(d, row, i), d, to + i);
 }
 
 // Copies the tile's rows of `cache` [capacity, head_dim] to `to` [kTileRows, head_dim] as float32.
