@@ -61,7 +61,7 @@ TEST_F(GgufVocabularyTest, WhatGgufCannotSayIsRefused) {
     expect_error(ErrorCode::kUnsupported, part, [&] { vocabulary_of(tokenizer); });
   };
   refuse("lstrip", [](auto& t) {
-    t["added_tokens"] = {added_token(261, "<s>")};
+    t["added_tokens"] = nlohmann::json::array({added_token(261, "<s>")});
     t["added_tokens"][0]["lstrip"] = true;
   });
   refuse("normalizer", [](auto& t) {
