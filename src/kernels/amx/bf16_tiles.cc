@@ -8,14 +8,17 @@ namespace {
 
 constexpr int64_t kRowBytes = 64;
 
-// Tile loads hardly run ahead of the products, so weights are called into the first-level cache
-// this many k tiles before.
+// Tile loads hardly run ahead of the products, so inputs and weights are called into the first-level
+// cache this many k tiles before.
 constexpr int64_t kTilesAhead = 2;
 
-void prefetch_tile(const uint16_t* tile) {
-  const auto* bytes = reinterpret_cast<const char*>(tile);
-#pragma GCC unroll 16
-  for (int64_t row = 0; row < kTileRows; ++row) {
+// Half of the tile that lies kTilesAhead after `tile`. Halves go between the loads and products: in
+// one run they hold them up, the more so where another hardware thread shares the core.
+template <int kHalf>
+void prefetch_half(const uint16_t* tile) {
+  const auto* bytes = reinterpret_cast<const char*>(tile + kTilesAhead * kTileWords);
+#pragma GCC unroll 8
+  for (int64_t row = 8 * kHalf; row < 8 * kHalf + 8; ++row) {
     _mm_prefetch(bytes + row * kRowBytes, _MM_HINT_T0);
   }
 }
@@ -54,25 +57,37 @@ void multiply_two(const TileBlock& block) {
     _tile_zero(2);
     _tile_zero(3);
   }
-  const uint16_t* a = block.a;
-  const uint16_t* b = block.b;
+  const uint16_t* a0 = block.a;
+  const uint16_t* a1 = block.a + block.a_stride;
+  const uint16_t* b0 = block.b;
+  const uint16_t* b1 = block.b + block.b_stride;
   const auto* next0 = reinterpret_cast<const char*>(block.next[0]);
   const auto* next1 = reinterpret_cast<const char*>(block.next[1]);
-  for (int64_t k = 0; k < block.n_k_tiles; ++k, a += kTileWords, b += kTileWords) {
+  for (int64_t k = 0; k < block.n_k_tiles; ++k) {
+    _tile_loadd(4, a0, kRowBytes);
+    prefetch_half<0>(b0);
     _mm_prefetch(next0 + 128 * k, _MM_HINT_T1);
+    _tile_loadd(6, b0, kRowBytes);
+    prefetch_half<1>(b0);
     _mm_prefetch(next0 + 128 * k + 64, _MM_HINT_T1);
-    _mm_prefetch(next1 + 128 * k, _MM_HINT_T1);
-    _mm_prefetch(next1 + 128 * k + 64, _MM_HINT_T1);
-    prefetch_tile(b + kTilesAhead * kTileWords);
-    prefetch_tile(b + block.b_stride + kTilesAhead * kTileWords);
-    _tile_loadd(4, a, kRowBytes);
-    _tile_loadd(6, b, kRowBytes);
     _tile_dpbf16ps(0, 4, 6);
-    _tile_loadd(7, b + block.b_stride, kRowBytes);
+    prefetch_half<0>(a0);
+    _tile_loadd(7, b1, kRowBytes);
+    prefetch_half<0>(b1);
+    _mm_prefetch(next1 + 128 * k, _MM_HINT_T1);
     _tile_dpbf16ps(1, 4, 7);
-    _tile_loadd(5, a + block.a_stride, kRowBytes);
+    prefetch_half<1>(a0);
+    _tile_loadd(5, a1, kRowBytes);
+    prefetch_half<1>(b1);
+    _mm_prefetch(next1 + 128 * k + 64, _MM_HINT_T1);
     _tile_dpbf16ps(2, 5, 6);
+    prefetch_half<0>(a1);
     _tile_dpbf16ps(3, 5, 7);
+    prefetch_half<1>(a1);
+    a0 += kTileWords;
+    a1 += kTileWords;
+    b0 += kTileWords;
+    b1 += kTileWords;
   }
   _tile_stored(0, c0, c_bytes);
   _tile_stored(1, c0 + 16, c_bytes);
