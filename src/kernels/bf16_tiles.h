@@ -45,8 +45,9 @@ struct TileKernels {
 };
 
 namespace avx512 {
-// Rounds 32 inputs to one row of a tile.
-void round_tile_row(const float* x, uint16_t* row);
+// Rounds n inputs to the same row of as many tiles as they need, the first at `row`; zeros fill the
+// last.
+void round_tile_rows(const float* x, int64_t n, uint16_t* row);
 
 // Expands the blocks [first_block, first_block + n_blocks) of one panel into that many tiles of B,
 // rounded to nearest even. `panel` holds whole units.

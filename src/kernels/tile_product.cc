@@ -3,7 +3,6 @@
 #include <omp.h>
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 #include <utility>
 
@@ -35,17 +34,6 @@ void multiply_edge(TileBlock block, int64_t n_rows, int64_t n_outputs) {
   }
 }
 
-// Writes a row of a tile from the inputs at `x`, of which `n` are left; what is beyond is zero.
-void round_row(const float* x, int64_t n, uint16_t* row) {
-  if (n >= kTileInputs) {
-    avx512::round_tile_row(x, row);
-    return;
-  }
-  std::array<float, kTileInputs> padded{};
-  std::copy_n(x, std::max<int64_t>(n, 0), padded.begin());
-  avx512::round_tile_row(padded.data(), row);
-}
-
 }  // namespace
 
 const TileKernels& tile_kernels() {
@@ -63,14 +51,17 @@ TiledRows round_to_tiles(const float* x, int64_t n_tokens, int64_t n_in) {
   uint16_t* tiles = scratch.get(rows.n_row_tiles * row_words);
   rows.tiles = tiles;
   constexpr int64_t kMinParallelInputs = 1 << 16;
+  constexpr int64_t kInputsAtOnce = 512;  // 16 tiles: in the first-level cache until all rows are
 #pragma omp parallel for schedule(static) if (n_tokens * n_in >= kMinParallelInputs)
   for (int64_t row_tile = 0; row_tile < rows.n_row_tiles; ++row_tile) {
+    const int64_t first = row_tile * kTileRows;
+    const int64_t n_rows = std::min(kTileRows, n_tokens - first);
     uint16_t* tile = tiles + row_tile * row_words;
-    for (int64_t i = 0; i < n_in; i += kTileInputs, tile += kTileWords) {
-      for (int64_t r = 0; r < kTileRows; ++r) {
-        const int64_t t = row_tile * kTileRows + r;
-        const bool real = t < n_tokens;
-        round_row(x + (real ? t * n_in + i : 0), real ? n_in - i : 0, tile + r * kTileInputs);
+    if (n_rows < kTileRows) std::fill_n(tile, row_words, uint16_t{0});
+    for (int64_t i = 0; i < n_in; i += kInputsAtOnce, tile += kInputsAtOnce * kTileRows) {
+      const int64_t n_inputs = std::min(kInputsAtOnce, n_in - i);
+      for (int64_t r = 0; r < n_rows; ++r) {
+        avx512::round_tile_rows(x + (first + r) * n_in + i, n_inputs, tile + r * kTileInputs);
       }
     }
   }

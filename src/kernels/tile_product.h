@@ -19,7 +19,7 @@ struct TiledRows {
   int64_t n_k_tiles = 0;
 };
 
-// Rounds x [n_tokens, n_in], n_in a multiple of 32. Needs avx512_bf16. The result lies in the
+// Rounds x [n_tokens, n_in]. Needs avx512_bf16. The result lies in the
 // calling thread's work space until its next call. Uses all OpenMP threads.
 TiledRows round_to_tiles(const float* x, int64_t n_tokens, int64_t n_in);
 

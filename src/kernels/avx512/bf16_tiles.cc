@@ -151,9 +151,19 @@ void nothing() {}
 
 }  // namespace
 
-void round_tile_row(const float* x, uint16_t* row) {
-  const __m512bh both = _mm512_cvtne2ps_pbh(_mm512_loadu_ps(x + 16), _mm512_loadu_ps(x));
-  _mm512_storeu_si512(row, reinterpret_cast<__m512i>(both));
+void round_tile_rows(const float* x, int64_t n, uint16_t* row) {
+  const auto store = [&row](__m512 low, __m512 high) {
+    _mm512_storeu_si512(row, reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high, low)));
+    row += kTileWords;
+  };
+  for (; n >= kTileInputs; n -= kTileInputs, x += kTileInputs) {
+    store(_mm512_loadu_ps(x), _mm512_loadu_ps(x + 16));
+  }
+  if (n > 0) {
+    const uint32_t mask = (uint32_t{1} << n) - 1;
+    store(_mm512_maskz_loadu_ps(static_cast<__mmask16>(mask), x),
+          _mm512_maskz_loadu_ps(static_cast<__mmask16>(mask >> 16), x + 16));
+  }
 }
 
 void expand_tiles(DType dtype, const uint8_t* panel, int64_t first_block, int64_t n_blocks,
