@@ -8,8 +8,8 @@ namespace {
 
 constexpr int64_t kRowBytes = 64;
 
-// Tile loads hardly run ahead of the products, so inputs and weights are called into the first-level
-// cache this many k tiles before.
+// Tile loads hardly run ahead of the products, so inputs and weights are called into the
+// first-level cache this many k tiles before.
 constexpr int64_t kTilesAhead = 2;
 
 // Half of the tile that lies kTilesAhead after `tile`. Halves go between the loads and products: in
