@@ -15,11 +15,11 @@
 #include <vector>
 
 #include "base/random.h"
-#include "kernels/attention.h"
-#include "kernels/ceilings.h"
-#include "kernels/isa.h"
-#include "kernels/kv_rows.h"
-#include "kernels/ref/attention.h"
+#include "kernels/attention/attention.h"
+#include "kernels/attention/kv_rows.h"
+#include "kernels/attention/ref.h"
+#include "kernels/machine/isa.h"
+#include "kernels/machine/peaks.h"
 
 namespace chunkllm {
 namespace {

@@ -1,6 +1,6 @@
 // Dense products: GFLOP/s of a prefill block, GB/s of packed weights read by a decode step, and
-// both as a share of what the machine can do, measured in the same run (kernels/ceilings.h): column
-// "share", of the product peak for blocks, of the memory bandwidth for a single token.
+// both as a share of what the machine can do, measured in the same run (kernels/machine/peaks.h):
+// column "share", of the product peak for blocks, of the memory bandwidth for a single token.
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
@@ -15,9 +15,9 @@
 #include "base/quant_blocks.h"
 #include "base/random.h"
 #include "base/threads.h"
-#include "kernels/ceilings.h"
-#include "kernels/linear.h"
-#include "kernels/ref/linear.h"
+#include "kernels/linear/linear.h"
+#include "kernels/linear/ref.h"
+#include "kernels/machine/peaks.h"
 
 namespace chunkllm {
 namespace {
@@ -51,11 +51,11 @@ std::vector<std::byte> random_matrix(DType dtype, int64_t n_elements) {
 }
 
 // Bytes per second and floating-point operations per second of all threads, at the level in use.
-double memory_ceiling() {
+double memory_peak() {
   static const double bandwidth = memory_read_bandwidth(current_threads());
   return bandwidth;
 }
-double product_ceiling(ComputeType type) {
+double flops_peak(ComputeType type) {
   const auto measure = [](Isa isa) { return product_peak(isa, current_threads()); };
   if (type == ComputeType::kBf16) {
     static const double peak = measure(active_isa());
@@ -107,7 +107,7 @@ void run_linear(benchmark::State& state, DType dtype, ComputeType type) {
     state.SkipWithError("wrong result");
     return;
   }
-  const double ceiling = n_tokens == 1 ? memory_ceiling() : product_ceiling(type);
+  const double peak = n_tokens == 1 ? memory_peak() : flops_peak(type);
   for (auto _ : state) {
     linear(x.data(), n_tokens, y.data());
     benchmark::DoNotOptimize(y.data());
@@ -117,7 +117,7 @@ void run_linear(benchmark::State& state, DType dtype, ComputeType type) {
   const auto bytes = static_cast<double>(linear.size_bytes());
   state.counters["GFLOP/s"] = {1e-9 * flops, rate};
   state.counters["GB/s"] = {1e-9 * bytes, rate};
-  state.counters["share"] = {(n_tokens == 1 ? bytes : flops) / ceiling, rate};
+  state.counters["share"] = {(n_tokens == 1 ? bytes : flops) / peak, rate};
 }
 
 constexpr std::pair<int64_t, int64_t> kSmallShapes[] = {

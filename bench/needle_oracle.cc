@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <vector>
 
-#include "chunk/chunk_policy.h"
 #include "engine/generate.h"
+#include "select/chunk/chunk_policy.h"
 #include "train/teacher.h"
 
 namespace chunkllm {

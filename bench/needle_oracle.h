@@ -5,8 +5,8 @@
 #include <span>
 #include <string>
 
-#include "chunk/settings.h"
 #include "engine/session.h"
+#include "select/settings.h"
 
 namespace chunkllm {
 

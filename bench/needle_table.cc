@@ -16,10 +16,10 @@
 #include "base/threads.h"
 #include "base/timer.h"
 #include "engine/generate.h"
-#include "kernels/isa.h"
+#include "kernels/machine/isa.h"
 #include "needle_oracle.h"
-#include "text/facts.h"
-#include "train/corpus.h"
+#include "train/data/corpus.h"
+#include "train/data/facts.h"
 
 namespace chunkllm {
 namespace {

@@ -7,8 +7,8 @@
 #include "base/bf16.h"
 #include "base/random.h"
 #include "base/threads.h"
-#include "kernels/ops.h"
-#include "kernels/ref/ops.h"
+#include "kernels/ops/ops.h"
+#include "kernels/ops/ref.h"
 
 namespace chunkllm {
 namespace {

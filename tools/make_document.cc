@@ -17,10 +17,10 @@
 #include "base/random.h"
 #include "base/range.h"
 #include "model/config.h"
-#include "text/chat_template.h"
-#include "text/facts.h"
-#include "text/synthetic.h"
-#include "text/tokenizer.h"
+#include "text/chat/chat_template.h"
+#include "text/tokenizer/tokenizer.h"
+#include "train/data/facts.h"
+#include "train/data/synthetic.h"
 
 namespace chunkllm {
 namespace {

@@ -10,14 +10,14 @@
 
 #include "base/error.h"
 #include "base/threads.h"
-#include "chunk/random_adapter.h"
 #include "cli/bench_table.h"
 #include "cli/common.h"
 #include "engine/session.h"
-#include "engine/synthetic_context.h"
-#include "kernels/ceilings.h"
-#include "kernels/isa.h"
-#include "text/synthetic.h"
+#include "kernels/machine/isa.h"
+#include "kernels/machine/peaks.h"
+#include "measure/random_adapter.h"
+#include "measure/synthetic_context.h"
+#include "train/data/synthetic.h"
 
 namespace chunkllm::cli {
 namespace {

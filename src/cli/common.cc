@@ -10,7 +10,7 @@
 
 #include "base/error.h"
 #include "base/threads.h"
-#include "kernels/isa.h"
+#include "kernels/machine/isa.h"
 
 namespace chunkllm::cli {
 namespace {

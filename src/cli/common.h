@@ -9,9 +9,9 @@
 
 #include "base/cancel.h"
 #include "base/timer.h"
-#include "chunk/settings.h"
 #include "engine/engine.h"
-#include "kernels/attention.h"
+#include "kernels/attention/attention.h"
+#include "select/settings.h"
 
 namespace chunkllm::cli {
 

@@ -7,8 +7,8 @@
 #include <limits>
 
 #include "base/error.h"
-#include "engine/crossover.h"
 #include "engine/stop_strings.h"
+#include "measure/crossover.h"
 
 namespace chunkllm::cli {
 namespace {

@@ -7,11 +7,11 @@
 
 #include "base/error.h"
 #include "base/memory.h"
-#include "chunk/adapter.h"
 #include "cli/common.h"
 #include "engine/session.h"
 #include "formats/gguf.h"
 #include "model/checkpoint.h"
+#include "select/chunk/adapter.h"
 
 namespace chunkllm::cli {
 namespace {

@@ -9,7 +9,7 @@
 #include "base/memory.h"
 #include "base/threads.h"
 #include "cli/common.h"
-#include "engine/quantize.h"
+#include "convert/quantize.h"
 
 namespace chunkllm::cli {
 namespace {

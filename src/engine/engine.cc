@@ -3,7 +3,7 @@
 #include "base/error.h"
 #include "engine/gguf_tokenizer.h"
 #include "formats/gguf.h"
-#include "kernels/isa.h"
+#include "kernels/machine/isa.h"
 
 namespace chunkllm {
 

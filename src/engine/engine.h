@@ -6,10 +6,10 @@
 #include <string>
 #include <vector>
 
-#include "chunk/adapter.h"
 #include "model/weights.h"
-#include "text/chat_template.h"
-#include "text/tokenizer.h"
+#include "select/chunk/adapter.h"
+#include "text/chat/chat_template.h"
+#include "text/tokenizer/tokenizer.h"
 
 namespace chunkllm {
 

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "base/range.h"
-#include "text/chat_template.h"
+#include "text/chat/chat_template.h"
 
 namespace chunkllm {
 

@@ -8,9 +8,9 @@
 #include <vector>
 
 #include "base/cancel.h"
-#include "chunk/policy.h"
 #include "engine/engine.h"
 #include "model/transformer.h"
+#include "select/policy.h"
 
 namespace chunkllm {
 

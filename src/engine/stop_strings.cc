@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "base/error.h"
-#include "text/tokenizer.h"
+#include "text/tokenizer/tokenizer.h"
 
 namespace chunkllm {
 

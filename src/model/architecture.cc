@@ -3,7 +3,7 @@
 #include <fmt/ranges.h>
 
 #include "base/error.h"
-#include "model/architectures/families.h"
+#include "model/families/families.h"
 
 namespace chunkllm {
 namespace {

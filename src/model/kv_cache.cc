@@ -3,7 +3,7 @@
 #include <cstring>
 
 #include "base/error.h"
-#include "kernels/kv_rows.h"
+#include "kernels/attention/kv_rows.h"
 
 namespace chunkllm {
 

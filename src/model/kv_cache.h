@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "base/memory.h"
-#include "kernels/attention.h"
+#include "kernels/attention/attention.h"
 #include "model/config.h"
 
 namespace chunkllm {

@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "base/error.h"
-#include "kernels/ops.h"
+#include "kernels/ops/ops.h"
 
 namespace chunkllm {
 

@@ -5,7 +5,7 @@
 #include <span>
 #include <vector>
 
-#include "kernels/attention.h"
+#include "kernels/attention/attention.h"
 #include "model/kv_cache.h"
 #include "model/weights.h"
 

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "kernels/linear.h"
+#include "kernels/linear/linear.h"
 #include "model/checkpoint.h"
 #include "model/config.h"
 

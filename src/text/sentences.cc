@@ -11,7 +11,7 @@
 #include <string>
 
 #include "base/error.h"
-#include "text/tokenizer.h"
+#include "text/tokenizer/tokenizer.h"
 #include "text/utf8.h"
 
 namespace chunkllm {

@@ -3,7 +3,7 @@
 #include <cstring>
 #include <optional>
 
-#include "text/tokenizer.h"
+#include "text/tokenizer/tokenizer.h"
 
 namespace chunkllm {
 

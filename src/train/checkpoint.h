@@ -6,7 +6,7 @@
 #include <span>
 #include <string>
 
-#include "chunk/adapter.h"
+#include "select/chunk/adapter.h"
 #include "train/adamw.h"
 
 namespace chunkllm {

@@ -4,10 +4,10 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "chunk/chunk_policy.h"
-#include "kernels/linear.h"
-#include "kernels/ops.h"
-#include "kernels/sgemm.h"
+#include "kernels/linear/linear.h"
+#include "kernels/linear/sgemm.h"
+#include "kernels/ops/ops.h"
+#include "select/chunk/chunk_policy.h"
 
 namespace chunkllm {
 namespace {

@@ -7,12 +7,12 @@
 #include <string>
 #include <vector>
 
-#include "chunk/adapter.h"
 #include "model/transformer.h"
+#include "select/chunk/adapter.h"
 #include "train/adamw.h"
+#include "train/data/sequences.h"
 #include "train/losses.h"
 #include "train/metrics.h"
-#include "train/sequences.h"
 #include "train/teacher.h"
 
 namespace chunkllm {

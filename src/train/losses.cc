@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "kernels/sgemm.h"
+#include "kernels/linear/sgemm.h"
 
 namespace chunkllm {
 namespace {

@@ -5,10 +5,10 @@
 #include <span>
 #include <vector>
 
-#include "chunk/adapter.h"
-#include "chunk/selection.h"
 #include "model/transformer.h"
-#include "train/sequences.h"
+#include "select/chunk/adapter.h"
+#include "select/chunk/selection.h"
+#include "train/data/sequences.h"
 
 namespace chunkllm {
 

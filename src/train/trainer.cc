@@ -9,10 +9,10 @@
 #include "base/timer.h"
 #include "train/adamw.h"
 #include "train/checkpoint.h"
+#include "train/data/sequences.h"
 #include "train/learner.h"
 #include "train/plot.h"
 #include "train/progress_log.h"
-#include "train/sequences.h"
 
 namespace chunkllm {
 namespace {

@@ -10,7 +10,7 @@
 
 #include "base/cancel.h"
 #include "engine/engine.h"
-#include "train/corpus.h"
+#include "train/data/corpus.h"
 #include "train/teacher.h"
 
 namespace chunkllm {

@@ -5,10 +5,10 @@
 
 #include <nlohmann/json.hpp>
 
-#include "chunk/chunk_policy.h"
 #include "engine/generate.h"
 #include "engine/needle_engine.h"
 #include "engine/session_cases.h"
+#include "select/chunk/chunk_policy.h"
 #include "testing/expect_error.h"
 #include "testing/relative_error.h"
 

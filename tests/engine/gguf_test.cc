@@ -8,8 +8,8 @@
 #include <fstream>
 #include <iostream>
 
+#include "convert/quantize.h"
 #include "engine/engine.h"
-#include "engine/quantize.h"
 #include "model/gguf_names.h"
 #include "model/transformer.h"
 #include "testing/expect_error.h"

@@ -4,11 +4,11 @@
 #include <algorithm>
 #include <cmath>
 
-#include "chunk/chunk_policy.h"
 #include "engine/generate.h"
 #include "engine/needle_engine.h"
 #include "engine/session.h"
 #include "engine/session_cases.h"
+#include "select/chunk/chunk_policy.h"
 #include "testing/models.h"
 #include "testing/relative_error.h"
 

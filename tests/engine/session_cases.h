@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "engine/session.h"
-#include "text/synthetic.h"
+#include "train/data/synthetic.h"
 
 namespace chunkllm::test {
 

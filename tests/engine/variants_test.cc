@@ -4,8 +4,8 @@
 #include <functional>
 #include <nlohmann/json.hpp>
 
-#include "chunk/chunk_policy.h"
 #include "engine/session_cases.h"
+#include "select/chunk/chunk_policy.h"
 #include "testing/models.h"
 #include "testing/relative_error.h"
 #include "testing/temp_folder.h"

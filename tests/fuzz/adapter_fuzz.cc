@@ -1,6 +1,6 @@
 // The two files of an adapter folder.
-#include "chunk/adapter.h"
 #include "fuzz_folder.h"
+#include "select/chunk/adapter.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace chunkllm;

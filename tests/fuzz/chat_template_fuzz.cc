@@ -1,6 +1,6 @@
 // tokenizer_config.json, from which the chat format is recognised.
 #include "fuzz_folder.h"
-#include "text/chat_template.h"
+#include "text/chat/chat_template.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace chunkllm;

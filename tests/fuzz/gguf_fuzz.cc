@@ -4,8 +4,8 @@
 #include "fuzz_folder.h"
 #include "model/checkpoint.h"
 #include "model/gguf_config.h"
-#include "text/chat_template.h"
-#include "text/tokenizer.h"
+#include "text/chat/chat_template.h"
+#include "text/tokenizer/tokenizer.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace chunkllm;

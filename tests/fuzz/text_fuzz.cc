@@ -1,7 +1,7 @@
 // Arbitrary text through the committed model's tokenizer and the sentence splitter.
 #include "fuzz_folder.h"
 #include "text/sentences.h"
-#include "text/tokenizer.h"
+#include "text/tokenizer/tokenizer.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace chunkllm;

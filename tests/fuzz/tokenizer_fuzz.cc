@@ -1,6 +1,6 @@
 // tokenizer.json, and a text for the tokenizer that comes of it.
 #include "fuzz_folder.h"
-#include "text/tokenizer.h"
+#include "text/tokenizer/tokenizer.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace chunkllm;

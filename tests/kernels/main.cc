@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "kernels/isa.h"
+#include "kernels/machine/isa.h"
 
 namespace {
 

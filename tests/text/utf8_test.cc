@@ -7,8 +7,8 @@
 #include <string>
 
 #include "base/random.h"
-#include "text/byte_level.h"
-#include "text/tokenizer.h"
+#include "text/tokenizer/byte_level.h"
+#include "text/tokenizer/tokenizer.h"
 
 namespace chunkllm {
 namespace {

@@ -2,14 +2,14 @@
 
 #include <gtest/gtest.h>
 
-#include "chunk/adapter.h"
+#include "select/chunk/adapter.h"
 #include "testing/expect_error.h"
 #include "testing/failing_calls.h"
 #include "testing/file_size_limit.h"
 #include "testing/models.h"
 #include "testing/temp_folder.h"
-#include "text/synthetic.h"
 #include "train/checkpoint.h"
+#include "train/data/synthetic.h"
 #include "train/progress_log.h"
 
 namespace chunkllm {

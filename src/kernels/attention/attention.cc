@@ -1,0 +1,321 @@
+#include "kernels/attention/attention.h"
+
+#include <hwy/aligned_allocator.h>
+#include <omp.h>
+
+#include <atomic>
+#include <cmath>
+#include <limits>
+#include <new>
+
+#include "base/error.h"
+#include "kernels/attention/kernels.h"
+#include "kernels/attention/plan.h"
+#include "kernels/machine/isa.h"
+
+namespace chunkllm {
+namespace {
+
+constexpr int64_t kMaxHeadDim = 256;
+
+// Memory that only grows, aligned for vectors.
+class Scratch {
+ public:
+  float* floats(size_t n) {
+    if (n > size_) {
+      data_.reset();
+      size_ = 0;
+      data_ = hwy::AllocateAligned<float>(n);
+      if (data_ == nullptr) throw std::bad_alloc();
+      size_ = n;
+    }
+    return data_.get();
+  }
+
+ private:
+  hwy::AlignedFreeUniquePtr<float[]> data_;
+  size_t size_ = 0;
+};
+
+// What a calling thread keeps from one call to the next, for itself and the threads it starts.
+struct Workspace {
+  AttentionPlan plan;
+  MassPlan mass_plan;
+  std::vector<int> parts_to_come;  // of each merge group
+  Scratch kernels;                 // a part for each thread
+  Scratch states;                  // [n_states, head_dim + 2]: outputs, then maxima, then sums
+};
+
+Workspace& workspace() {
+  static thread_local Workspace workspace;
+  return workspace;
+}
+
+// Runs make() where memory may be asked for, and names the lack of it.
+template <typename Make>
+auto with_memory(const Make& make) {
+  try {
+    return make();
+  } catch (const std::bad_alloc&) {
+    fail(ErrorCode::kMemory, "no memory for the work space of attention; use fewer threads");
+  }
+}
+
+// Calls run(index, scratch) for each index below n_items, the next one going to whichever thread is
+// free. `scratch` has `scratch_floats` floats of the thread's own.
+template <typename Run>
+void share(int64_t n_items, int n_threads, size_t scratch_floats, float* scratch, const Run& run) {
+  if (n_threads == 1) {
+    for (int64_t i = 0; i < n_items; ++i) run(i, scratch);
+    return;
+  }
+#pragma omp parallel num_threads(n_threads)
+  {
+    float* own = scratch + static_cast<size_t>(omp_get_thread_num()) * scratch_floats;
+#pragma omp for schedule(dynamic, 1) nowait
+    for (int64_t i = 0; i < n_items; ++i) run(i, own);
+  }
+}
+
+// Rounded so that no two threads write to one line of cache.
+size_t round_to_lines(size_t n_floats) { return (n_floats + 31) / 32 * 32; }
+
+int threads_for(bool parallel, int64_t n_items) {
+  return parallel ? static_cast<int>(std::min<int64_t>(omp_get_max_threads(), n_items)) : 1;
+}
+
+void check_kv(const KvLayerView& kv, int64_t n_heads) {
+  if (kv.head_dim < 8 || kv.head_dim > kMaxHeadDim || kv.head_dim % 8 != 0) {
+    fail(ErrorCode::kInvalidArgument,
+         "attention: head_dim {} is not supported; it must be a multiple of 8, at most {}",
+         kv.head_dim, kMaxHeadDim);
+  }
+  if (!kv_type_fits(kv.type, kv.head_dim)) {
+    fail(ErrorCode::kInvalidArgument,
+         "attention: rows of {} elements are no whole blocks of q8_0; use another KV type",
+         kv.head_dim);
+  }
+  if (kv.n_kv_heads < 1 || n_heads < 1 || n_heads % kv.n_kv_heads != 0) {
+    fail(ErrorCode::kInvalidArgument,
+         "attention: {} heads cannot share {} KV heads; give a multiple of them", n_heads,
+         kv.n_kv_heads);
+  }
+  if (kv.capacity < 0 || kv.capacity > std::numeric_limits<int32_t>::max()) {
+    fail(ErrorCode::kInvalidArgument,
+         "attention: a cache of {} rows is not supported; at most 2^31 - 1", kv.capacity);
+  }
+}
+
+void check_positions(int64_t first, int64_t last) {
+  if (first < 0 || last >= std::numeric_limits<int32_t>::max()) {
+    fail(ErrorCode::kInvalidArgument,
+         "attention: query positions {} to {} are not supported; they must be from 0 to 2^31 - 2",
+         first, last);
+  }
+}
+
+// Checks that ranges ascend within the cache; returns the first row, or the capacity if there is
+// none.
+int64_t check_ranges(std::span<const Range> ranges, int64_t capacity, const char* what) {
+  int64_t first = capacity;
+  int64_t end = 0;
+  for (const Range& range : ranges) {
+    if (range.empty()) continue;
+    if (range.begin < end || range.end > capacity) {
+      fail(ErrorCode::kInvalidArgument,
+           "attention: {} [{}, {}) must begin at {} or later and end within the cache's {} rows",
+           what, range.begin, range.end, end, capacity);
+    }
+    first = std::min(first, range.begin);
+    end = range.end;
+  }
+  return first;
+}
+
+void check_block(const AttentionBlock& block, const KvLayerView& kv,
+                 std::span<const AttentionSpan> spans) {
+  check_kv(kv, block.n_heads);
+  const int64_t end = block.first_position + block.n_tokens;
+  check_positions(block.first_position, end - 1);
+  if (block.q_stride < block.n_heads * kv.head_dim) {
+    fail(ErrorCode::kInvalidArgument, "attention: rows of {} heads of {} do not fit a stride of {}",
+         block.n_heads, kv.head_dim, block.q_stride);
+  }
+  int64_t next = block.first_position;
+  for (const AttentionSpan& span : spans) {
+    if (span.queries.begin != next || span.queries.empty() || span.queries.end > end) {
+      fail(ErrorCode::kInvalidArgument,
+           "attention: span [{}, {}) must begin at {}, hold a query and end by {}",
+           span.queries.begin, span.queries.end, next, end);
+    }
+    next = span.queries.end;
+    const int64_t first_row = check_ranges(span.rows, kv.capacity, "rows");
+    if (first_row >= kv.capacity || first_row > span.queries.begin) {
+      fail(ErrorCode::kInvalidArgument, "attention: the query at {} has no rows; give it its own",
+           span.queries.begin);
+    }
+  }
+  if (next != end) {
+    fail(ErrorCode::kInvalidArgument, "attention: spans end at {}, the block's queries at {}", next,
+         end);
+  }
+}
+
+KvHeadView head_view(const KvLayerView& kv, int64_t kv_head) {
+  const int64_t offset_bytes = kv_head * kv.capacity * kv_row_bytes(kv.type, kv.head_dim);
+  return {static_cast<const char*>(kv.keys) + offset_bytes,
+          static_cast<const char*>(kv.values) + offset_bytes, kv.type, kv.head_dim};
+}
+
+// Merges the states of one group into the block's output: each part's sum and output count
+// 2^(its maximum - the largest maximum). A part whose rows are all in the future has the sum 0.
+void merge_parts(const AttentionBlock& block, const MergeGroup& group, int64_t n_heads,
+                 int64_t head_dim, const float* states, const float* maxima, const float* sums) {
+  const int64_t n_columns = group.n_tokens * n_heads;
+  for (int64_t column = 0; column < n_columns; ++column) {
+    const int64_t first = group.first_state + column;
+    float max = kNoMaximum;
+    for (int64_t part = 0; part < group.n_parts; ++part) {
+      max = std::max(max, maxima[first + part * n_columns]);
+    }
+    const int64_t head = (group.first_token + column / n_heads) * block.n_heads +
+                         group.kv_head * n_heads + column % n_heads;
+    float* __restrict out = block.out + head * head_dim;
+    std::fill_n(out, head_dim, 0.0f);
+    float sum = 0.0f;
+    for (int64_t part = 0; part < group.n_parts; ++part) {
+      const int64_t state = first + part * n_columns;
+      const float weight = std::exp2(maxima[state] - max);
+      const float* __restrict from = states + state * head_dim;
+      sum += weight * sums[state];
+      for (int64_t i = 0; i < head_dim; ++i) out[i] += weight * from[i];
+    }
+    for (int64_t i = 0; i < head_dim; ++i) out[i] /= sum;
+    if (block.log_sum_exp != nullptr) block.log_sum_exp[head] = max / kLog2E + std::log(sum);
+  }
+}
+
+}  // namespace
+
+void attend(const AttentionBlock& block, const KvLayerView& kv,
+            std::span<const AttentionSpan> spans) {
+  if (block.n_tokens == 0 && spans.empty()) return;
+  check_block(block, kv, spans);
+  active_isa();
+  Workspace& work = workspace();
+  AttentionPlan& plan = work.plan;
+  const int64_t n_heads = block.n_heads / kv.n_kv_heads;
+  const int64_t head_dim = kv.head_dim;
+
+  float* scratch = nullptr;
+  float* states = nullptr;
+  size_t scratch_floats = 0;
+  int n_threads = 1;
+  with_memory([&] {
+    plan_attention(block, kv, spans, omp_get_max_threads(), plan);
+    n_threads = threads_for(plan.parallel, static_cast<int64_t>(plan.items.size()));
+    scratch_floats = round_to_lines(
+        std::max(attend_token_scratch(n_heads, head_dim),
+                 attend_tile_scratch(kv.type, plan.max_tile_tokens, n_heads, head_dim)));
+    scratch = work.kernels.floats(static_cast<size_t>(n_threads) * scratch_floats);
+    states = work.states.floats(static_cast<size_t>(plan.n_states * (head_dim + 2)));
+    work.parts_to_come.resize(plan.groups.size());
+    for (size_t i = 0; i < plan.groups.size(); ++i) {
+      work.parts_to_come[i] = static_cast<int>(plan.groups[i].n_parts);
+    }
+  });
+  float* maxima = states + plan.n_states * head_dim;
+  float* sums = maxima + plan.n_states;
+  std::vector<int>& parts_to_come = work.parts_to_come;
+
+  const auto run = [&](int64_t index, float* own_scratch) {
+    const AttentionItem& item = plan.items[static_cast<size_t>(index)];
+    const int64_t head = item.first_token * block.n_heads + item.kv_head * n_heads;
+    QueryTile query;
+    query.q = block.q + item.first_token * block.q_stride + item.kv_head * n_heads * head_dim;
+    query.q_stride = block.q_stride;
+    query.n_tokens = item.n_tokens;
+    query.n_heads = n_heads;
+    query.scale = block.scale * kLog2E;
+    AttentionTarget target;
+    if (item.group < 0) {
+      target.out = block.out + head * head_dim;
+      target.out_stride = block.n_heads * head_dim;
+      if (block.log_sum_exp != nullptr) target.log_sum_exp = block.log_sum_exp + head;
+      target.log_sum_exp_stride = block.n_heads;
+    } else {
+      target.out = states + item.first_state * head_dim;
+      target.out_stride = n_heads * head_dim;
+      target.max = maxima + item.first_state;
+      target.sum = sums + item.first_state;
+    }
+    const KvHeadView kv_head = head_view(kv, item.kv_head);
+    if (item.n_tokens == 1) {
+      attend_token(query, kv_head, item.rows, target, own_scratch);
+    } else {
+      attend_tile(query, block.first_position + item.first_token, kv_head, item.rows, target,
+                  own_scratch);
+    }
+    if (item.group < 0) return;
+    // Whoever finishes the last part merges them all.
+    const auto group = static_cast<size_t>(item.group);
+    std::atomic_ref<int> to_come(parts_to_come[group]);
+    if (to_come.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+      merge_parts(block, plan.groups[group], n_heads, head_dim, states, maxima, sums);
+    }
+  };
+  share(static_cast<int64_t>(plan.items.size()), n_threads, scratch_floats, scratch, run);
+}
+
+void chunk_attention_mass(const ChunkMassQuery& query, const KvLayerView& kv,
+                          std::span<const Range> chunks, float* mass) {
+  if (query.positions.empty() || chunks.empty()) return;
+  check_kv(kv, query.n_heads);
+  check_ranges(chunks, kv.capacity, "chunk");
+  check_positions(query.positions.front(), query.positions.back());
+  if (!std::ranges::is_sorted(query.positions)) {
+    fail(ErrorCode::kInvalidArgument, "attention: positions of queries must ascend");
+  }
+  active_isa();
+  Workspace& work = workspace();
+  MassPlan& plan = work.mass_plan;
+  const int64_t n_heads = query.n_heads / kv.n_kv_heads;
+
+  float* scratch = nullptr;
+  size_t scratch_floats = 0;
+  int n_threads = 1;
+  with_memory([&] {
+    plan_chunk_mass(query, kv, chunks, omp_get_max_threads(), plan);
+    n_threads = threads_for(plan.parallel, static_cast<int64_t>(plan.items.size()));
+    scratch_floats = round_to_lines(mass_tile_scratch(plan.max_tile_queries, n_heads, kv.head_dim));
+    scratch = work.kernels.floats(static_cast<size_t>(n_threads) * scratch_floats);
+  });
+
+  const auto n_chunks = static_cast<int64_t>(chunks.size());
+  const auto run = [&](int64_t index, float* own_scratch) {
+    const MassItem& item = plan.items[static_cast<size_t>(index)];
+    MassTask task;
+    task.query.q_stride = query.n_heads * kv.head_dim;
+    task.query.n_tokens = item.n_queries;
+    task.query.n_heads = n_heads;
+    task.query.scale = query.scale * kLog2E;
+    task.positions = query.positions.data() + item.first_query;
+    task.log_sum_exp_stride = query.n_heads;
+    task.chunks = chunks.subspan(item.first_chunk, item.n_chunks);
+    task.weight = 1.0f / static_cast<float>(query.n_heads);
+    task.mass = mass + item.first_query * n_chunks + static_cast<int64_t>(item.first_chunk);
+    task.mass_stride = n_chunks;
+    for (int64_t i = 0; i < item.n_queries; ++i) {
+      std::fill_n(task.mass + i * n_chunks, item.n_chunks, 0.0f);
+    }
+    for (int64_t kv_head = 0; kv_head < kv.n_kv_heads; ++kv_head) {
+      const int64_t head = item.first_query * query.n_heads + kv_head * n_heads;
+      task.query.q = query.q + head * kv.head_dim;
+      task.log_sum_exp = query.log_sum_exp + head;
+      mass_tile(task, head_view(kv, kv_head), own_scratch);
+    }
+  };
+  share(static_cast<int64_t>(plan.items.size()), n_threads, scratch_floats, scratch, run);
+}
+
+}  // namespace chunkllm

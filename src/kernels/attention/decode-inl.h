@@ -1,0 +1,317 @@
+// Attention of one query token. The cache is read once, straight from where it lies, for all heads
+// that share the KV head: memory sets the pace. Here head_dim lies across the vector lanes.
+
+#if defined(CHUNKLLM_KERNELS_ATTENTION_DECODE_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef CHUNKLLM_KERNELS_ATTENTION_DECODE_INL_H_
+#undef CHUNKLLM_KERNELS_ATTENTION_DECODE_INL_H_
+#else
+#define CHUNKLLM_KERNELS_ATTENTION_DECODE_INL_H_
+#endif
+
+#include <algorithm>
+#include <utility>
+
+#include "kernels/attention/block-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace chunkllm {
+namespace HWY_NAMESPACE {
+
+// Heads, and vectors of head_dim, whose sums are kept in registers at a time.
+inline constexpr int kMaxHeads = kLanes == 16 ? 4 : 2;
+inline constexpr int kMaxStrip = kLanes == 16 ? 4 : 2;
+
+// Numbers of a row as the kernel sees it. Rows that are no whole number of vectors are widened to
+// scratch and padded with zeros.
+inline int64_t padded_head_dim(int64_t head_dim) {
+  return static_cast<int64_t>(hwy::RoundUpTo(static_cast<size_t>(head_dim), kLanes));
+}
+
+struct TokenScratch {
+  float* q;       // [n_heads, padded head_dim], scaled
+  float* out;     // [n_heads, padded head_dim]
+  float* scores;  // [n_heads, kTileRows]
+  float* max;     // [n_heads]
+  float* sum;     // [n_heads]
+  float* keep;    // [n_heads]
+  float* keys;    // [kTileRows, padded head_dim]
+  float* values;  // [kTileRows, padded head_dim]
+
+  static size_t n_floats(int64_t n_heads, int64_t head_dim) {
+    const int64_t wide = padded_head_dim(head_dim);
+    return static_cast<size_t>(n_heads * (2 * wide + kTileRows) + 3 * padded_head_dim(n_heads) +
+                               2 * kTileRows * wide);
+  }
+
+  TokenScratch(int64_t n_heads, int64_t head_dim, float* from) {
+    const auto take = [&from](int64_t n) { return std::exchange(from, from + n); };
+    const int64_t wide = padded_head_dim(head_dim);
+    q = take(n_heads * wide);
+    out = take(n_heads * wide);
+    scores = take(n_heads * kTileRows);
+    max = take(padded_head_dim(n_heads));
+    sum = take(padded_head_dim(n_heads));
+    keep = take(padded_head_dim(n_heads));
+    keys = take(kTileRows * wide);
+    values = take(kTileRows * wide);
+  }
+};
+
+// Stores the sums of the lanes of four vectors at to[0 .. 3].
+#if HWY_TARGET == HWY_SCALAR
+HWY_INLINE void store_sums(FloatVec a, FloatVec b, FloatVec c, FloatVec e, float* HWY_RESTRICT to) {
+  to[0] = hn::GetLane(a);
+  to[1] = hn::GetLane(b);
+  to[2] = hn::GetLane(c);
+  to[3] = hn::GetLane(e);
+}
+#else
+// The sum of the 128-bit blocks of a vector.
+HWY_INLINE hn::Vec<hn::FixedTag<float, 4> > sum_of_blocks(hn::FixedTag<float, 4> /*d*/,
+                                                          hn::Vec<hn::FixedTag<float, 4> > v) {
+  return v;
+}
+template <class D>
+HWY_INLINE hn::Vec<hn::FixedTag<float, 4> > sum_of_blocks(D /*d*/, hn::Vec<D> v) {
+  const hn::Half<D> half;
+  return sum_of_blocks(half, hn::Add(hn::LowerHalf(half, v), hn::UpperHalf(half, v)));
+}
+
+HWY_INLINE void store_sums(FloatVec a, FloatVec b, FloatVec c, FloatVec e, float* HWY_RESTRICT to) {
+  const FloatTag d;
+  const hn::Repartition<double, FloatTag> dd;
+  const auto ab =
+      hn::BitCast(dd, hn::Add(hn::InterleaveLower(d, a, b), hn::InterleaveUpper(d, a, b)));
+  const auto ce =
+      hn::BitCast(dd, hn::Add(hn::InterleaveLower(d, c, e), hn::InterleaveUpper(d, c, e)));
+  const auto sums = hn::Add(hn::BitCast(d, hn::InterleaveLower(dd, ab, ce)),
+                            hn::BitCast(d, hn::InterleaveUpper(dd, ab, ce)));
+  hn::StoreU(sum_of_blocks(d, sums), hn::FixedTag<float, 4>(), to);
+}
+#endif
+
+// A tile's rows in the cache (or in scratch, where `positions` counts the tile's own rows).
+template <class Element>
+struct TileRows {
+  const Element* base;
+  const int32_t* positions;
+  int n_rows;
+  int64_t row_size;  // numbers, a multiple of kLanes
+
+  const Element* operator[](int r) const {
+    return base + positions[r] * row_elements<Element>(row_size);
+  }
+};
+
+// scores[h * kTileRows + r] = q[h] . keys[r] for kHeads heads, q [kHeads, row_size].
+template <int kHeads, class Element, class Prefetcher>
+HWY_INLINE void score_token(const TileRows<Element>& keys, const float* HWY_RESTRICT q,
+                            float* HWY_RESTRICT scores, Prefetcher& prefetcher) {
+  const FloatTag d;
+  const int last = keys.n_rows - 1;
+  for (int r = 0; r < keys.n_rows; r += 4) {
+    prefetcher.step();
+    // Past the last row the last is taken again; those scores are overwritten or never read.
+    const Element* HWY_RESTRICT k0 = keys[r];
+    const Element* HWY_RESTRICT k1 = keys[HWY_MIN(r + 1, last)];
+    const Element* HWY_RESTRICT k2 = keys[HWY_MIN(r + 2, last)];
+    const Element* HWY_RESTRICT k3 = keys[HWY_MIN(r + 3, last)];
+    FloatVec acc[kHeads][4];
+    HWY_UNROLL(kMaxHeads)
+    for (int h = 0; h < kHeads; ++h) {
+      HWY_UNROLL(4)
+      for (int i = 0; i < 4; ++i) acc[h][i] = hn::Zero(d);
+    }
+    for (int64_t i = 0; i < keys.row_size; i += kLanes) {
+      const auto a0 = load_at(d, k0, i);
+      const auto a1 = load_at(d, k1, i);
+      const auto a2 = load_at(d, k2, i);
+      const auto a3 = load_at(d, k3, i);
+      HWY_UNROLL(kMaxHeads)
+      for (int h = 0; h < kHeads; ++h) {
+        const auto b = hn::Load(d, q + h * keys.row_size + i);
+        acc[h][0] = hn::MulAdd(a0, b, acc[h][0]);
+        acc[h][1] = hn::MulAdd(a1, b, acc[h][1]);
+        acc[h][2] = hn::MulAdd(a2, b, acc[h][2]);
+        acc[h][3] = hn::MulAdd(a3, b, acc[h][3]);
+      }
+    }
+    HWY_UNROLL(kMaxHeads)
+    for (int h = 0; h < kHeads; ++h) {
+      store_sums(acc[h][0], acc[h][1], acc[h][2], acc[h][3], scores + h * kTileRows + r);
+    }
+  }
+}
+
+// out[h, i] = out[h, i] * keep[h] + sum_r weights[h * kTileRows + r] values[r, i] for kHeads heads
+// and kStrip vectors of i; `out` at the strip's first vector, heads row_size apart.
+template <int kHeads, int kStrip, class Element, class Prefetcher>
+HWY_INLINE void add_token_values(const TileRows<Element>& values, int64_t first,
+                                 const float* HWY_RESTRICT weights, const float* HWY_RESTRICT keep,
+                                 float* HWY_RESTRICT out, Prefetcher& prefetcher) {
+  const FloatTag d;
+  FloatVec acc[kHeads][kStrip];
+  HWY_UNROLL(kMaxHeads)
+  for (int h = 0; h < kHeads; ++h) {
+    HWY_UNROLL(kMaxStrip)
+    for (int j = 0; j < kStrip; ++j) acc[h][j] = hn::Zero(d);
+  }
+  for (int r = 0; r < values.n_rows; ++r) {
+    if (r % 4 == 0) prefetcher.step();
+    const Element* HWY_RESTRICT row = values[r];
+    FloatVec v[kStrip];
+    HWY_UNROLL(kMaxStrip)
+    for (int j = 0; j < kStrip; ++j) v[j] = load_at(d, row, first + j * kLanes);
+    HWY_UNROLL(kMaxHeads)
+    for (int h = 0; h < kHeads; ++h) {
+      const auto weight = hn::Set(d, weights[h * kTileRows + r]);
+      HWY_UNROLL(kMaxStrip)
+      for (int j = 0; j < kStrip; ++j) acc[h][j] = hn::MulAdd(weight, v[j], acc[h][j]);
+    }
+  }
+  HWY_UNROLL(kMaxHeads)
+  for (int h = 0; h < kHeads; ++h) {
+    const auto kept = hn::Set(d, keep[h]);
+    HWY_UNROLL(kMaxStrip)
+    for (int j = 0; j < kStrip; ++j) {
+      float* HWY_RESTRICT at = out + h * values.row_size + first + j * kLanes;
+      hn::Store(hn::MulAdd(hn::Load(d, at), kept, acc[h][j]), d, at);
+    }
+  }
+}
+
+template <int kHeads, class Element, class Prefetcher>
+HWY_NOINLINE void update_heads(const TileRows<Element>& keys, const TileRows<Element>& values,
+                               int64_t head, const TokenScratch& scratch, Prefetcher& prefetcher) {
+  const FloatTag d;
+  const int n = keys.n_rows;
+  const int64_t wide = keys.row_size;
+  float* scores = scratch.scores + head * kTileRows;
+  score_token<kHeads>(keys, scratch.q + head * wide, scores, prefetcher);
+  const int n_padded = static_cast<int>(hwy::RoundUpTo(static_cast<size_t>(n), kLanes));
+  for (int h = 0; h < kHeads; ++h) {
+    float* HWY_RESTRICT at = scores + h * kTileRows;
+    for (int r = n; r < n_padded; ++r) at[r] = -std::numeric_limits<float>::infinity();
+    const float before = scratch.max[head + h];
+    auto highest = hn::Set(d, before);
+    for (int r = 0; r < n; r += kLanes) highest = hn::Max(highest, hn::Load(d, at + r));
+    highest = hn::MaxOfLanes(d, highest);
+    auto sum = hn::Zero(d);
+    for (int r = 0; r < n; r += kLanes) {
+      const auto weight = exp2_flushed(hn::Sub(hn::Load(d, at + r), highest));
+      hn::Store(weight, d, at + r);
+      sum = hn::Add(sum, weight);
+    }
+    const float keep = hn::GetLane(exp2_flushed(hn::Sub(hn::Set(d, before), highest)));
+    scratch.keep[head + h] = keep;
+    scratch.max[head + h] = hn::GetLane(highest);
+    scratch.sum[head + h] = scratch.sum[head + h] * keep + hn::GetLane(hn::SumOfLanes(d, sum));
+  }
+  float* out = scratch.out + head * wide;
+  const float* keep = scratch.keep + head;
+  int64_t first = 0;
+  if constexpr (kMaxStrip >= 4) {
+    for (; first + 4 * kLanes <= wide; first += 4 * kLanes) {
+      add_token_values<kHeads, 4>(values, first, scores, keep, out, prefetcher);
+    }
+  }
+  for (; first + 2 * kLanes <= wide; first += 2 * kLanes) {
+    add_token_values<kHeads, 2>(values, first, scores, keep, out, prefetcher);
+  }
+  if (first < wide) add_token_values<kHeads, 1>(values, first, scores, keep, out, prefetcher);
+}
+
+template <class Element, class Prefetcher>
+void update_token(const TileRows<Element>& keys, const TileRows<Element>& values, int64_t n_heads,
+                  const TokenScratch& scratch, Prefetcher& prefetcher) {
+  int64_t head = 0;
+  if constexpr (kMaxHeads >= 4) {
+    for (; head + 4 <= n_heads; head += 4) {
+      update_heads<4>(keys, values, head, scratch, prefetcher);
+    }
+  }
+  for (; head + 2 <= n_heads; head += 2) {
+    update_heads<2>(keys, values, head, scratch, prefetcher);
+  }
+  if (head < n_heads) update_heads<1>(keys, values, head, scratch, prefetcher);
+}
+
+// Copies the tile's rows to `to` [kTileRows, wide] as float32, zeros after head_dim.
+template <class Element>
+void pad_rows(const Element* HWY_RESTRICT cache, const RowTile& tile, int64_t head_dim,
+              int64_t wide, float* HWY_RESTRICT to) {
+  for (int r = 0; r < tile.n_rows; ++r, to += wide) {
+    widen_row(cache + tile.positions[r] * row_elements<Element>(head_dim), head_dim, to);
+    std::fill(to + head_dim, to + wide, 0.0f);
+  }
+}
+
+template <class Element>
+void attend_token_of(const QueryTile& query, const KvHeadView& kv, RowCursor rows,
+                     const AttentionTarget& target, float* scratch_floats) {
+  const int64_t head_dim = kv.head_dim;
+  const int64_t wide = padded_head_dim(head_dim);
+  const TokenScratch scratch(query.n_heads, head_dim, scratch_floats);
+  for (int64_t h = 0; h < query.n_heads; ++h) {
+    for (int64_t i = 0; i < wide; ++i) {
+      scratch.q[h * wide + i] = i < head_dim ? query.q[h * head_dim + i] * query.scale : 0.0f;
+    }
+  }
+  std::fill_n(scratch.out, query.n_heads * wide, 0.0f);
+  std::fill_n(scratch.max, query.n_heads, kNoMaximum);
+  std::fill_n(scratch.sum, query.n_heads, 0.0f);
+
+  const auto* keys = static_cast<const Element*>(kv.keys);
+  const auto* values = static_cast<const Element*>(kv.values);
+  int32_t own_rows[kTileRows];
+  for (int r = 0; r < kTileRows; ++r) own_rows[r] = r;
+  RowTile tiles[2];
+  RowTile* tile = &tiles[0];
+  RowTile* next = &tiles[1];
+  for (tile->fill(rows); tile->n_rows > 0; std::swap(tile, next)) {
+    next->fill(rows);
+    const int n = tile->n_rows;
+    RowPrefetcher<> prefetcher(kv, *next, kTileRows / 4);
+    if (wide == head_dim) {
+      update_token(TileRows<Element>{keys, tile->positions, n, wide},
+                   TileRows<Element>{values, tile->positions, n, wide}, query.n_heads, scratch,
+                   prefetcher);
+    } else {
+      pad_rows(keys, *tile, head_dim, wide, scratch.keys);
+      pad_rows(values, *tile, head_dim, wide, scratch.values);
+      update_token(TileRows<float>{scratch.keys, own_rows, n, wide},
+                   TileRows<float>{scratch.values, own_rows, n, wide}, query.n_heads, scratch,
+                   prefetcher);
+    }
+  }
+  for (int64_t h = 0; h < query.n_heads; ++h) {
+    const float factor = finish_column(scratch.max[h], scratch.sum[h], 0, h, query.n_heads, target);
+    const float* from = scratch.out + h * wide;
+    float* to = target.out + h * head_dim;
+    for (int64_t i = 0; i < head_dim; ++i) to[i] = from[i] * factor;
+  }
+}
+
+inline size_t attend_token_scratch_simd(int64_t n_heads, int64_t head_dim) {
+  return TokenScratch::n_floats(n_heads, head_dim);
+}
+
+inline void attend_token_simd(const QueryTile& query, const KvHeadView& kv, RowCursor rows,
+                              const AttentionTarget& target, float* scratch) {
+  switch (kv.type) {
+    case KvType::kF32:
+      return attend_token_of<float>(query, kv, rows, target, scratch);
+    case KvType::kBf16:
+      return attend_token_of<uint16_t>(query, kv, rows, target, scratch);
+    case KvType::kF16:
+      return attend_token_of<hwy::float16_t>(query, kv, rows, target, scratch);
+    case KvType::kQ8_0:
+      return attend_token_of<BlockQ8_0>(query, kv, rows, target, scratch);
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace chunkllm
+HWY_AFTER_NAMESPACE();
+
+#endif  // per-target include guard

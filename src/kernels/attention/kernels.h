@@ -1,0 +1,81 @@
+// The vectorised kernels under attention.h. Each runs on one thread over one KV head's rows;
+// arguments are checked above. All arrays are float32 but for the cached rows.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "base/range.h"
+#include "kernels/attention/attention.h"
+#include "kernels/attention/rows.h"
+
+namespace chunkllm {
+
+// Scores are kept in units of log 2, so that exp is a power of two: the queries' scale holds this.
+inline constexpr float kLog2E = 1.44269504088896340736f;
+
+// A running maximum that no score is below, and small enough to leave no trace.
+inline constexpr float kNoMaximum = -1e38f;
+
+// One KV head's rows, [capacity, head_dim] each.
+struct KvHeadView {
+  const void* keys = nullptr;
+  const void* values = nullptr;
+  KvType type = KvType::kF32;
+  int64_t head_dim = 0;  // a multiple of 8
+};
+
+// Query token i at q + i * q_stride, its n_heads heads (those of one KV head) contiguous.
+struct QueryTile {
+  const float* q = nullptr;
+  int64_t q_stride = 0;  // floats
+  int64_t n_tokens = 0;
+  int64_t n_heads = 0;
+  float scale = 1.0f;  // of the dot products, times kLog2E
+};
+
+// Where the state of query token i, head h goes: either the finished output, or the three parts
+// from which states over other rows can be merged (max and sum of the softmax, in units of log 2).
+struct AttentionTarget {
+  float* out = nullptr;  // token i at out + i * out_stride, [n_heads, head_dim]
+  int64_t out_stride = 0;
+  float* log_sum_exp =
+      nullptr;  // token i at + i * log_sum_exp_stride, [n_heads]; natural log; or null
+  int64_t log_sum_exp_stride = 0;
+  float* max = nullptr;  // [n_tokens, n_heads]; with `sum`: leave `out` undivided and write these
+  float* sum = nullptr;  // [n_tokens, n_heads]
+};
+
+// (token, head) columns from which on more would not make attend_tile() more efficient.
+int64_t attend_tile_columns(KvType type, int64_t head_dim);
+
+// Floats of scratch that a call needs; `scratch` must be aligned to 64 bytes.
+size_t attend_tile_scratch(KvType type, int64_t n_tokens, int64_t n_heads, int64_t head_dim);
+size_t attend_token_scratch(int64_t n_heads, int64_t head_dim);
+size_t mass_tile_scratch(int64_t n_tokens, int64_t n_heads, int64_t head_dim);
+
+// Consecutive queries, the first at `first_position`, over the rows of `rows` that are not after
+// them.
+void attend_tile(const QueryTile& query, int64_t first_position, const KvHeadView& kv,
+                 RowCursor rows, const AttentionTarget& target, float* scratch);
+
+// One query token over all of `rows`. Reads every cached row once, straight from the cache.
+void attend_token(const QueryTile& query, const KvHeadView& kv, RowCursor rows,
+                  const AttentionTarget& target, float* scratch);
+
+// mass[i * mass_stride + j] += weight * sum over heads h and rows r of chunks[j], r <=
+// positions[i], of exp2(scale q[i, h] . k[r] - log_sum_exp[i * log_sum_exp_stride + h] * kLog2E).
+struct MassTask {
+  QueryTile query;
+  const int64_t* positions = nullptr;  // [n_tokens], ascending
+  const float* log_sum_exp = nullptr;  // natural log
+  int64_t log_sum_exp_stride = 0;
+  std::span<const Range> chunks;
+  float weight = 1.0f;
+  float* mass = nullptr;
+  int64_t mass_stride = 0;
+};
+void mass_tile(const MassTask& task, const KvHeadView& kv, float* scratch);
+
+}  // namespace chunkllm

@@ -1,0 +1,164 @@
+#include "kernels/attention/plan.h"
+
+#include <algorithm>
+
+#include "kernels/attention/kernels.h"
+
+namespace chunkllm {
+namespace {
+
+// (token, head) columns of a tile of queries are halved down to these, so that every thread finds
+// work.
+constexpr int64_t kMinTileColumns = 48;
+// Columns of a tile of chunk_attention_mass().
+constexpr int64_t kMassColumns = 192;
+// Items a thread should find, so that none waits long for the last.
+constexpr int64_t kItemsPerThread = 4;
+// A part of a list of rows is not worth less than this.
+constexpr int64_t kMinPartRows = 256;
+// Multiply-adds below which waking other threads takes longer than the work.
+constexpr int64_t kSerialCost = 256 * 1024;
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// Multiply-adds of a tile, in whole vectors of columns; packing a row costs like some columns more,
+// and loading one query's rows like some heads more.
+int64_t tile_cost(int64_t n_tokens, int64_t n_heads, int64_t n_rows, int64_t head_dim) {
+  const int64_t columns = n_tokens == 1 ? n_heads + 4 : ceil_div(n_tokens * n_heads, 16) * 16 + 8;
+  return columns * (n_rows + 16) * head_dim;
+}
+
+int64_t tokens_per_tile(int64_t columns, int64_t n_heads) {
+  return std::max<int64_t>(1, columns / n_heads);
+}
+
+template <typename Item>
+void sort_by_cost(std::vector<Item>& items) {
+  std::ranges::sort(items, [](const Item& a, const Item& b) { return a.cost > b.cost; });
+}
+
+// Cuts `whole` into parts that other threads can take; adds them to the plan.
+void add_parts(const AttentionItem& whole, int64_t n_parts, int64_t n_heads, AttentionPlan& plan) {
+  const MergeGroup group{whole.first_token, whole.n_tokens, whole.kv_head, plan.n_states, n_parts};
+  RowCursor rest = whole.rows;
+  for (int64_t part = 0; part < n_parts; ++part) {
+    AttentionItem item = whole;
+    item.rows = rest;
+    item.rows.n_rows = rest.n_rows / (n_parts - part);
+    rest.skip(item.rows.n_rows);
+    item.cost = whole.cost / n_parts;
+    item.group = static_cast<int64_t>(plan.groups.size());
+    item.first_state = plan.n_states;
+    plan.n_states += whole.n_tokens * n_heads;
+    plan.items.push_back(item);
+  }
+  plan.groups.push_back(group);
+}
+
+}  // namespace
+
+void plan_attention(const AttentionBlock& block, const KvLayerView& kv,
+                    std::span<const AttentionSpan> spans, int n_threads, AttentionPlan& plan) {
+  plan.items.clear();
+  plan.groups.clear();
+  plan.n_states = 0;
+  plan.max_tile_tokens = 0;
+  const int64_t n_heads = block.n_heads / kv.n_kv_heads;
+  const int64_t wanted = n_threads > 1 ? kItemsPerThread * n_threads : 1;
+
+  int64_t tile_tokens = 1;
+  for (int64_t columns = attend_tile_columns(kv.type, kv.head_dim); columns >= kMinTileColumns;
+       columns /= 2) {
+    tile_tokens = tokens_per_tile(columns, n_heads);
+    int64_t n_tiles = 0;
+    for (const AttentionSpan& span : spans) n_tiles += ceil_div(span.queries.size(), tile_tokens);
+    if (n_tiles * kv.n_kv_heads >= wanted) break;
+  }
+
+  int64_t total_cost = 0;
+  for (const AttentionSpan& span : spans) {
+    for (int64_t position = span.queries.begin; position < span.queries.end;
+         position += tile_tokens) {
+      AttentionItem item;
+      item.first_token = position - block.first_position;
+      item.n_tokens = std::min(tile_tokens, span.queries.end - position);
+      item.rows = rows_until(span.rows, position + item.n_tokens - 1);
+      item.cost = tile_cost(item.n_tokens, n_heads, item.rows.n_rows, kv.head_dim);
+      plan.max_tile_tokens = std::max(plan.max_tile_tokens, item.n_tokens);
+      total_cost += item.cost * kv.n_kv_heads;
+      for (item.kv_head = 0; item.kv_head < kv.n_kv_heads; ++item.kv_head) {
+        plan.items.push_back(item);
+      }
+    }
+  }
+  plan.parallel = n_threads > 1 && total_cost > kSerialCost;
+
+  if (plan.parallel) {
+    const int64_t fair_cost = total_cost / wanted;
+    const size_t n_whole = plan.items.size();
+    for (size_t i = 0; i < n_whole; ++i) {
+      const AttentionItem item = plan.items[i];
+      const int64_t n_parts = std::min(item.cost / fair_cost, item.rows.n_rows / kMinPartRows);
+      if (n_parts < 2) continue;
+      add_parts(item, n_parts, n_heads, plan);
+      plan.items[i].n_tokens = 0;
+    }
+    std::erase_if(plan.items, [](const AttentionItem& item) { return item.n_tokens == 0; });
+    sort_by_cost(plan.items);
+  }
+}
+
+void plan_chunk_mass(const ChunkMassQuery& query, const KvLayerView& kv,
+                     std::span<const Range> chunks, int n_threads, MassPlan& plan) {
+  plan.items.clear();
+  plan.max_tile_queries = 0;
+  const int64_t n_heads = query.n_heads / kv.n_kv_heads;
+  const int64_t n_queries = static_cast<int64_t>(query.positions.size());
+  const int64_t tile_queries = tokens_per_tile(kMassColumns, n_heads);
+
+  int64_t total_cost = 0;
+  for (int64_t first = 0; first < n_queries; first += tile_queries) {
+    MassItem item;
+    item.first_query = first;
+    item.n_queries = std::min(tile_queries, n_queries - first);
+    item.n_chunks = chunks.size();
+    const auto last = static_cast<size_t>(first + item.n_queries - 1);
+    const int64_t n_rows = rows_until(chunks, query.positions[last]).n_rows;
+    item.cost = tile_cost(item.n_queries, query.n_heads, n_rows, kv.head_dim);
+    plan.max_tile_queries = std::max(plan.max_tile_queries, item.n_queries);
+    total_cost += item.cost;
+    plan.items.push_back(item);
+  }
+  plan.parallel = n_threads > 1 && total_cost > kSerialCost;
+  if (!plan.parallel) return;
+
+  // Columns of chunks are divided: each mass is written by one thread.
+  const int64_t fair_cost = total_cost / (kItemsPerThread * n_threads);
+  const size_t n_whole = plan.items.size();
+  for (size_t i = 0; i < n_whole; ++i) {
+    const MassItem whole = plan.items[i];
+    const auto last = static_cast<size_t>(whole.first_query + whole.n_queries - 1);
+    const int64_t n_rows = rows_until(chunks, query.positions[last]).n_rows;
+    const int64_t n_parts = std::min(whole.cost / fair_cost, n_rows / kMinPartRows);
+    if (n_parts < 2) continue;
+    const int64_t part_rows = ceil_div(n_rows, n_parts);
+    size_t begin = 0;
+    int64_t part = 0;
+    for (size_t chunk = 0; chunk < chunks.size(); ++chunk) {
+      part += std::max<int64_t>(0, chunks[chunk].size());
+      if (part < part_rows && chunk + 1 < chunks.size()) continue;
+      MassItem item = whole;
+      item.first_chunk = begin;
+      item.n_chunks = chunk + 1 - begin;
+      item.cost = whole.cost / n_parts;
+      plan.items.push_back(item);
+      begin = chunk + 1;
+      part = 0;
+    }
+    plan.items[i].n_queries = 0;
+  }
+  std::erase_if(plan.items, [](const MassItem& item) { return item.n_queries == 0; });
+  sort_by_cost(plan.items);
+}
+
+}  // namespace chunkllm

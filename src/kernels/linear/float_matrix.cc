@@ -1,0 +1,187 @@
+#include "kernels/linear/float_matrix.h"
+
+#include <omp.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <oneapi/dnnl/dnnl.hpp>
+#include <optional>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "kernels/linear/matvec.h"
+#include "kernels/linear/panel_pack.h"
+#include "kernels/machine/isa.h"
+
+namespace chunkllm {
+namespace {
+
+using dnnl::memory;
+using DataType = memory::data_type;
+using FormatTag = memory::format_tag;
+
+// The number of tokens whose product decides on the packed layout: a block of a prefill.
+constexpr int64_t kTypicalTokens = 512;
+
+// Products by n_tokens that an object keeps ready. A prefill needs two: whole blocks and the last
+// one.
+constexpr size_t kMaxProducts = 4;
+
+const dnnl::engine& cpu_engine() {
+  active_isa();  // caps oneDNN before its first use
+  static const dnnl::engine engine(dnnl::engine::kind::cpu, 0);
+  return engine;
+}
+
+// A stream serves one thread at a time.
+dnnl::stream& cpu_stream() {
+  thread_local dnnl::stream stream(cpu_engine());
+  return stream;
+}
+
+dnnl::matmul::primitive_desc product_desc(int64_t n_tokens, const memory::desc& weights,
+                                          int64_t y_stride) {
+  const memory::dims shape = weights.dims();  // {n_in, n_out}
+  const memory::desc x({n_tokens, shape[0]}, DataType::f32, FormatTag::ab);
+  const memory::desc y({n_tokens, shape[1]}, DataType::f32, memory::dims{y_stride, 1});
+  return {dnnl::matmul::desc(x, weights, y), cpu_engine()};
+}
+
+// `desc` as panels, if that is what it is: outputs in blocks of kPanelWidth outermost, within a
+// block the inputs in ascending order.
+std::optional<PanelLayout> panel_layout(const memory::desc& desc) {
+  const dnnl_memory_desc_t& data = desc.data;
+  if (data.format_kind != dnnl_blocked || data.offset0 != 0 || data.extra.flags != 0) return {};
+  const dnnl_blocking_desc_t& blocking = data.format_desc.blocking;
+  constexpr int kInputs = 0;
+  constexpr int kOutputs = 1;
+  if (blocking.inner_nblks != 2 || blocking.inner_idxs[0] != kInputs ||
+      blocking.inner_idxs[1] != kOutputs || blocking.inner_blks[1] != kPanelWidth) {
+    return {};
+  }
+  const PanelLayout layout{.n_out = data.dims[kOutputs],
+                           .n_in = data.dims[kInputs],
+                           .padded_n_in = data.padded_dims[kInputs],
+                           .pairing = 1,
+                           .width = kPanelWidth};
+  const bool contiguous = blocking.strides[kInputs] == blocking.inner_blks[0] * kPanelWidth &&
+                          blocking.strides[kOutputs] == layout.panel_elements();
+  if (!contiguous || data.padded_dims[kOutputs] != layout.n_panels() * kPanelWidth) return {};
+  return layout;
+}
+
+// Runs `work`, turning oneDNN's exceptions into Errors.
+template <typename Work>
+auto with_onednn_errors(const char* what, const Work& work) {
+  try {
+    return work();
+  } catch (const dnnl::error& error) {
+    const bool memory = error.status == dnnl_out_of_memory;
+    fail(memory ? ErrorCode::kMemory : ErrorCode::kUnsupported, "oneDNN cannot {}: {}", what,
+         error.what());
+  }
+}
+
+}  // namespace
+
+// The weights lie in panels where oneDNN has kernels for them (AVX-512 and up), else row-major.
+struct FloatMatrix::Impl {
+  // A product ready for one number of tokens; x and y are bound at each call.
+  struct Product {
+    int64_t n_tokens = 0;
+    int64_t y_stride = 0;
+    int n_threads = 0;  // oneDNN divides the work when the product is made
+    dnnl::matmul primitive;
+    memory x;
+    memory y;
+    std::unordered_map<int, memory> arguments;
+  };
+
+  int64_t n_in = 0;
+  int64_t n_out = 0;
+  ReservedBuffer buffer;
+  memory::desc desc;  // {n_in, n_out}
+  memory weights;     // a view of `buffer`
+  std::optional<PanelLayout> panels;
+  std::vector<Product> products;  // most recently used first
+
+  void pack(std::span<const MatrixView> parts) {
+    const memory::dims shape{n_in, n_out};
+    const memory::desc any(shape, DataType::f32, FormatTag::any);
+    desc = product_desc(kTypicalTokens, any, n_out).weights_desc();
+    panels = panel_layout(desc);
+    if (!panels) desc = memory::desc(shape, DataType::f32, FormatTag::ba);
+    buffer = ReservedBuffer(desc.get_size(), Pages::kLarge);
+    weights = memory(desc, cpu_engine(), buffer.data());
+    if (panels) {
+      pack_panels(parts, *panels, reinterpret_cast<uint32_t*>(buffer.data()));
+      return;
+    }
+    auto* target = reinterpret_cast<float*>(buffer.data());
+#pragma omp parallel for schedule(static)
+    for (int64_t o = 0; o < n_out; ++o) read_stacked(parts, o, 0, n_in, target + o * n_in);
+  }
+
+  Product& product(int64_t n_tokens, int64_t y_stride) {
+    const int n_threads = omp_get_max_threads();
+    const auto found = std::ranges::find_if(products, [&](const Product& product) {
+      return product.n_tokens == n_tokens && product.y_stride == y_stride &&
+             product.n_threads == n_threads;
+    });
+    if (found != products.end()) {
+      std::rotate(products.begin(), found, found + 1);
+    } else {
+      if (products.size() == kMaxProducts) products.pop_back();
+      products.insert(products.begin(), make_product(n_tokens, y_stride, n_threads));
+    }
+    return products.front();
+  }
+
+  Product make_product(int64_t n_tokens, int64_t y_stride, int n_threads) const {
+    const auto pd = product_desc(n_tokens, desc, y_stride);
+    Product product;
+    product.n_tokens = n_tokens;
+    product.y_stride = y_stride;
+    product.n_threads = n_threads;
+    product.primitive = dnnl::matmul(pd);
+    product.x = memory(pd.src_desc(), cpu_engine(), DNNL_MEMORY_NONE);
+    product.y = memory(pd.dst_desc(), cpu_engine(), DNNL_MEMORY_NONE);
+    product.arguments = {
+        {DNNL_ARG_SRC, product.x}, {DNNL_ARG_WEIGHTS, weights}, {DNNL_ARG_DST, product.y}};
+    return product;
+  }
+
+  void multiply(const float* x, int64_t n_tokens, float* y, int64_t y_stride) {
+    if (n_tokens == 1 && panels) {
+      matvec_f32(*panels, reinterpret_cast<const float*>(buffer.data()), x, y);
+      return;
+    }
+    Product& ready = product(n_tokens, y_stride);
+    ready.x.set_data_handle(const_cast<float*>(x));  // only read
+    ready.y.set_data_handle(y);
+    ready.primitive.execute(cpu_stream(), ready.arguments);
+    cpu_stream().wait();
+  }
+};
+
+FloatMatrix::FloatMatrix(std::span<const MatrixView> parts) : impl_(std::make_unique<Impl>()) {
+  impl_->n_in = parts.front().n_cols;
+  for (const MatrixView& part : parts) impl_->n_out += part.n_rows;
+  with_onednn_errors("pack the weights", [&] { impl_->pack(parts); });
+}
+
+FloatMatrix::~FloatMatrix() = default;
+FloatMatrix::FloatMatrix(FloatMatrix&&) noexcept = default;
+FloatMatrix& FloatMatrix::operator=(FloatMatrix&&) noexcept = default;
+
+void FloatMatrix::multiply(const float* x, int64_t n_tokens, float* y, int64_t y_stride) const {
+  with_onednn_errors("multiply", [&] { impl_->multiply(x, n_tokens, y, y_stride); });
+}
+
+int64_t FloatMatrix::n_out() const { return impl_->n_out; }
+int64_t FloatMatrix::size_bytes() const { return static_cast<int64_t>(impl_->buffer.size_bytes()); }
+
+}  // namespace chunkllm

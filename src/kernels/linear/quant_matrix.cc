@@ -1,0 +1,123 @@
+#include "kernels/linear/quant_matrix.h"
+
+#include <omp.h>
+
+#include <algorithm>
+
+#include "base/scratch.h"
+#include "kernels/linear/for_each_panel.h"
+#include "kernels/linear/sgemm.h"
+#include "kernels/quant/dequantize.h"
+#include "kernels/quant/dot.h"
+#include "kernels/quant/pack.h"
+
+namespace chunkllm {
+namespace {
+
+constexpr int64_t kOutputs = kQuantPanelOutputs;
+
+// Float32 slabs: about what a second-level cache holds.
+constexpr int64_t kFloatSlabBytes = 2 << 20;
+
+}  // namespace
+
+QuantMatrix::QuantMatrix(std::span<const MatrixView> parts) {
+  const QuantUnit unit = quant_unit(parts.front().dtype);
+  panels_.dtype = parts.front().dtype;
+  panels_.n_in = parts.front().n_cols;
+  for (const MatrixView& part : parts) panels_.n_out += part.n_rows;
+  panels_.n_panels = (panels_.n_out + kOutputs - 1) / kOutputs;
+  panels_.n_units = (panels_.n_in + unit.n_inputs - 1) / unit.n_inputs;
+  panels_.panel_bytes = panels_.n_units * unit.bytes;
+  buffer_ =
+      ReservedBuffer(static_cast<size_t>(panels_.n_panels * panels_.panel_bytes), Pages::kLarge);
+  auto* data = reinterpret_cast<uint8_t*>(buffer_.data());
+  panels_.data = data;
+  pack_quantized(parts, panels_, data);
+}
+
+void QuantMatrix::multiply_int8(const Int8Rows& x, float* y, int64_t y_stride) const {
+  const QuantDotKernel kernel = quant_dot_kernel(panels_.dtype);
+  for_each_panel(panels_.n_panels, panels_.panel_bytes, [&](int64_t p) {
+    const uint8_t* panel = panels_.data + p * panels_.panel_bytes;
+    const int64_t n_outputs = std::min(kOutputs, panels_.n_out - p * kOutputs);
+    for (int64_t t = 0; t < x.n_tokens; t += kMaxDotTokens) {
+      const int64_t n_tokens = std::min(kMaxDotTokens, x.n_tokens - t);
+      const Int8Rows rows{x.values + t * x.n_blocks * kQuantBlock, x.scales + t * x.n_blocks,
+                          x.sums + 2 * t * x.n_blocks, n_tokens, x.n_blocks};
+      float* target = y + t * y_stride + p * kOutputs;
+      if (n_outputs == kOutputs) {
+        kernel(panel, panels_.n_units, rows, n_tokens, target, y_stride);
+        continue;
+      }
+      float last[kMaxDotTokens * kOutputs];
+      kernel(panel, panels_.n_units, rows, n_tokens, last, kOutputs);
+      for (int64_t r = 0; r < n_tokens; ++r) {
+        std::copy_n(last + r * kOutputs, n_outputs, target + r * y_stride);
+      }
+    }
+  });
+}
+
+void QuantMatrix::multiply_bf16(const TiledRows& x, float* y, int64_t y_stride) const {
+  const TileKernels& kernels = tile_kernels();
+  const int64_t slab = slab_panels(panels_.n_panels);
+  const int64_t panel_stride = kernels.slab_k_tiles * kTileWords;
+  thread_local Scratch<uint16_t> scratch;
+  // Here, where a failure can be told.
+  uint16_t* all_tiles = scratch.get(omp_get_max_threads() * kSlabPanels * panel_stride);
+  const bool parallel = pays_for_threads(x.n_tokens * panels_.n_out * panels_.n_in);
+#pragma omp parallel if (parallel)
+  {
+    uint16_t* tiles = all_tiles + omp_get_thread_num() * kSlabPanels * panel_stride;
+    kernels.begin();
+#pragma omp for schedule(dynamic)
+    for (int64_t begin = 0; begin < panels_.n_panels; begin += slab) {
+      const int64_t end = std::min(begin + slab, panels_.n_panels);
+      for (int64_t k = 0; k < x.n_k_tiles; k += kernels.slab_k_tiles) {
+        const int64_t n_k = std::min(kernels.slab_k_tiles, x.n_k_tiles - k);
+        for (int64_t p = begin; p < end; ++p) {
+          avx512::expand_tiles(panels_.dtype, panels_.data + p * panels_.panel_bytes, k, n_k,
+                               tiles + (p - begin) * panel_stride);
+        }
+        const WeightTiles weights{.tiles = tiles,
+                                  .panel_stride = panel_stride,
+                                  .first_output = begin * kOutputs,
+                                  .end_output = std::min(end * kOutputs, panels_.n_out),
+                                  .first_k_tile = k,
+                                  .n_k_tiles = n_k};
+        multiply_tiles(x, weights, y, y_stride);
+      }
+    }
+    kernels.end();
+  }
+}
+
+void QuantMatrix::multiply_f32(const float* x, int64_t n_tokens, float* y, int64_t y_stride) const {
+  if (n_tokens == 1) {
+    for_each_panel(panels_.n_panels, panels_.panel_bytes, [&](int64_t p) {
+      float outputs[kOutputs];
+      quant_panel_f32(panels_, p, x, outputs);
+      const int64_t n = std::min(kOutputs, panels_.n_out - p * kOutputs);
+      std::copy_n(outputs, n, y + p * kOutputs);
+    });
+    return;
+  }
+  thread_local Scratch<float> scratch;
+  const int64_t panel_bytes = panels_.n_in * kOutputs * static_cast<int64_t>(sizeof(float));
+  const int64_t slab = std::clamp<int64_t>(kFloatSlabBytes / panel_bytes, 4, panels_.n_panels + 4);
+  const int64_t stride = slab * kOutputs;
+  float* expanded = scratch.get(panels_.n_in * stride);
+  for (int64_t begin = 0; begin < panels_.n_panels; begin += slab) {
+    const int64_t end = std::min(begin + slab, panels_.n_panels);
+#pragma omp parallel for schedule(static)
+    for (int64_t p = begin; p < end; ++p) {
+      expand_panel_f32(panels_, p, expanded + (p - begin) * kOutputs, stride);
+    }
+    const int64_t n_outputs = std::min(stride, panels_.n_out - begin * kOutputs);
+    const GemmShape shape{.m = n_tokens, .n = n_outputs, .k = panels_.n_in};
+    sgemm(shape, 1.0f, x, panels_.n_in, expanded, stride, 0.0f, y + begin * kOutputs, y_stride);
+  }
+}
+
+}  // namespace chunkllm

@@ -1,0 +1,42 @@
+// A quantised weight matrix and its products: what Linear keeps for weights that are stored in
+// blocks.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "base/dtype.h"
+#include "base/memory.h"
+#include "kernels/linear/tile_product.h"
+#include "kernels/quant/layout.h"
+
+namespace chunkllm {
+
+// Owns the packed matrix; no other copy is kept. Any number of threads may call an object; the
+// products use all OpenMP threads. In all of them y[t * y_stride + o] is output o of token t.
+class QuantMatrix {
+ public:
+  // Packs `parts`, all of one quantised type and the same number of columns (whole blocks), stacked
+  // by rows. The views are not used afterwards. Throws Error (kMemory).
+  explicit QuantMatrix(std::span<const MatrixView> parts);
+
+  int64_t n_in() const { return panels_.n_in; }
+  int64_t n_out() const { return panels_.n_out; }
+  int64_t size_bytes() const { return static_cast<int64_t>(buffer_.size_bytes()); }
+
+  // In float32, with the exact values of the weights: x [n_tokens, n_in].
+  void multiply_f32(const float* x, int64_t n_tokens, float* y, int64_t y_stride) const;
+
+  // With inputs rounded to int8: integer products inside a block, float32 sums of blocks. Reads the
+  // weights once for every four tokens.
+  void multiply_int8(const Int8Rows& x, float* y, int64_t y_stride) const;
+
+  // With inputs and weights rounded to bfloat16, sums in float32. Needs avx512_bf16.
+  void multiply_bf16(const TiledRows& x, float* y, int64_t y_stride) const;
+
+ private:
+  ReservedBuffer buffer_;
+  QuantPanels panels_;
+};
+
+}  // namespace chunkllm

@@ -1,0 +1,334 @@
+#include "kernels/ops/ops.h"
+
+#include <omp.h>
+
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/machine/isa.h"
+
+// Highway includes this file once a target; the order is its own.
+// clang-format off
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/ops/ops.cc"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+#include <hwy/contrib/math/math-inl.h>
+// clang-format on
+
+HWY_BEFORE_NAMESPACE();
+namespace chunkllm::HWY_NAMESPACE {
+namespace {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+using FloatTag = hn::ScalableTag<float>;
+using FloatVec = hn::Vec<FloatTag>;
+
+// Calls whole(i) for each full vector of [0, n) and partial(i, mask) for what is left.
+template <typename Whole, typename Partial>
+HWY_INLINE void for_vectors(int64_t n, const Whole& whole, const Partial& partial) {
+  const FloatTag d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  int64_t i = 0;
+  for (; i + lanes <= n; i += lanes) whole(i);
+  if (i < n) partial(i, hn::FirstN(d, static_cast<size_t>(n - i)));
+}
+
+// Four accumulators hide the latency of the multiply-add.
+HWY_INLINE float dot_product(const float* HWY_RESTRICT x, const float* HWY_RESTRICT y, int64_t n) {
+  const FloatTag d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  FloatVec sum0 = hn::Zero(d);
+  FloatVec sum1 = hn::Zero(d);
+  FloatVec sum2 = hn::Zero(d);
+  FloatVec sum3 = hn::Zero(d);
+  int64_t i = 0;
+  for (; i + 4 * lanes <= n; i += 4 * lanes) {
+    sum0 = hn::MulAdd(hn::LoadU(d, x + i), hn::LoadU(d, y + i), sum0);
+    sum1 = hn::MulAdd(hn::LoadU(d, x + i + lanes), hn::LoadU(d, y + i + lanes), sum1);
+    sum2 = hn::MulAdd(hn::LoadU(d, x + i + 2 * lanes), hn::LoadU(d, y + i + 2 * lanes), sum2);
+    sum3 = hn::MulAdd(hn::LoadU(d, x + i + 3 * lanes), hn::LoadU(d, y + i + 3 * lanes), sum3);
+  }
+  for (; i + lanes <= n; i += lanes) {
+    sum0 = hn::MulAdd(hn::LoadU(d, x + i), hn::LoadU(d, y + i), sum0);
+  }
+  if (i < n) {
+    const auto mask = hn::FirstN(d, static_cast<size_t>(n - i));
+    sum1 = hn::MulAdd(hn::MaskedLoad(mask, d, x + i), hn::MaskedLoad(mask, d, y + i), sum1);
+  }
+  const FloatVec sum = hn::Add(hn::Add(sum0, sum1), hn::Add(sum2, sum3));
+  return hn::GetLane(hn::SumOfLanes(d, sum));
+}
+
+float dot_all(const float* x, const float* y, int64_t n) { return dot_product(x, y, n); }
+
+// The columns [begin, end) of dot_rows(): so few rows of y that they stay in the first-level cache.
+void dot_rows_tile(const float* x, int64_t n_x, const float* y, int64_t begin, int64_t end,
+                   int64_t n, float scale, float* out, int64_t n_y) {
+  for (int64_t i = 0; i < n_x; ++i) {
+    for (int64_t j = begin; j < end; ++j) {
+      out[i * n_y + j] = scale * dot_product(x + i * n, y + j * n, n);
+    }
+  }
+}
+
+void rms_norm_rows(const float* x, const float* weight, int64_t n_rows, int64_t d_model,
+                   float epsilon, float* y) {
+  const FloatTag d;
+  for (int64_t t = 0; t < n_rows; ++t, x += d_model, y += d_model) {
+    const float mean_square = dot_product(x, x, d_model) / static_cast<float>(d_model);
+    const FloatVec scale = hn::Set(d, 1.0f / std::sqrt(mean_square + epsilon));
+    for_vectors(
+        d_model,
+        [&](int64_t i) HWY_ATTR {
+          const FloatVec normalised = hn::Mul(hn::LoadU(d, x + i), scale);
+          hn::StoreU(hn::Mul(normalised, hn::LoadU(d, weight + i)), d, y + i);
+        },
+        [&](int64_t i, auto mask) HWY_ATTR {
+          const FloatVec normalised = hn::Mul(hn::MaskedLoad(mask, d, x + i), scale);
+          hn::BlendedStore(hn::Mul(normalised, hn::MaskedLoad(mask, d, weight + i)), mask, d,
+                           y + i);
+        });
+  }
+}
+
+void rms_norm_head_rows(float* x, const float* weight, int64_t n_rows, int64_t n_heads,
+                        int64_t head_dim, int64_t row_stride, float epsilon) {
+  for (int64_t t = 0; t < n_rows; ++t, x += row_stride) {
+    rms_norm_rows(x, weight, n_heads, head_dim, epsilon, x);
+  }
+}
+
+void rope_rotate_head(float* HWY_RESTRICT x, int64_t half, const float* HWY_RESTRICT cosines,
+                      const float* HWY_RESTRICT sines) {
+  const FloatTag d;
+  for_vectors(
+      half,
+      [&](int64_t i) HWY_ATTR {
+        const FloatVec a = hn::LoadU(d, x + i);
+        const FloatVec b = hn::LoadU(d, x + half + i);
+        const FloatVec c = hn::LoadU(d, cosines + i);
+        const FloatVec s = hn::LoadU(d, sines + i);
+        hn::StoreU(hn::NegMulAdd(b, s, hn::Mul(a, c)), d, x + i);
+        hn::StoreU(hn::MulAdd(a, s, hn::Mul(b, c)), d, x + half + i);
+      },
+      [&](int64_t i, auto mask) HWY_ATTR {
+        const FloatVec a = hn::MaskedLoad(mask, d, x + i);
+        const FloatVec b = hn::MaskedLoad(mask, d, x + half + i);
+        const FloatVec c = hn::MaskedLoad(mask, d, cosines + i);
+        const FloatVec s = hn::MaskedLoad(mask, d, sines + i);
+        hn::BlendedStore(hn::NegMulAdd(b, s, hn::Mul(a, c)), mask, d, x + i);
+        hn::BlendedStore(hn::MulAdd(a, s, hn::Mul(b, c)), mask, d, x + half + i);
+      });
+}
+
+void rope_rotate_rows(float* x, int64_t n_rows, int64_t n_heads, int64_t head_dim,
+                      int64_t row_stride, const float* cos_table, const float* sin_table) {
+  const int64_t half = head_dim / 2;
+  for (int64_t t = 0; t < n_rows; ++t) {
+    for (int64_t h = 0; h < n_heads; ++h) {
+      rope_rotate_head(x + t * row_stride + h * head_dim, half, cos_table + t * half,
+                       sin_table + t * half);
+    }
+  }
+}
+
+// x / (1 + exp(-x)). Highway's Exp is valid up to 104 only; at -x = 88 the result is 0 to float32's
+// precision relative to anything it is added to.
+HWY_INLINE FloatVec silu(FloatVec x) {
+  const FloatTag d;
+  const FloatVec exponent = hn::Min(hn::Neg(x), hn::Set(d, 88.0f));
+  return hn::Div(x, hn::Add(hn::Set(d, 1.0f), hn::Exp(d, exponent)));
+}
+
+void silu_mul_rows(const float* gate_up, int64_t n_rows, int64_t d_ff, float* y) {
+  const FloatTag d;
+  for (int64_t t = 0; t < n_rows; ++t, gate_up += 2 * d_ff, y += d_ff) {
+    const float* up = gate_up + d_ff;
+    for_vectors(
+        d_ff,
+        [&](int64_t i) HWY_ATTR {
+          hn::StoreU(hn::Mul(silu(hn::LoadU(d, gate_up + i)), hn::LoadU(d, up + i)), d, y + i);
+        },
+        [&](int64_t i, auto mask) HWY_ATTR {
+          const FloatVec gate = silu(hn::MaskedLoad(mask, d, gate_up + i));
+          hn::BlendedStore(hn::Mul(gate, hn::MaskedLoad(mask, d, up + i)), mask, d, y + i);
+        });
+  }
+}
+
+void add_to_all(const float* x, int64_t n, float* y) {
+  const FloatTag d;
+  for_vectors(
+      n,
+      [&](int64_t i)
+          HWY_ATTR { hn::StoreU(hn::Add(hn::LoadU(d, y + i), hn::LoadU(d, x + i)), d, y + i); },
+      [&](int64_t i, auto mask) HWY_ATTR {
+        const FloatVec sum =
+            hn::Add(hn::MaskedLoad(mask, d, y + i), hn::MaskedLoad(mask, d, x + i));
+        hn::BlendedStore(sum, mask, d, y + i);
+      });
+}
+
+// The rule of to_bf16(): to nearest, ties to even, NaN stays (quiet) NaN.
+HWY_INLINE auto bf16_words(FloatVec x) {
+  const hn::RebindToUnsigned<FloatTag> du;
+  const hn::Rebind<uint16_t, FloatTag> d16;
+  const auto bits = hn::BitCast(du, x);
+  const auto upper = hn::ShiftRight<16>(bits);
+  const auto tie = hn::And(upper, hn::Set(du, 1u));
+  const auto rounded = hn::ShiftRight<16>(hn::Add(bits, hn::Add(tie, hn::Set(du, 0x7fffu))));
+  const auto quiet = hn::Or(upper, hn::Set(du, 0x0040u));
+  const auto is_nan = hn::RebindMask(du, hn::IsNaN(x));
+  const hn::RebindToSigned<decltype(du)> di;
+  return hn::DemoteTo(d16, hn::BitCast(di, hn::IfThenElse(is_nan, quiet, rounded)));
+}
+
+void round_to_bf16_all(const float* x, int64_t n, uint16_t* y) {
+  const FloatTag d;
+  const hn::Rebind<uint16_t, FloatTag> d16;
+  for_vectors(
+      n, [&](int64_t i) HWY_ATTR { hn::StoreU(bf16_words(hn::LoadU(d, x + i)), d16, y + i); },
+      [&](int64_t i, auto mask) HWY_ATTR {
+        const auto words = bf16_words(hn::MaskedLoad(mask, d, x + i));
+        hn::BlendedStore(words, hn::FirstN(d16, static_cast<size_t>(n - i)), d16, y + i);
+      });
+}
+
+}  // namespace
+}  // namespace chunkllm::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace chunkllm {
+namespace {
+
+HWY_EXPORT(dot_all);
+HWY_EXPORT(dot_rows_tile);
+HWY_EXPORT(rms_norm_rows);
+HWY_EXPORT(rms_norm_head_rows);
+HWY_EXPORT(rope_rotate_rows);
+HWY_EXPORT(silu_mul_rows);
+HWY_EXPORT(add_to_all);
+HWY_EXPORT(round_to_bf16_all);
+
+// Below this many elements a team of threads costs more than it saves.
+constexpr int64_t kMinParallelElements = 32768;
+
+// Calls body(begin, end) for the parts of [0, n), one a thread; n_elements is the size of it all.
+template <typename Body>
+void share(int64_t n, int64_t n_elements, const Body& body) {
+  if (n < 2 || n_elements < kMinParallelElements || omp_in_parallel()) {
+    body(int64_t{0}, n);
+    return;
+  }
+#pragma omp parallel
+  {
+    const int64_t n_threads = omp_get_num_threads();
+    const int64_t thread = omp_get_thread_num();
+    const int64_t begin = n * thread / n_threads;
+    const int64_t end = n * (thread + 1) / n_threads;
+    if (begin < end) body(begin, end);
+  }
+}
+
+}  // namespace
+
+void rms_norm(const float* x, const float* weight, int64_t n_tokens, int64_t d_model, float epsilon,
+              float* y) {
+  active_isa();
+  const auto kernel = HWY_DYNAMIC_DISPATCH(rms_norm_rows);
+  share(n_tokens, n_tokens * d_model, [&](int64_t begin, int64_t end) {
+    kernel(x + begin * d_model, weight, end - begin, d_model, epsilon, y + begin * d_model);
+  });
+}
+
+void rms_norm_heads(float* x, const float* weight, int64_t n_tokens, int64_t n_heads,
+                    int64_t head_dim, int64_t row_stride, float epsilon) {
+  active_isa();
+  const auto kernel = HWY_DYNAMIC_DISPATCH(rms_norm_head_rows);
+  share(n_tokens, n_tokens * n_heads * head_dim, [&](int64_t begin, int64_t end) {
+    kernel(x + begin * row_stride, weight, end - begin, n_heads, head_dim, row_stride, epsilon);
+  });
+}
+
+void rope_table(int64_t first_position, int64_t n_tokens, const float* inverse_frequencies,
+                int64_t head_dim, float scale, float* cos_table, float* sin_table) {
+  const int64_t half = head_dim / 2;
+  // The C library's functions: angles reach 1e6, beyond the range of the usual vectorised ones.
+  constexpr int64_t kCost = 16;  // in elements of the cheap operations
+  share(n_tokens, n_tokens * half * kCost, [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      const auto position = static_cast<float>(first_position + t);
+      for (int64_t i = 0; i < half; ++i) {
+        const float angle = position * inverse_frequencies[i];
+        cos_table[t * half + i] = scale * std::cos(angle);
+        sin_table[t * half + i] = scale * std::sin(angle);
+      }
+    }
+  });
+}
+
+void rope_rotate(float* x, int64_t n_tokens, int64_t n_heads, int64_t head_dim, int64_t row_stride,
+                 const float* cos_table, const float* sin_table) {
+  active_isa();
+  const int64_t half = head_dim / 2;
+  const auto kernel = HWY_DYNAMIC_DISPATCH(rope_rotate_rows);
+  share(n_tokens, n_tokens * n_heads * head_dim, [&](int64_t begin, int64_t end) {
+    kernel(x + begin * row_stride, end - begin, n_heads, head_dim, row_stride,
+           cos_table + begin * half, sin_table + begin * half);
+  });
+}
+
+void silu_mul(const float* gate_up, int64_t n_tokens, int64_t d_ff, float* y) {
+  active_isa();
+  const auto kernel = HWY_DYNAMIC_DISPATCH(silu_mul_rows);
+  share(n_tokens, 2 * n_tokens * d_ff, [&](int64_t begin, int64_t end) {
+    kernel(gate_up + begin * 2 * d_ff, end - begin, d_ff, y + begin * d_ff);
+  });
+}
+
+void add_to(const float* x, int64_t n, float* y) {
+  active_isa();
+  const auto kernel = HWY_DYNAMIC_DISPATCH(add_to_all);
+  share(n, n, [&](int64_t begin, int64_t end) { kernel(x + begin, end - begin, y + begin); });
+}
+
+void add_to_rows(const float* x, int64_t n_tokens, int64_t n, float* y) {
+  active_isa();
+  const auto kernel = HWY_DYNAMIC_DISPATCH(add_to_all);
+  share(n_tokens, n_tokens * n, [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) kernel(x, n, y + t * n);
+  });
+}
+
+float dot(const float* x, const float* y, int64_t n) {
+  active_isa();
+  return HWY_DYNAMIC_DISPATCH(dot_all)(x, y, n);
+}
+
+void dot_rows(const float* x, int64_t n_x, const float* y, int64_t n_y, int64_t n, float scale,
+              float* out) {
+  active_isa();
+  constexpr int64_t kTileElements = 6144;  // 24 KiB
+  const int64_t tile_rows = std::max<int64_t>(1, kTileElements / std::max<int64_t>(n, 1));
+  const int64_t n_tiles = (n_y + tile_rows - 1) / tile_rows;
+  const auto kernel = HWY_DYNAMIC_DISPATCH(dot_rows_tile);
+  const bool parallel = n_tiles > 1 && n_x * n_y * n >= 8 * kMinParallelElements;
+#pragma omp parallel for schedule(static) if (parallel)
+  for (int64_t tile = 0; tile < n_tiles; ++tile) {
+    const int64_t begin = tile * tile_rows;
+    kernel(x, n_x, y, begin, std::min(n_y, begin + tile_rows), n, scale, out, n_y);
+  }
+}
+
+void round_to_bf16(const float* x, int64_t n, uint16_t* y) {
+  active_isa();
+  const auto kernel = HWY_DYNAMIC_DISPATCH(round_to_bf16_all);
+  share(n, n, [&](int64_t begin, int64_t end) { kernel(x + begin, end - begin, y + begin); });
+}
+
+}  // namespace chunkllm
+#endif  // HWY_ONCE

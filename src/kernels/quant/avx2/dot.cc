@@ -1,0 +1,122 @@
+// AVX2: the 16 lanes are two vectors of 8.
+#include "kernels/quant/dot.h"
+
+#include <immintrin.h>
+
+namespace chunkllm::avx2 {
+namespace {
+
+#include "kernels/quant/dot-inl.h"
+
+struct Avx2 {
+  template <class Vector>
+  struct Two {
+    Vector lower;  // outputs 0..7
+    Vector upper;  // 8..15
+  };
+  using Bytes = Two<__m256i>;
+  using Ints = Two<__m256i>;
+  using Floats = Two<__m256>;
+  static constexpr int kEightBitOffset = 0;
+
+  static Bytes load(const uint8_t* p) {
+    const auto* vectors = reinterpret_cast<const __m256i*>(p);
+    return {_mm256_loadu_si256(vectors), _mm256_loadu_si256(vectors + 1)};
+  }
+  static Bytes low_nibbles(Bytes b) { return mask(b, 15); }
+  static Bytes high_nibbles(Bytes b) {
+    return mask({_mm256_srli_epi16(b.lower, 4), _mm256_srli_epi16(b.upper, 4)}, 15);
+  }
+  template <int kShift>
+  static Bytes or_bit(Bytes b, Bytes high) {
+    return either(b, mask(to_bit_four<kShift>(high), 16));
+  }
+  template <int kShift>
+  static Bytes or_two_bits(Bytes b, Bytes high) {
+    return either(b, mask(to_bit_four<kShift>(high), 48));
+  }
+
+  // No pair of products leaves 16 bits: weights are at most 63, inputs at most 127.
+  static Ints dot(Ints sum, Bytes weights, const int8_t* x) {
+    const __m256i four = broadcast_word(x);
+    return {add_pairs(sum.lower, _mm256_maddubs_epi16(weights.lower, four)),
+            add_pairs(sum.upper, _mm256_maddubs_epi16(weights.upper, four))};
+  }
+  // |q| times x with the sign of q: at most 128 x 127 twice, which 16 bits hold.
+  static Ints eight_bit_dot(Ints sum, Bytes weights, const int8_t* x) {
+    const __m256i four = broadcast_word(x);
+    const auto products = [four](__m256i biased) {
+      const __m256i q = _mm256_xor_si256(biased, _mm256_set1_epi8(static_cast<char>(0x80)));
+      return _mm256_maddubs_epi16(_mm256_abs_epi8(q), _mm256_sign_epi8(four, q));
+    };
+    return {add_pairs(sum.lower, products(weights.lower)),
+            add_pairs(sum.upper, products(weights.upper))};
+  }
+
+  static Ints broadcast(int32_t value) {
+    return {_mm256_set1_epi32(value), _mm256_set1_epi32(value)};
+  }
+  static Floats broadcast(float value) { return {_mm256_set1_ps(value), _mm256_set1_ps(value)}; }
+  static Floats zero() { return broadcast(0.0f); }
+  static Floats to_float(Ints ints) {
+    return {_mm256_cvtepi32_ps(ints.lower), _mm256_cvtepi32_ps(ints.upper)};
+  }
+  static Floats half(const uint8_t* p) {
+    const auto* eights = reinterpret_cast<const __m128i*>(p);
+    return {_mm256_cvtph_ps(_mm_loadu_si128(eights)), _mm256_cvtph_ps(_mm_loadu_si128(eights + 1))};
+  }
+  static Floats unsigned_bytes(const uint8_t* p) {
+    return to_float({_mm256_cvtepu8_epi32(eight(p)), _mm256_cvtepu8_epi32(eight(p + 8))});
+  }
+  static Floats signed_bytes(const uint8_t* p) {
+    return to_float({_mm256_cvtepi8_epi32(eight(p)), _mm256_cvtepi8_epi32(eight(p + 8))});
+  }
+  static Floats multiply(Floats a, Floats b) {
+    return {_mm256_mul_ps(a.lower, b.lower), _mm256_mul_ps(a.upper, b.upper)};
+  }
+  static Floats multiply_add(Floats a, Floats b, Floats c) {
+    return {_mm256_fmadd_ps(a.lower, b.lower, c.lower), _mm256_fmadd_ps(a.upper, b.upper, c.upper)};
+  }
+  static void store(float* p, Floats values) {
+    _mm256_storeu_ps(p, values.lower);
+    _mm256_storeu_ps(p + 8, values.upper);
+  }
+  static void prefetch(const uint8_t* p) {
+    _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0);
+  }
+
+ private:
+  using Word [[gnu::may_alias, gnu::aligned(1)]] = int32_t;
+
+  static __m128i eight(const uint8_t* p) {
+    return _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
+  }
+  static __m256i broadcast_word(const int8_t* x) {
+    return _mm256_set1_epi32(*reinterpret_cast<const Word*>(x));
+  }
+  static __m256i add_pairs(__m256i sum, __m256i sixteen_bit) {
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(sixteen_bit, _mm256_set1_epi16(1)));
+  }
+  static Bytes mask(Bytes b, char bits) {
+    const __m256i all = _mm256_set1_epi8(bits);
+    return {_mm256_and_si256(b.lower, all), _mm256_and_si256(b.upper, all)};
+  }
+  static Bytes either(Bytes a, Bytes b) {
+    return {_mm256_or_si256(a.lower, b.lower), _mm256_or_si256(a.upper, b.upper)};
+  }
+  // Bit kShift of each byte moved to bit 4; bits of neighbours come along.
+  template <int kShift>
+  static Bytes to_bit_four(Bytes b) {
+    if constexpr (kShift < 4) {
+      return {_mm256_slli_epi16(b.lower, 4 - kShift), _mm256_slli_epi16(b.upper, 4 - kShift)};
+    } else {
+      return {_mm256_srli_epi16(b.lower, kShift - 4), _mm256_srli_epi16(b.upper, kShift - 4)};
+    }
+  }
+};
+
+}  // namespace
+
+QuantDotKernels quant_dot_kernels() { return dot_kernels<Avx2>(); }
+
+}  // namespace chunkllm::avx2

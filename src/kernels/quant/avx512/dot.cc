@@ -1,0 +1,76 @@
+// AVX-512 with VNNI: one instruction multiplies 64 bytes and adds fours of products.
+#include "kernels/quant/dot.h"
+
+#include <immintrin.h>
+
+namespace chunkllm::avx512 {
+namespace {
+
+#include "kernels/quant/dot-inl.h"
+
+struct Vnni {
+  using Bytes = __m512i;
+  using Ints = __m512i;
+  using Floats = __m512;
+  static constexpr int kEightBitOffset = 128;
+
+  static Bytes load(const uint8_t* p) { return _mm512_loadu_si512(p); }
+  static Bytes low_nibbles(Bytes b) { return _mm512_and_si512(b, _mm512_set1_epi8(15)); }
+  static Bytes high_nibbles(Bytes b) { return low_nibbles(_mm512_srli_epi16(b, 4)); }
+
+  // `high` moved so that bit kShift of each byte stands at bit 4; bits of neighbours come along.
+  template <int kShift>
+  static Bytes to_bit_four(Bytes high) {
+    if constexpr (kShift < 4) return _mm512_slli_epi16(high, 4 - kShift);
+    if constexpr (kShift > 4) return _mm512_srli_epi16(high, kShift - 4);
+    return high;
+  }
+  static constexpr int kOrAnd = 0xf8;  // a | (b & c)
+  template <int kShift>
+  static Bytes or_bit(Bytes b, Bytes high) {
+    return _mm512_ternarylogic_epi32(b, to_bit_four<kShift>(high), _mm512_set1_epi8(16), kOrAnd);
+  }
+  template <int kShift>
+  static Bytes or_two_bits(Bytes b, Bytes high) {
+    return _mm512_ternarylogic_epi32(b, to_bit_four<kShift>(high), _mm512_set1_epi8(48), kOrAnd);
+  }
+
+  static Ints dot(Ints sum, Bytes weights, const int8_t* x) {
+    return _mm512_dpbusd_epi32(sum, weights, _mm512_set1_epi32(*reinterpret_cast<const Word*>(x)));
+  }
+  static Ints eight_bit_dot(Ints sum, Bytes weights, const int8_t* x) {
+    return dot(sum, weights, x);
+  }
+
+  static Ints broadcast(int32_t value) { return _mm512_set1_epi32(value); }
+  static Floats broadcast(float value) { return _mm512_set1_ps(value); }
+  static Floats zero() { return _mm512_setzero_ps(); }
+  static Floats to_float(Ints ints) { return _mm512_cvtepi32_ps(ints); }
+  static Floats half(const uint8_t* p) {
+    return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+  }
+  static Floats unsigned_bytes(const uint8_t* p) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(sixteen(p)));
+  }
+  static Floats signed_bytes(const uint8_t* p) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(sixteen(p)));
+  }
+  static Floats multiply(Floats a, Floats b) { return _mm512_mul_ps(a, b); }
+  static Floats multiply_add(Floats a, Floats b, Floats c) { return _mm512_fmadd_ps(a, b, c); }
+  static void store(float* p, Floats values) { _mm512_storeu_ps(p, values); }
+  static void prefetch(const uint8_t* p) {
+    _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0);
+  }
+
+ private:
+  using Word [[gnu::may_alias, gnu::aligned(1)]] = int32_t;
+  static __m128i sixteen(const uint8_t* p) {
+    return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+  }
+};
+
+}  // namespace
+
+QuantDotKernels quant_dot_kernels() { return dot_kernels<Vnni>(); }
+
+}  // namespace chunkllm::avx512

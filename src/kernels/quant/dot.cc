@@ -1,0 +1,199 @@
+#include "kernels/quant/dot.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <vector>
+
+#include "base/error.h"
+#include "base/half.h"
+#include "kernels/machine/isa.h"
+
+namespace chunkllm {
+namespace portable {
+namespace {
+
+#include "kernels/quant/dot-inl.h"
+
+struct Plain {
+  using Bytes = std::array<uint8_t, 64>;
+  using Ints = std::array<int32_t, 16>;
+  using Floats = std::array<float, 16>;
+  static constexpr int kEightBitOffset = 128;
+
+  static Bytes load(const uint8_t* p) {
+    Bytes bytes;
+    std::memcpy(bytes.data(), p, bytes.size());
+    return bytes;
+  }
+  static Bytes low_nibbles(Bytes b) {
+    for (uint8_t& byte : b) byte &= 15;
+    return b;
+  }
+  static Bytes high_nibbles(Bytes b) {
+    for (uint8_t& byte : b) byte >>= 4;
+    return b;
+  }
+  template <int kShift>
+  static Bytes or_bit(Bytes b, const Bytes& high) {
+    return or_bits<kShift, 1>(b, high);
+  }
+  template <int kShift>
+  static Bytes or_two_bits(Bytes b, const Bytes& high) {
+    return or_bits<kShift, 3>(b, high);
+  }
+
+  static Ints dot(Ints sum, const Bytes& weights, const int8_t* x) {
+    for (size_t i = 0; i < weights.size(); ++i) sum[i / 4] += weights[i] * x[i % 4];
+    return sum;
+  }
+  static Ints eight_bit_dot(const Ints& sum, const Bytes& weights, const int8_t* x) {
+    return dot(sum, weights, x);
+  }
+
+  static Ints broadcast(int32_t value) {
+    Ints ints;
+    ints.fill(value);
+    return ints;
+  }
+  static Floats broadcast(float value) {
+    Floats floats;
+    floats.fill(value);
+    return floats;
+  }
+  static Floats zero() { return broadcast(0.0f); }
+  static Floats to_float(const Ints& ints) {
+    return make([&](size_t o) { return static_cast<float>(ints[o]); });
+  }
+  static Floats half(const uint8_t* p) {
+    return make([&](size_t o) {
+      uint16_t bits = 0;
+      std::memcpy(&bits, p + 2 * o, sizeof(bits));
+      return half_to_float(bits);
+    });
+  }
+  static Floats unsigned_bytes(const uint8_t* p) {
+    return make([&](size_t o) { return static_cast<float>(p[o]); });
+  }
+  static Floats signed_bytes(const uint8_t* p) {
+    return make([&](size_t o) { return static_cast<float>(static_cast<int8_t>(p[o])); });
+  }
+  static Floats multiply(const Floats& a, const Floats& b) {
+    return make([&](size_t o) { return a[o] * b[o]; });
+  }
+  static Floats multiply_add(const Floats& a, const Floats& b, const Floats& c) {
+    return make([&](size_t o) { return a[o] * b[o] + c[o]; });
+  }
+  static void store(float* p, const Floats& values) {
+    std::memcpy(p, values.data(), sizeof(values));
+  }
+  static void prefetch(const uint8_t* p) { __builtin_prefetch(p); }
+
+ private:
+  template <class Make>
+  static Floats make(const Make& value) {
+    Floats floats;
+    for (size_t o = 0; o < floats.size(); ++o) floats[o] = value(o);
+    return floats;
+  }
+  template <int kShift, int kMask>
+  static Bytes or_bits(Bytes b, const Bytes& high) {
+    for (size_t i = 0; i < b.size(); ++i) {
+      b[i] = static_cast<uint8_t>(b[i] | ((high[i] >> kShift) & kMask) << 4);
+    }
+    return b;
+  }
+};
+
+}  // namespace
+
+QuantDotKernels quant_dot_kernels() { return dot_kernels<Plain>(); }
+
+}  // namespace portable
+
+namespace {
+
+QuantDotKernels best_kernels() {
+  if (active_isa() >= Isa::kAvx512 && machine_has_vnni()) return avx512::quant_dot_kernels();
+  if (active_isa() >= Isa::kAvx2) return avx2::quant_dot_kernels();
+  return portable::quant_dot_kernels();
+}
+
+// One block of 32 values at x.
+void round_block(const float* x, int8_t* values, float* scale, int32_t* sums) {
+  constexpr float kSmallest = 0x1p-100f;
+  float largest = 0.0f;
+  bool finite = true;
+  for (int i = 0; i < kQuantBlock; ++i) {
+    const float magnitude = std::fabs(x[i]);
+    finite &= magnitude <= std::numeric_limits<float>::max();  // false for NaN
+    largest = std::max(largest, magnitude);
+  }
+  const bool zero = !finite || largest < kSmallest;
+  const float inverse = zero ? 0.0f : 127.0f / largest;
+  *scale = finite ? (zero ? 0.0f : largest / 127.0f) : std::numeric_limits<float>::quiet_NaN();
+  // Adding 1.5 2^23 rounds to the nearest integer, ties to even, and leaves it in the low bits.
+  constexpr float kRound = 12582912.0f;
+  sums[0] = sums[1] = 0;
+  for (int i = 0; i < kQuantBlock; ++i) {
+    const float rounded = (zero ? 0.0f : x[i] * inverse) + kRound;
+    int32_t bits = 0;
+    std::memcpy(&bits, &rounded, sizeof(bits));
+    const int32_t value = bits - 0x4b400000;
+    values[i] = static_cast<int8_t>(value);
+    sums[i / 16] += value;
+  }
+}
+
+}  // namespace
+
+QuantDotKernel quant_dot_kernel(DType dtype) {
+  static const QuantDotKernels kernels = best_kernels();
+  switch (dtype) {
+    case DType::kQ8_0:
+      return kernels.q8_0;
+    case DType::kQ4_0:
+      return kernels.q4_0;
+    case DType::kQ4K:
+      return kernels.q4_k;
+    case DType::kQ5K:
+      return kernels.q5_k;
+    case DType::kQ6K:
+      return kernels.q6_k;
+    default:
+      fail(ErrorCode::kUnsupported, "{} is not a quantised type", dtype_name(dtype));
+  }
+}
+
+Int8Rows round_to_int8(const float* x, int64_t n_tokens, int64_t n_in) {
+  constexpr int64_t kBlocksAtOnce = 256 / kQuantBlock;
+  thread_local std::vector<int8_t> values;
+  thread_local std::vector<float> scales;
+  thread_local std::vector<int32_t> sums;
+  const int64_t n_used = n_in / kQuantBlock;
+  const int64_t n_blocks = (n_used + kBlocksAtOnce - 1) / kBlocksAtOnce * kBlocksAtOnce;
+  const auto n_all = static_cast<size_t>(n_tokens * n_blocks);
+  if (scales.size() < n_all) {
+    values.resize(n_all * kQuantBlock);
+    scales.resize(n_all);
+    sums.resize(2 * n_all);
+  }
+  for (int64_t t = 0; t < n_tokens; ++t) {
+    for (int64_t b = 0; b < n_blocks; ++b) {
+      const int64_t at = t * n_blocks + b;
+      if (b < n_used) {
+        round_block(x + t * n_in + b * kQuantBlock, values.data() + at * kQuantBlock,
+                    scales.data() + at, sums.data() + 2 * at);
+      } else {
+        std::fill_n(values.begin() + at * kQuantBlock, kQuantBlock, int8_t{0});
+        scales[static_cast<size_t>(at)] = 0.0f;
+        std::fill_n(sums.begin() + 2 * at, 2, 0);
+      }
+    }
+  }
+  return {values.data(), scales.data(), sums.data(), n_tokens, n_blocks};
+}
+
+}  // namespace chunkllm

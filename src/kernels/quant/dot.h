@@ -1,0 +1,44 @@
+// Products of quantised weights with few rows of int8 inputs: what a decode step needs. Integer dot
+// products inside a block of 32 inputs, float32 between blocks.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/quant/layout.h"
+
+namespace chunkllm {
+
+// A kernel computes y[t * y_stride + o] for the 16 outputs o of one panel and the rows t in
+// [0, n_tokens) of `x`, n_tokens being at most kMaxDotTokens. Reads n_units whole units.
+using QuantDotKernel = void (*)(const uint8_t* panel, int64_t n_units, const Int8Rows& x,
+                                int64_t n_tokens, float* y, int64_t y_stride);
+
+inline constexpr int64_t kMaxDotTokens = 4;
+
+// The kernels of one instruction set, for each quantised type.
+struct QuantDotKernels {
+  QuantDotKernel q8_0;
+  QuantDotKernel q4_0;
+  QuantDotKernel q4_k;
+  QuantDotKernel q5_k;
+  QuantDotKernel q6_k;
+};
+
+namespace portable {
+QuantDotKernels quant_dot_kernels();
+}
+namespace avx2 {
+QuantDotKernels quant_dot_kernels();
+}
+namespace avx512 {
+QuantDotKernels quant_dot_kernels();  // needs VNNI
+}
+
+// The kernel for `dtype` at the level in use.
+QuantDotKernel quant_dot_kernel(DType dtype);
+
+// Rounds x [n_tokens, n_in] to int8, n_in a multiple of 32. Blocks whose largest magnitude is below
+// 2^-100 become zero. The result lies in the calling thread's work space until its next call.
+Int8Rows round_to_int8(const float* x, int64_t n_tokens, int64_t n_in);
+
+}  // namespace chunkllm

@@ -1,0 +1,88 @@
+#include "measure/crossover.h"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "base/timer.h"
+#include "measure/synthetic_context.h"
+
+namespace chunkllm {
+namespace {
+
+constexpr int64_t kBlockTokens = 128;
+constexpr int64_t kBlocks = 3;  // timed at a depth; the quickest counts
+
+// Tokens up to which `chunk` attends to everything, and so does what `full` does.
+int64_t same_until(const Engine& engine, const SelectionSettings& settings) {
+  const KvBudget& budget = settings.budget;
+  if (budget.top_k_chunks) return 0;
+  if (!budget.fraction) return budget.n_tokens;
+  if (*budget.fraction >= 1.0) return kNeverFaster;
+  const AdapterConfig& config = engine.adapter()->config;
+  return budget.least_tokens(settings.sink.value_or(config.sink),
+                             settings.window.value_or(config.window), config.max_chunk);
+}
+
+// Seconds of one prefilled token after about `depth` others.
+double token_seconds(const Engine& engine, SessionOptions options, int64_t depth) {
+  options.ctx = depth + kBlocks * kBlockTokens;
+  Session session(engine, options);
+  fill_with_noise(session, depth, 1);
+  const std::vector<int32_t> block(kBlockTokens, session.tokens().front());
+  double least = INFINITY;
+  for (int64_t i = 0; i < kBlocks; ++i) {
+    const int64_t end = kBlockTokens - 1;
+    const Timer timer;
+    session.prefill(block, {&end, 1});
+    least = std::min(least, timer.seconds());
+  }
+  return least / static_cast<double>(kBlockTokens);
+}
+
+TokenCost token_cost(const Engine& engine, SessionOptions options, PolicyKind policy,
+                     int64_t near_depth, int64_t far_depth) {
+  options.policy = policy;
+  return TokenCost::through(near_depth, token_seconds(engine, options, near_depth), far_depth,
+                            token_seconds(engine, options, far_depth));
+}
+
+}  // namespace
+
+TokenCost TokenCost::through(int64_t n0, double seconds0, int64_t n1, double seconds1) {
+  TokenCost cost;
+  cost.per_row = (seconds1 - seconds0) / static_cast<double>(n1 - n0);
+  cost.fixed = seconds0 - cost.per_row * static_cast<double>(n0);
+  return cost;
+}
+
+// Both costs summed from n_same to n are equal where
+// (full.fixed - chunk.fixed) + (full.per_row - chunk.per_row) (n + n_same) / 2 = 0.
+int64_t crossover_length(const TokenCost& full, const TokenCost& chunk, int64_t n_same) {
+  const double gained = full.per_row - chunk.per_row;
+  const double lost = chunk.fixed - full.fixed;
+  if (!(gained > 0)) return kNeverFaster;
+  const double n = 2 * lost / gained - static_cast<double>(n_same);
+  if (!(n < 1e15)) return kNeverFaster;
+  return std::max(n_same + 1, static_cast<int64_t>(std::ceil(n)));
+}
+
+Crossover measure_crossover(const Engine& engine, const SessionOptions& options) {
+  const Timer timer;
+  Crossover crossover;
+  crossover.n_same = same_until(engine, options.selection);
+  if (crossover.n_same >= options.ctx) return crossover;
+  // Deep enough that the selection is at work, and far enough apart for a slope.
+  const int64_t near_depth = std::max<int64_t>(2 * crossover.n_same, 2048);
+  const int64_t far_depth = 2 * near_depth;
+  SessionOptions measured = options;
+  measured.selection.refresh = RefreshKind::kPromptEnd;
+  measured.selection.prefill = PrefillKind::kChunk;
+  const TokenCost full = token_cost(engine, measured, PolicyKind::kFull, near_depth, far_depth);
+  const TokenCost chunk = token_cost(engine, measured, PolicyKind::kChunk, near_depth, far_depth);
+  crossover.n_tokens = crossover_length(full, chunk, crossover.n_same);
+  crossover.seconds = timer.seconds();
+  return crossover;
+}
+
+}  // namespace chunkllm

@@ -1,0 +1,17 @@
+// Qwen 1.5, 2 and 2.5: biases of queries, keys and values. config.json names a sliding window even
+// where use_sliding_window turns it off.
+#include "model/families/families.h"
+
+namespace chunkllm {
+namespace {
+
+void configure(const JsonFields& fields, const std::string& where, ModelConfig& config) {
+  config.qkv_bias = true;
+  if (fields.boolean_or("use_sliding_window", false)) refuse_sliding_window(fields, where, config);
+}
+
+}  // namespace
+
+constexpr Architecture kQwen2{.model_type = "qwen2", .configure = configure};
+
+}  // namespace chunkllm

@@ -1,0 +1,200 @@
+#include "select/chunk/adapter.h"
+
+#include "base/atomic_file.h"
+#include "base/error.h"
+#include "base/json.h"
+#include "formats/safetensors.h"
+
+namespace chunkllm {
+namespace {
+
+constexpr int64_t kVersion = 1;
+constexpr int64_t kLargeModel =
+    1024;  // d_model from which windows and adapters are those of large models
+constexpr const char* kConfigFile = "adapter_config.json";
+constexpr const char* kTensorFile = "adapter_model.safetensors";
+
+void read_first_layer(const JsonFields& fields, const std::string& where, AdapterConfig& config) {
+  const JsonFields first(fields.at("first_layer"), where + ", first_layer");
+  const std::string kind = first.string("kind");
+  constexpr int64_t kMaxTokens = int64_t{1} << 30;
+  if (kind == "grid") {
+    config.first_layer = FirstLayerKind::kGrid;
+    config.first_layer_tokens = first.integer("grid", 1, kMaxTokens);
+  } else if (kind == "window") {
+    config.first_layer = FirstLayerKind::kWindow;
+    config.first_layer_tokens = first.integer("window", 1, kMaxTokens);
+  } else if (kind == "dense") {
+    config.first_layer = FirstLayerKind::kDense;
+  } else {
+    fail(ErrorCode::kData, "{}: first_layer.kind '{}' must be grid, window or dense", where, kind);
+  }
+}
+
+void read_chunks(const JsonFields& fields, const std::string& where, AdapterConfig& config) {
+  const nlohmann::json& chunks = fields.at("chunks");
+  if (chunks.is_string() && chunks == "sentence") return;
+  if (chunks.is_object()) {
+    config.fixed_chunk =
+        JsonFields(chunks, where + ", chunks").integer("fixed", 1, int64_t{1} << 30);
+    return;
+  }
+  fail(ErrorCode::kData, "{}: chunks must be \"sentence\" or {{\"fixed\": N}}", where);
+}
+
+AdapterConfig read_config(const std::filesystem::path& path) {
+  const std::string where = path.string();
+  const nlohmann::json json = read_json_file(path, int64_t{16} << 20);
+  const JsonFields fields(json, where);
+  if (fields.string("format") != "chunkllm") {
+    fail(ErrorCode::kData, "{}: format is not \"chunkllm\"; this is no adapter of this program",
+         where);
+  }
+  const int64_t version = fields.integer("version", 1, 1 << 30);
+  if (version > kVersion) {
+    fail(ErrorCode::kUnsupported,
+         "{}: version {} is newer than this program's {}; update the program", where, version,
+         kVersion);
+  }
+  AdapterConfig config;
+  config.model_type = fields.string("model_type");
+  config.n_layers = fields.integer("num_hidden_layers", 1, 4096);
+  config.d_model = fields.integer("hidden_size", 1, int64_t{1} << 24);
+  config.fingerprint = fields.string("fingerprint");
+  config.adapter_dim = fields.integer("adapter_dim", 1, 65536);
+  if (fields.integer("selection_heads", 1, 65536) != 1) {
+    fail(ErrorCode::kUnsupported, "{}: selection_heads above 1 is not supported; train with 1",
+         where);
+  }
+  const std::string key = fields.string("chunk_key");
+  if (key != "boundary" && key != "mean") {
+    fail(ErrorCode::kData, "{}: chunk_key '{}' must be boundary or mean", where, key);
+  }
+  config.chunk_key = key == "mean" ? ChunkKey::kMean : ChunkKey::kBoundary;
+  read_chunks(fields, where, config);
+  config.alpha = static_cast<float>(fields.number("alpha", 1e-6, 1.0 - 1e-6));
+  config.max_chunk = fields.integer("max_chunk", 1, int64_t{1} << 30);
+  config.sink = fields.integer("sink", 0, int64_t{1} << 30);
+  config.window = fields.integer("window", 1, int64_t{1} << 30);
+  read_first_layer(fields, where, config);
+  if (fields.has("training")) config.training = fields.at("training").dump();
+  return config;
+}
+
+nlohmann::ordered_json to_json(const AdapterConfig& config) {
+  nlohmann::ordered_json json;
+  json["format"] = "chunkllm";
+  json["version"] = kVersion;
+  json["model_type"] = config.model_type;
+  json["num_hidden_layers"] = config.n_layers;
+  json["hidden_size"] = config.d_model;
+  json["fingerprint"] = config.fingerprint;
+  json["adapter_dim"] = config.adapter_dim;
+  json["selection_heads"] = 1;
+  json["chunk_key"] = config.chunk_key == ChunkKey::kMean ? "mean" : "boundary";
+  if (config.fixed_chunk > 0) {
+    json["chunks"]["fixed"] = config.fixed_chunk;
+  } else {
+    json["chunks"] = "sentence";
+  }
+  json["alpha"] = config.alpha;
+  json["max_chunk"] = config.max_chunk;
+  json["sink"] = config.sink;
+  json["window"] = config.window;
+  const char* kind = first_layer_name(config.first_layer);
+  json["first_layer"]["kind"] = kind;
+  if (config.first_layer != FirstLayerKind::kDense) {
+    json["first_layer"][kind] = config.first_layer_tokens;
+  }
+  json["training"] = nlohmann::ordered_json::parse(config.training);
+  return json;
+}
+
+std::string layer_tensor(int64_t layer, const char* which) {
+  return fmt::format("layers.{}.{}_adapter.weight", layer, which);
+}
+
+}  // namespace
+
+const char* first_layer_name(FirstLayerKind kind) {
+  switch (kind) {
+    case FirstLayerKind::kGrid:
+      return "grid";
+    case FirstLayerKind::kWindow:
+      return "window";
+    case FirstLayerKind::kDense:
+      return "dense";
+  }
+  return "?";
+}
+
+AdapterConfig AdapterConfig::for_model(const ModelWeights& weights) {
+  AdapterConfig config;
+  const bool large = weights.config.d_model >= kLargeModel;
+  config.model_type = weights.config.model_type;
+  config.n_layers = weights.config.n_layers;
+  config.d_model = weights.config.d_model;
+  config.fingerprint = weights.fingerprint();
+  config.adapter_dim = large ? 128 : 64;
+  config.window = large ? 512 : 64;
+  return config;
+}
+
+int64_t Adapter::n_parameters() const {
+  int64_t n = static_cast<int64_t>(boundary_weight.size()) + 1;
+  for (const QkAdapter& layer : layers) n += static_cast<int64_t>(layer.q.size() + layer.k.size());
+  return n;
+}
+
+Adapter load_adapter(const std::filesystem::path& folder) {
+  Adapter adapter;
+  adapter.config = read_config(folder / kConfigFile);
+  const AdapterConfig& config = adapter.config;
+  const SafetensorsFile file(folder / kTensorFile);
+  adapter.boundary_weight = file.require_floats("chunk_adapter.weight", {1, config.d_model});
+  adapter.boundary_bias = file.require_floats("chunk_adapter.bias", {1})[0];
+  adapter.layers.resize(static_cast<size_t>(config.n_layers));
+  for (int64_t i = 0; i < config.n_layers; ++i) {
+    if (!config.selects(i)) continue;
+    QkAdapter& layer = adapter.layers[static_cast<size_t>(i)];
+    layer.q = file.require_floats(layer_tensor(i, "q"), {config.adapter_dim, config.d_model});
+    layer.k = file.require_floats(layer_tensor(i, "k"), {config.adapter_dim, config.d_model});
+  }
+  return adapter;
+}
+
+void check_adapter_fits(const Adapter& adapter, const ModelWeights& weights,
+                        const std::filesystem::path& adapter_folder) {
+  const auto differs = [&](const char* what, const auto& of_adapter, const auto& of_model) {
+    if (of_adapter == of_model) return;
+    fail(ErrorCode::kData,
+         "{}: the adapter belongs to another model: its {} is {}, the model's is {}; train "
+         "adapters on "
+         "this model",
+         adapter_folder.string(), what, of_adapter, of_model);
+  };
+  differs("number of layers", adapter.config.n_layers, weights.config.n_layers);
+  differs("hidden size", adapter.config.d_model, weights.config.d_model);
+  differs("fingerprint", adapter.config.fingerprint, weights.fingerprint());
+}
+
+void save_adapter(const Adapter& adapter, const std::filesystem::path& folder) {
+  const AdapterConfig& config = adapter.config;
+  std::vector<TensorToWrite> tensors;
+  const auto add = [&](std::string name, std::vector<int64_t> shape,
+                       std::span<const float> values) {
+    tensors.push_back({std::move(name), DType::kF32, std::move(shape), std::as_bytes(values)});
+  };
+  add("chunk_adapter.weight", {1, config.d_model}, adapter.boundary_weight);
+  add("chunk_adapter.bias", {1}, {&adapter.boundary_bias, 1});
+  for (int64_t i = 0; i < config.n_layers; ++i) {
+    const QkAdapter& layer = adapter.layers[static_cast<size_t>(i)];
+    if (!config.selects(i)) continue;
+    add(layer_tensor(i, "q"), {config.adapter_dim, config.d_model}, layer.q);
+    add(layer_tensor(i, "k"), {config.adapter_dim, config.d_model}, layer.k);
+  }
+  write_safetensors(folder / kTensorFile, std::move(tensors), {{"format", "chunkllm"}});
+  write_file_atomically(folder / kConfigFile, to_json(config).dump(2) + "\n");
+}
+
+}  // namespace chunkllm

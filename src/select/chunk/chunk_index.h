@@ -1,0 +1,56 @@
+// The chunk index of one layer: keys of chunks, queries of refreshes, and the choice they make.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "select/chunk/adapter.h"
+#include "select/chunk/selection.h"
+
+namespace chunkllm {
+
+// Grows with the sequence. Refers to an adapter, which must outlive it. One thread at a time.
+class ChunkIndex {
+ public:
+  ChunkIndex(const QkAdapter& adapter, const AdapterConfig& config, ChunkKey chunk_key);
+
+  // Takes in the block at `positions`, whose boundaries and refreshes are in `track`:
+  // x [n_tokens, d_model], the layer's normalised input.
+  void extend(const ChunkTrack& track, Range positions, const float* x);
+
+  // Scores s(t, j) (METHOD.md, "chunk score") of the refreshes with these numbers against `chunks`:
+  // out [n_refreshes, n_chunks]. Those of one refresh do not depend on the others in the call.
+  void scores(Range refreshes, Range chunks, float* out) const;
+
+  // Forgets everything from position `n` on; `track` is truncated already. With mean keys `n` must
+  // be the begin of a chunk.
+  void truncate(const ChunkTrack& track);
+
+  const std::vector<float>& keys() const { return keys_; }        // [n_chunks, adapter_dim]
+  const std::vector<float>& queries() const { return queries_; }  // [n_refreshes, adapter_dim]
+  // Takes over the keys and queries of another index over `track`, which must be followed by
+  // truncate(); false, and nothing is changed, if their numbers are not those of the track.
+  bool restore(const ChunkTrack& track, const std::vector<float>& keys,
+               const std::vector<float>& queries);
+
+  int64_t size_bytes() const {
+    return static_cast<int64_t>((keys_.size() + queries_.size()) * sizeof(float));
+  }
+
+ private:
+  // Rows of x, one a chunk that ends in the block, whose product with k is the chunk's key.
+  void gather_key_inputs(const ChunkTrack& track, Range positions, const float* x);
+  // Appends inputs_ [n, d_model] times weight^T to `target`.
+  void project(const std::vector<float>& weight, int64_t n, std::vector<float>& target);
+
+  const QkAdapter& adapter_;
+  int64_t d_model_;
+  int64_t adapter_dim_;
+  ChunkKey chunk_key_;
+  std::vector<float> keys_;      // [n_chunks, adapter_dim]
+  std::vector<float> queries_;   // [n_refreshes, adapter_dim]
+  std::vector<float> open_sum_;  // [d_model], sum of x over the open chunk, for mean keys
+  std::vector<float> inputs_;    // scratch [n, d_model]
+};
+
+}  // namespace chunkllm

@@ -1,0 +1,106 @@
+#include "train/data/corpus.h"
+
+#include <algorithm>
+#include <numeric>
+#include <span>
+#include <string_view>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "base/mapped_file.h"
+#include "base/sha256.h"
+#include "text/sentences.h"
+#include "text/tokenizer/tokenizer.h"
+
+namespace chunkllm {
+namespace {
+
+bool is_text_file(const std::filesystem::path& path) {
+  return path.extension() == ".txt" || path.extension() == ".jsonl";
+}
+
+std::vector<std::filesystem::path> list_files(const std::filesystem::path& path) {
+  std::error_code error;
+  if (!std::filesystem::is_directory(path, error)) {
+    if (!std::filesystem::exists(path, error)) {
+      fail(ErrorCode::kIo, "{} does not exist; name .txt or .jsonl files or folders of them",
+           path.string());
+    }
+    if (!is_text_file(path)) {
+      fail(ErrorCode::kData, "{}: data must be .txt or .jsonl", path.string());
+    }
+    return {path};
+  }
+  std::vector<std::filesystem::path> files;
+  std::filesystem::recursive_directory_iterator entry(path, error);
+  while (!error && entry != std::filesystem::recursive_directory_iterator()) {
+    if (entry->is_regular_file(error) && is_text_file(entry->path()))
+      files.push_back(entry->path());
+    entry.increment(error);
+  }
+  if (error) fail(ErrorCode::kIo, "cannot list {}: {}", path.string(), error.message());
+  std::ranges::sort(files);
+  return files;
+}
+
+void add_document(Corpus& corpus, std::string name, std::string text) {
+  if (const auto invalid = find_invalid_utf8(text)) {
+    fail(ErrorCode::kData, "{}: invalid UTF-8 at byte {}; convert the text to UTF-8", name,
+         *invalid);
+  }
+  std::vector<int64_t> ends = sentence_ends(text);
+  if (ends.empty()) return;
+  corpus.documents.push_back({std::move(name), std::move(text), std::move(ends)});
+}
+
+void add_lines(Corpus& corpus, const std::string& name, std::string_view content) {
+  int64_t line_number = 0;
+  while (!content.empty()) {
+    const size_t newline = std::min(content.find('\n'), content.size() - 1);
+    const std::string_view line = content.substr(0, newline + 1);
+    content.remove_prefix(newline + 1);
+    ++line_number;
+    if (line.find_first_not_of(" \t\r\n") == std::string_view::npos) continue;
+    const std::string where = fmt::format("{}, line {}", name, line_number);
+    const nlohmann::json json = parse_json(line, where);
+    add_document(corpus, where, JsonFields(json, where).string("text"));
+  }
+}
+
+}  // namespace
+
+int64_t Corpus::size_bytes() const {
+  return std::accumulate(documents.begin(), documents.end(), int64_t{0},
+                         [](int64_t sum, const Document& document) {
+                           return sum + static_cast<int64_t>(document.text.size());
+                         });
+}
+
+Corpus read_corpus(const std::vector<std::filesystem::path>& paths) {
+  Corpus corpus;
+  for (const std::filesystem::path& path : paths) {
+    for (const std::filesystem::path& file : list_files(path)) {
+      const MappedFile mapped(file);
+      const std::string_view content(reinterpret_cast<const char*>(mapped.bytes().data()),
+                                     mapped.bytes().size());
+      if (file.extension() == ".jsonl") {
+        add_lines(corpus, file.string(), content);
+      } else {
+        add_document(corpus, file.string(), std::string(content));
+      }
+    }
+  }
+  if (corpus.documents.empty()) {
+    fail(ErrorCode::kData, "{} holds no text; name .txt or .jsonl files with sentences in them",
+         paths.empty() ? std::string("the data") : paths.front().string());
+  }
+  Sha256 hash;
+  for (const Document& document : corpus.documents) {
+    hash.update(std::as_bytes(std::span(document.text)));
+    hash.update(std::as_bytes(std::span("\n", 1)));
+  }
+  corpus.fingerprint = hash.hex_digest();
+  return corpus;
+}
+
+}  // namespace chunkllm

@@ -1,0 +1,130 @@
+#include "select/chunk/selection.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <limits>
+#include <numeric>
+#include <set>
+
+#include "base/random.h"
+
+namespace chunkllm {
+namespace {
+
+ChunkTrack random_track(Rng& rng, int64_t n_tokens) {
+  ChunkTrack track;
+  for (int64_t t = 0; t < n_tokens; ++t) {
+    if (rng.uniform() < 0.08) track.ends.push_back(t + 1);
+  }
+  return track;
+}
+
+// The definition, row by row, as slowly as it reads.
+std::set<int64_t> attended_by_definition(const ChunkTrack& track, int64_t position,
+                                         const SelectionLimits& limits,
+                                         const std::vector<float>& score_of) {
+  const int64_t anchor = std::max<int64_t>(0, position + 1 - limits.window);
+  int64_t left = 0;
+  for (const int64_t end : track.ends) {
+    if (end <= anchor) left = end;
+  }
+  std::set<int64_t> rows;
+  for (int64_t r = 0; r < std::min(limits.sink, position + 1); ++r) rows.insert(r);
+  for (int64_t r = left; r <= position; ++r) rows.insert(r);
+  std::vector<int64_t> order;
+  for (int64_t j = 0; j < track.n_chunks(); ++j) {
+    const Range chunk = track.chunk(j);
+    if (chunk.end <= left && chunk.end > limits.sink) order.push_back(j);
+  }
+  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
+    return score_of[static_cast<size_t>(a)] > score_of[static_cast<size_t>(b)];
+  });
+  int64_t n_chosen = 0;
+  for (const int64_t j : order) {
+    std::set<int64_t> with = rows;
+    for (int64_t r = track.chunk(j).begin; r < track.chunk(j).end; ++r) with.insert(r);
+    const bool fits = limits.top_k_chunks > 0 ? n_chosen < limits.top_k_chunks
+                                              : std::ssize(with) <= limits.budget;
+    if (!fits) break;
+    rows = with;
+    ++n_chosen;
+  }
+  return rows;
+}
+
+TEST(Selection, EqualsTheDefinition) {
+  Rng rng(3);
+  for (int trial = 0; trial < 400; ++trial) {
+    const int64_t n_tokens = 1 + rng.below(300);
+    const ChunkTrack track = random_track(rng, n_tokens);
+    SelectionLimits limits{
+        .sink = rng.below(30), .window = 1 + rng.below(80), .budget = 1 + rng.below(350)};
+    if (trial % 4 == 0) limits.top_k_chunks = 1 + rng.below(6);
+    std::vector<float> score_of(static_cast<size_t>(track.n_chunks()));
+    for (float& score : score_of) score = static_cast<float>(rng.below(6));  // many ties
+    const int64_t position = rng.below(n_tokens);
+    ChunkTrack known = track;
+    known.truncate(position + 1);
+
+    const Range eligible = eligible_chunks(known, position, limits);
+    const Selection selection =
+        select_chunks(known, position, limits,
+                      std::span(score_of).subspan(static_cast<size_t>(eligible.begin),
+                                                  static_cast<size_t>(eligible.size())));
+    std::vector<Range> ranges = selection.rows;
+    append_merged(ranges, {selection.local_begin, position + 1});
+    std::set<int64_t> rows;
+    for (const Range& range : ranges) {
+      for (int64_t r = range.begin; r < range.end; ++r) EXPECT_TRUE(rows.insert(r).second);
+    }
+    EXPECT_EQ(rows, attended_by_definition(known, position, limits, score_of)) << "trial " << trial;
+  }
+}
+
+TEST(Selection, KnowsNothingOfLaterBoundaries) {
+  Rng rng(5);
+  for (int trial = 0; trial < 100; ++trial) {
+    const ChunkTrack all = random_track(rng, 400);
+    const int64_t position = rng.below(400);
+    ChunkTrack known = all;
+    known.truncate(position + 1);
+    const SelectionLimits limits{.sink = 4, .window = 1 + rng.below(64), .budget = 100};
+    EXPECT_EQ(eligible_chunks(all, position, limits), eligible_chunks(known, position, limits));
+    EXPECT_EQ(local_range_begin(all, position, limits), local_range_begin(known, position, limits));
+  }
+}
+
+TEST(Selection, BudgetOfTheContextIsEverything) {
+  Rng rng(9);
+  const ChunkTrack track = random_track(rng, 200);
+  for (int64_t position = 0; position < 200; ++position) {
+    const SelectionLimits limits{.sink = 4, .window = 16, .budget = position + 1};
+    const Selection selection = select_chunks(track, position, limits, {});
+    EXPECT_EQ(count_below(selection.rows, selection.local_begin), selection.local_begin);
+  }
+}
+
+TEST(Selection, SinkAndLocalRangeStandAboveTheBudget) {
+  ChunkTrack track;
+  for (int64_t end = 10; end <= 100; end += 10) track.ends.push_back(end);
+  const SelectionLimits limits{.sink = 4, .window = 20, .budget = 1};
+  const std::vector<float> scores(10, 1.0f);
+  const Selection selection = select_chunks(track, 99, limits, scores);
+  EXPECT_TRUE(selection.chunks.empty());
+  EXPECT_EQ(selection.rows, (std::vector<Range>{{0, 4}}));
+  EXPECT_EQ(selection.local_begin, 80);
+}
+
+TEST(ChunkTrack, TruncateForgetsWhatComesAfter) {
+  ChunkTrack track{.ends = {5, 9, 14}, .refreshes = {4, 8, 10, 13}};
+  track.truncate(11);
+  EXPECT_EQ(track.ends, (std::vector<int64_t>{5, 9}));
+  EXPECT_EQ(track.refreshes, (std::vector<int64_t>{4, 8, 10}));
+  EXPECT_EQ(track.begin_of_chunk_at(8), 5);
+  EXPECT_EQ(track.begin_of_chunk_at(10), 9) << "in the open chunk";
+  EXPECT_EQ(track.begin_of_chunk_at(0), 0);
+}
+
+}  // namespace
+}  // namespace chunkllm
