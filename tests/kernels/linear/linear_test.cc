@@ -10,7 +10,7 @@
 
 #include "base/bf16.h"
 #include "base/random.h"
-#include "compare.h"
+#include "kernels/compare.h"
 #include "kernels/linear/ref.h"
 #include "kernels/linear/sgemm.h"
 #include "kernels/machine/isa.h"

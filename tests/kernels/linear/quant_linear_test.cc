@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "base/random.h"
-#include "compare.h"
+#include "kernels/compare.h"
 #include "kernels/linear/linear.h"
 #include "kernels/linear/ref.h"
 #include "kernels/machine/isa.h"

@@ -12,7 +12,7 @@
 
 #include "base/bf16.h"
 #include "base/random.h"
-#include "compare.h"
+#include "kernels/compare.h"
 #include "kernels/ops/ref.h"
 
 namespace chunkllm {
