@@ -25,20 +25,20 @@ struct BlockScratch {
   float* max;          // [columns]
   float* sum;          // [columns]
   int32_t* positions;  // [columns]
-  float* keys;         // [kTileRows, head_dim]
-  float* values;       // [kTileRows, head_dim]
-  float* scores;       // [kTileRows, kMaxPanel * kLanes]
+  float* keys;         // [kKvTileRows, head_dim]
+  float* values;       // [kKvTileRows, head_dim]
+  float* scores;       // [kKvTileRows, kMaxPanel * kLanes]
 
   static size_t n_floats(const Panels& panels, int64_t head_dim) {
-    return static_cast<size_t>((2 * head_dim + 3) * panels.n_padded() + 2 * kTileRows * head_dim +
-                               kTileRows * kMaxPanel * kLanes);
+    return static_cast<size_t>((2 * head_dim + 3) * panels.n_padded() + 2 * kKvTileRows * head_dim +
+                               kKvTileRows * kMaxPanel * kLanes);
   }
 
   BlockScratch(const Panels& panels, int64_t head_dim, float* from) {
     const auto take = [&from](int64_t n) { return std::exchange(from, from + n); };
-    scores = take(kTileRows * kMaxPanel * kLanes);
-    keys = take(kTileRows * head_dim);
-    values = take(kTileRows * head_dim);
+    scores = take(kKvTileRows * kMaxPanel * kLanes);
+    keys = take(kKvTileRows * head_dim);
+    values = take(kKvTileRows * head_dim);
     q = take(head_dim * panels.n_padded());
     out = take(head_dim * panels.n_padded());
     max = take(panels.n_padded());
@@ -204,7 +204,7 @@ void attend_tile_of(const QueryTile& query, int64_t first_position, const KvHead
     pack_rows(static_cast<const Element*>(kv.values), *tile, head_dim, scratch.values);
     const bool values_finite =
         tile->last() <= first_position || all_finite(scratch.values, tile->n_rows * head_dim);
-    RowPrefetcher<> prefetcher(kv, *next, panels.n_panels * (kTileRows + head_dim) / kBlock);
+    RowPrefetcher<> prefetcher(kv, *next, panels.n_panels * (kKvTileRows + head_dim) / kBlock);
     for (int64_t p = 0; p < panels.n_panels; ++p) {
       const int64_t first = panels.first(p);
       switch (panels.width(p)) {

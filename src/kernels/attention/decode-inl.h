@@ -30,17 +30,17 @@ inline int64_t padded_head_dim(int64_t head_dim) {
 struct TokenScratch {
   float* q;       // [n_heads, padded head_dim], scaled
   float* out;     // [n_heads, padded head_dim]
-  float* scores;  // [n_heads, kTileRows]
+  float* scores;  // [n_heads, kKvTileRows]
   float* max;     // [n_heads]
   float* sum;     // [n_heads]
   float* keep;    // [n_heads]
-  float* keys;    // [kTileRows, padded head_dim]
-  float* values;  // [kTileRows, padded head_dim]
+  float* keys;    // [kKvTileRows, padded head_dim]
+  float* values;  // [kKvTileRows, padded head_dim]
 
   static size_t n_floats(int64_t n_heads, int64_t head_dim) {
     const int64_t wide = padded_head_dim(head_dim);
-    return static_cast<size_t>(n_heads * (2 * wide + kTileRows) + 3 * padded_head_dim(n_heads) +
-                               2 * kTileRows * wide);
+    return static_cast<size_t>(n_heads * (2 * wide + kKvTileRows) + 3 * padded_head_dim(n_heads) +
+                               2 * kKvTileRows * wide);
   }
 
   TokenScratch(int64_t n_heads, int64_t head_dim, float* from) {
@@ -48,12 +48,12 @@ struct TokenScratch {
     const int64_t wide = padded_head_dim(head_dim);
     q = take(n_heads * wide);
     out = take(n_heads * wide);
-    scores = take(n_heads * kTileRows);
+    scores = take(n_heads * kKvTileRows);
     max = take(padded_head_dim(n_heads));
     sum = take(padded_head_dim(n_heads));
     keep = take(padded_head_dim(n_heads));
-    keys = take(kTileRows * wide);
-    values = take(kTileRows * wide);
+    keys = take(kKvTileRows * wide);
+    values = take(kKvTileRows * wide);
   }
 };
 
@@ -103,7 +103,7 @@ struct TileRows {
   }
 };
 
-// scores[h * kTileRows + r] = q[h] . keys[r] for kHeads heads, q [kHeads, row_size].
+// scores[h * kKvTileRows + r] = q[h] . keys[r] for kHeads heads, q [kHeads, row_size].
 template <int kHeads, class Element, class Prefetcher>
 HWY_INLINE void score_token(const TileRows<Element>& keys, const float* HWY_RESTRICT q,
                             float* HWY_RESTRICT scores, Prefetcher& prefetcher) {
@@ -138,13 +138,13 @@ HWY_INLINE void score_token(const TileRows<Element>& keys, const float* HWY_REST
     }
     HWY_UNROLL(kMaxHeads)
     for (int h = 0; h < kHeads; ++h) {
-      store_sums(acc[h][0], acc[h][1], acc[h][2], acc[h][3], scores + h * kTileRows + r);
+      store_sums(acc[h][0], acc[h][1], acc[h][2], acc[h][3], scores + h * kKvTileRows + r);
     }
   }
 }
 
-// out[h, i] = out[h, i] * keep[h] + sum_r weights[h * kTileRows + r] values[r, i] for kHeads heads
-// and kStrip vectors of i; `out` at the strip's first vector, heads row_size apart.
+// out[h, i] = out[h, i] * keep[h] + sum_r weights[h * kKvTileRows + r] values[r, i] for kHeads
+// heads and kStrip vectors of i; `out` at the strip's first vector, heads row_size apart.
 template <int kHeads, int kStrip, class Element, class Prefetcher>
 HWY_INLINE void add_token_values(const TileRows<Element>& values, int64_t first,
                                  const float* HWY_RESTRICT weights, const float* HWY_RESTRICT keep,
@@ -164,7 +164,7 @@ HWY_INLINE void add_token_values(const TileRows<Element>& values, int64_t first,
     for (int j = 0; j < kStrip; ++j) v[j] = load_at(d, row, first + j * kLanes);
     HWY_UNROLL(kMaxHeads)
     for (int h = 0; h < kHeads; ++h) {
-      const auto weight = hn::Set(d, weights[h * kTileRows + r]);
+      const auto weight = hn::Set(d, weights[h * kKvTileRows + r]);
       HWY_UNROLL(kMaxStrip)
       for (int j = 0; j < kStrip; ++j) acc[h][j] = hn::MulAdd(weight, v[j], acc[h][j]);
     }
@@ -186,11 +186,11 @@ HWY_NOINLINE void update_heads(const TileRows<Element>& keys, const TileRows<Ele
   const FloatTag d;
   const int n = keys.n_rows;
   const int64_t wide = keys.row_size;
-  float* scores = scratch.scores + head * kTileRows;
+  float* scores = scratch.scores + head * kKvTileRows;
   score_token<kHeads>(keys, scratch.q + head * wide, scores, prefetcher);
   const int n_padded = static_cast<int>(hwy::RoundUpTo(static_cast<size_t>(n), kLanes));
   for (int h = 0; h < kHeads; ++h) {
-    float* HWY_RESTRICT at = scores + h * kTileRows;
+    float* HWY_RESTRICT at = scores + h * kKvTileRows;
     for (int r = n; r < n_padded; ++r) at[r] = -std::numeric_limits<float>::infinity();
     const float before = scratch.max[head + h];
     auto highest = hn::Set(d, before);
@@ -236,7 +236,7 @@ void update_token(const TileRows<Element>& keys, const TileRows<Element>& values
   if (head < n_heads) update_heads<1>(keys, values, head, scratch, prefetcher);
 }
 
-// Copies the tile's rows to `to` [kTileRows, wide] as float32, zeros after head_dim.
+// Copies the tile's rows to `to` [kKvTileRows, wide] as float32, zeros after head_dim.
 template <class Element>
 void pad_rows(const Element* HWY_RESTRICT cache, const RowTile& tile, int64_t head_dim,
               int64_t wide, float* HWY_RESTRICT to) {
@@ -263,15 +263,15 @@ void attend_token_of(const QueryTile& query, const KvHeadView& kv, RowCursor row
 
   const auto* keys = static_cast<const Element*>(kv.keys);
   const auto* values = static_cast<const Element*>(kv.values);
-  int32_t own_rows[kTileRows];
-  for (int r = 0; r < kTileRows; ++r) own_rows[r] = r;
+  int32_t own_rows[kKvTileRows];
+  for (int r = 0; r < kKvTileRows; ++r) own_rows[r] = r;
   RowTile tiles[2];
   RowTile* tile = &tiles[0];
   RowTile* next = &tiles[1];
   for (tile->fill(rows); tile->n_rows > 0; std::swap(tile, next)) {
     next->fill(rows);
     const int n = tile->n_rows;
-    RowPrefetcher<> prefetcher(kv, *next, kTileRows / 4);
+    RowPrefetcher<> prefetcher(kv, *next, kKvTileRows / 4);
     if (wide == head_dim) {
       update_token(TileRows<Element>{keys, tile->positions, n, wide},
                    TileRows<Element>{values, tile->positions, n, wide}, query.n_heads, scratch,

@@ -14,6 +14,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace chunkllm {
 namespace HWY_NAMESPACE {
+namespace {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
@@ -74,6 +75,7 @@ void round_to_q8_0(const float* HWY_RESTRICT from, int64_t n, BlockQ8_0* HWY_RES
   }
 }
 
+}  // namespace
 }  // namespace HWY_NAMESPACE
 }  // namespace chunkllm
 HWY_AFTER_NAMESPACE();
@@ -81,9 +83,13 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace chunkllm {
 
+namespace {
+
 HWY_EXPORT(round_to_bf16);
 HWY_EXPORT(round_to_half);
 HWY_EXPORT(round_to_q8_0);
+
+}  // namespace
 
 void round_kv_rows(KvType type, const float* from, int64_t from_stride, int64_t n_rows,
                    int64_t head_dim, void* to) {

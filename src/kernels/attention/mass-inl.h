@@ -21,18 +21,18 @@ struct MassScratch {
   float* q;            // panels of [head_dim, columns]
   float* log_sum_exp;  // [columns], in units of log 2
   int32_t* positions;  // [columns]
-  float* keys;         // [kTileRows, head_dim]
-  float* scores;       // [kTileRows, kMaxPanel * kLanes]
+  float* keys;         // [kKvTileRows, head_dim]
+  float* scores;       // [kKvTileRows, kMaxPanel * kLanes]
 
   static size_t n_floats(const Panels& panels, int64_t head_dim) {
-    return static_cast<size_t>((head_dim + 2) * panels.n_padded() + kTileRows * head_dim +
-                               kTileRows * kMaxPanel * kLanes);
+    return static_cast<size_t>((head_dim + 2) * panels.n_padded() + kKvTileRows * head_dim +
+                               kKvTileRows * kMaxPanel * kLanes);
   }
 
   MassScratch(const Panels& panels, int64_t head_dim, float* from) {
     const auto take = [&from](int64_t n) { return std::exchange(from, from + n); };
-    scores = take(kTileRows * kMaxPanel * kLanes);
-    keys = take(kTileRows * head_dim);
+    scores = take(kKvTileRows * kMaxPanel * kLanes);
+    keys = take(kKvTileRows * head_dim);
     q = take(head_dim * panels.n_padded());
     log_sum_exp = take(panels.n_padded());
     positions = reinterpret_cast<int32_t*>(take(panels.n_padded()));
@@ -119,7 +119,7 @@ void mass_tile_of(const MassTask& task, const KvHeadView& kv, float* scratch_flo
     next->fill(rows);
     pack_rows(static_cast<const Element*>(kv.keys), *tile, head_dim, scratch.keys);
     while (!task.chunks[chunk].contains(tile->first())) ++chunk;
-    RowPrefetcher<false> prefetcher(kv, *next, panels.n_panels * kTileRows / kBlock);
+    RowPrefetcher<false> prefetcher(kv, *next, panels.n_panels * kKvTileRows / kBlock);
     for (int64_t p = 0; p < panels.n_panels; ++p) {
       const int64_t first = panels.first(p);
       const int64_t n_columns =

@@ -11,7 +11,7 @@ namespace chunkllm {
 
 // Rows of a tile; the tile's keys, values and scores of some 48 queries stay in the first cache
 // levels.
-inline constexpr int kTileRows = 64;
+inline constexpr int kKvTileRows = 64;
 
 // Where in an ascending list of ranges a piece of work begins, and how many rows it has. A view of
 // the list. There must be at least `n_rows` rows from `position` on.
@@ -43,10 +43,10 @@ inline RowCursor rows_until(std::span<const Range> list, int64_t position) {
   return cursor;
 }
 
-// The positions of up to kTileRows rows, which may lie in several ranges: rows of short ranges are
-// worked on together, as if they were one.
+// The positions of up to kKvTileRows rows, which may lie in several ranges: rows of short ranges
+// are worked on together, as if they were one.
 struct RowTile {
-  int32_t positions[kTileRows];
+  int32_t positions[kKvTileRows];
   int n_rows = 0;
 
   int32_t first() const { return positions[0]; }
@@ -55,13 +55,13 @@ struct RowTile {
   // Takes the next rows, as many as there are and fit.
   void fill(RowCursor& cursor) {
     n_rows = 0;
-    while (n_rows < kTileRows && cursor.n_rows > 0) {
+    while (n_rows < kKvTileRows && cursor.n_rows > 0) {
       while (cursor.position >= cursor.range->end) {
         ++cursor.range;
         cursor.position = cursor.range->begin;
       }
       const int n = static_cast<int>(std::min(
-          {int64_t{kTileRows - n_rows}, cursor.n_rows, cursor.range->end - cursor.position}));
+          {int64_t{kKvTileRows - n_rows}, cursor.n_rows, cursor.range->end - cursor.position}));
       for (int i = 0; i < n; ++i) {
         positions[n_rows + i] = static_cast<int32_t>(cursor.position) + i;
       }

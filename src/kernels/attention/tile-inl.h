@@ -134,9 +134,9 @@ HWY_INLINE void widen_row(const BlockQ8_0* HWY_RESTRICT row, int64_t head_dim,
   for (int64_t i = 0; i < head_dim; i += kLanes) hn::StoreU(load_at(d, row, i), d, to + i);
 }
 
-// Copies the tile's rows of `cache` [capacity, head_dim] to `to` [kTileRows, head_dim] as float32.
-// Repeats the last row up to a multiple of kBlock, so that products over whole blocks see only rows
-// that are there.
+// Copies the tile's rows of `cache` [capacity, head_dim] to `to` [kKvTileRows, head_dim] as
+// float32. Repeats the last row up to a multiple of kBlock, so that products over whole blocks see
+// only rows that are there.
 template <class Element>
 void pack_rows(const Element* HWY_RESTRICT cache, const RowTile& tile, int64_t head_dim,
                float* HWY_RESTRICT to) {

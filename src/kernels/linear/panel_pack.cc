@@ -23,7 +23,7 @@ void read_stacked(std::span<const MatrixView> parts, int64_t row, int64_t begin,
 
 void pack_panels(std::span<const MatrixView> parts, const PanelLayout& layout, uint32_t* panels) {
   // Rows are gathered in tiles that stay in the first-level cache.
-  constexpr int64_t kTileWords = 96;
+  constexpr int64_t kRunWords = 96;
   constexpr int64_t kMaxWidth = 64;
   const int64_t width = layout.width;
   const int64_t pairing = layout.pairing;
@@ -32,15 +32,15 @@ void pack_panels(std::span<const MatrixView> parts, const PanelLayout& layout, u
   const int64_t n_panels = layout.n_panels();
 #pragma omp parallel for schedule(dynamic)
   for (int64_t p = 0; p < n_panels; ++p) {
-    std::array<float, 2 * kTileWords> values;
-    std::array<uint32_t, kMaxWidth * kTileWords> tile;  // [width, kTileWords]
+    std::array<float, 2 * kRunWords> values;
+    std::array<uint32_t, kMaxWidth * kRunWords> tile;  // [width, kRunWords]
     const int64_t n_rows = std::min(width, layout.n_out - p * width);
-    for (int64_t begin = 0; begin < n_words; begin += kTileWords) {
-      const int64_t tile_words = std::min(kTileWords, n_words - begin);
-      const int64_t n = std::min(tile_words * pairing, layout.n_in - begin * pairing);
+    for (int64_t begin = 0; begin < n_words; begin += kRunWords) {
+      const int64_t run_words = std::min(kRunWords, n_words - begin);
+      const int64_t n = std::min(run_words * pairing, layout.n_in - begin * pairing);
       for (int64_t r = 0; r < n_rows; ++r) {
-        uint32_t* tile_row = tile.data() + r * kTileWords;
-        tile_row[tile_words - 1] = 0;  // half of it stays so where n_in is odd
+        uint32_t* tile_row = tile.data() + r * kRunWords;
+        tile_row[run_words - 1] = 0;  // half of it stays so where n_in is odd
         read_stacked(parts, p * width + r, begin * pairing, n, values.data());
         if (pairing == 1) {
           std::memcpy(tile_row, values.data(), static_cast<size_t>(n) * sizeof(float));
@@ -49,8 +49,8 @@ void pack_panels(std::span<const MatrixView> parts, const PanelLayout& layout, u
         }
       }
       uint32_t* target = panels + p * panel_words + begin * width;
-      for (int64_t w = 0; w < tile_words; ++w, target += width) {
-        for (int64_t r = 0; r < n_rows; ++r) target[r] = tile[r * kTileWords + w];
+      for (int64_t w = 0; w < run_words; ++w, target += width) {
+        for (int64_t r = 0; r < n_rows; ++r) target[r] = tile[r * kRunWords + w];
       }
     }
   }

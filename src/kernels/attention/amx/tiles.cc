@@ -15,7 +15,7 @@ namespace {
 constexpr int kTileBytes = 64;     // of a row of a tile register
 constexpr int kTileElements = 32;  // bf16 numbers of that
 constexpr int kParts = 8;          // of the rows: so often tile products stand between vector work
-constexpr int kPartRows = kTileRows / kParts;
+constexpr int kPartRows = kKvTileRows / kParts;
 
 struct AmxScratch {
   GroupStates states;

@@ -35,10 +35,10 @@
 namespace chunkllm {
 namespace {
 
-constexpr int kGroup = 16;             // columns of a group
-constexpr int kPairs = kTileRows / 2;  // a tile's rows, two by two
-constexpr float kSlack = 8.0f;         // weights are at most 2^kSlack
-constexpr int32_t kNoRow = INT32_MAX;  // the position of what fills up a tile: after every query
+constexpr int kGroup = 16;               // columns of a group
+constexpr int kPairs = kKvTileRows / 2;  // a tile's rows, two by two
+constexpr float kSlack = 8.0f;           // weights are at most 2^kSlack
+constexpr int32_t kNoRow = INT32_MAX;    // the position of what fills up a tile: after every query
 constexpr int64_t kMaxHeadDim = 256;
 
 alignas(64) const uint16_t kZeroRow[kMaxHeadDim] = {};
@@ -76,16 +76,16 @@ struct GroupStates {
   int32_t last_position(int64_t group) const { return positions[group * kGroup + kGroup - 1]; }
 };
 
-// A tile of rows, filled up to kTileRows: what is no row has the position kNoRow and zeros.
+// A tile of rows, filled up to kKvTileRows: what is no row has the position kNoRow and zeros.
 struct FilledTile {
-  int32_t positions[kTileRows];
-  const uint16_t* values[kTileRows];  // bf16 rows, in the cache or rounded to scratch
+  int32_t positions[kKvTileRows];
+  const uint16_t* values[kKvTileRows];  // bf16 rows, in the cache or rounded to scratch
   int n_rows = 0;
   bool values_finite = true;  // no query that does not see a row can be harmed by its values
 
   void fill(const RowTile& tile) {
     n_rows = tile.n_rows;
-    for (int r = 0; r < kTileRows; ++r) positions[r] = r < n_rows ? tile.positions[r] : kNoRow;
+    for (int r = 0; r < kKvTileRows; ++r) positions[r] = r < n_rows ? tile.positions[r] : kNoRow;
   }
 };
 
@@ -169,20 +169,20 @@ CHUNKLLM_BF16_INLINE __m512 exp2_coarse(__m512 x) {
   return _mm512_scalef_ps(y, x);  // y 2^floor(x)
 }
 
-// Puts -infinity where a row of the tile lies after the column's query. scores [kTileRows, kGroup],
-// columns [kGroup]: the queries' positions.
+// Puts -infinity where a row of the tile lies after the column's query. scores [kKvTileRows,
+// kGroup], columns [kGroup]: the queries' positions.
 CHUNKLLM_BF16_TARGET void mask_future(const FilledTile& tile, const int32_t* columns,
                                       float* scores) {
   const __m512i queries = _mm512_loadu_si512(columns);
   const __m512 nothing = _mm512_set1_ps(-std::numeric_limits<float>::infinity());
-  for (int r = kTileRows - 1; r >= 0 && tile.positions[r] > columns[0]; --r) {
+  for (int r = kKvTileRows - 1; r >= 0 && tile.positions[r] > columns[0]; --r) {
     const __mmask16 future = _mm512_cmpgt_epi32_mask(_mm512_set1_epi32(tile.positions[r]), queries);
     _mm512_mask_store_ps(scores + r * kGroup, future, nothing);
   }
 }
 
 // Raises the references of a group's columns that the tile's scores exceed by more than kSlack.
-// scores [kTileRows, kGroup], unscaled. Returns whether any was; `keep` [kGroup] is then what is
+// scores [kKvTileRows, kGroup], unscaled. Returns whether any was; `keep` [kGroup] is then what is
 // left of the columns' outputs, and sums have been multiplied by it.
 CHUNKLLM_BF16_TARGET bool raise_references(const float* scores, float scale, float* max, float* sum,
                                            float* keep) {
@@ -191,7 +191,7 @@ CHUNKLLM_BF16_TARGET bool raise_references(const float* scores, float scale, flo
   __m512 m1 = m0;
   __m512 m2 = m0;
   __m512 m3 = m0;
-  for (int r = 0; r < kTileRows; r += 4) {
+  for (int r = 0; r < kKvTileRows; r += 4) {
     m0 = _mm512_max_ps(_mm512_load_ps(scores + (r + 0) * kGroup), m0);
     m1 = _mm512_max_ps(_mm512_load_ps(scores + (r + 1) * kGroup), m1);
     m2 = _mm512_max_ps(_mm512_load_ps(scores + (r + 2) * kGroup), m2);
@@ -284,7 +284,7 @@ CHUNKLLM_BF16_TARGET bool values_are_finite(const FilledTile& tile, int64_t head
 inline void add_visible_values(const FilledTile& tile, int64_t head_dim, const uint32_t* pairs,
                                const int32_t* columns, float* out) {
   for (int c = 0; c < kGroup; ++c) {
-    for (int r = 0; r < kTileRows && tile.positions[r] <= columns[c]; ++r) {
+    for (int r = 0; r < kKvTileRows && tile.positions[r] <= columns[c]; ++r) {
       const uint32_t pair = pairs[r / 2 * kGroup + c];
       const uint32_t weight_bits = r % 2 == 0 ? pair << 16 : pair & 0xffff0000u;
       float weight = 0.0f;

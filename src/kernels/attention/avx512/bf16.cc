@@ -16,7 +16,7 @@ constexpr int kRowsAtOnce = kGroups == 1 ? 16 : 8;
 struct Bf16Scratch {
   GroupStates states;
   PackedTile tile;
-  float* scores;    // [kMaxGroups, kTileRows, kGroup]
+  float* scores;    // [kMaxGroups, kKvTileRows, kGroup]
   uint32_t* pairs;  // [kMaxGroups, kPairs, kGroup]
 
   static int64_t n_floats(int64_t n_columns, int64_t head_dim) {
@@ -54,12 +54,12 @@ CHUNKLLM_BF16_INLINE void add_pair(const uint16_t* rows, int64_t stride, const u
 }
 
 // The scores of kGroups groups, unscaled. q [kGroups, head_dim / 2, kGroup], scores
-// [kGroups, kTileRows, kGroup].
+// [kGroups, kKvTileRows, kGroup].
 template <int kGroups>
 CHUNKLLM_BF16_TARGET void score_tile(const PackedTile& tile, int64_t head_dim, const uint32_t* q,
                                      float* scores) {
   constexpr int kRows = kRowsAtOnce<kGroups>;
-  for (int64_t row = 0; row < kTileRows; row += kRows) {
+  for (int64_t row = 0; row < kKvTileRows; row += kRows) {
     const uint16_t* keys = tile.keys[row / kGroup] + row % kGroup * head_dim;
     __m512 sums[kRows][kGroups] = {};
     for (int64_t k = 0; k < head_dim; k += 2) {
@@ -89,7 +89,7 @@ CHUNKLLM_BF16_TARGET void add_tile_values(const PackedTile& tile, int64_t head_d
         sums[r][g] = _mm512_load_ps(out + (g * head_dim + i + r) * kGroup);
       }
     }
-    for (int64_t row = 0; row < kTileRows; row += 2) {
+    for (int64_t row = 0; row < kKvTileRows; row += 2) {
       const uint16_t* values = tile.turned_values + row / kTurnedRows * head_dim * kTurnedRows +
                                i * kTurnedRows + row % kTurnedRows;
       add_pair<kRows, kGroups>(values, kTurnedRows, pairs + row / 2 * kGroup, kPairWords, sums);
@@ -121,7 +121,7 @@ CHUNKLLM_BF16_TARGET void take_tile(const Bf16Scratch& scratch, float scale, int
     prepare_scores(states, scale, unit, rescaling);
     const __m512 references = _mm512_load_ps(states.max + unit.group * kGroup);
     const __m512 sums =
-        weigh_rows<kTileRows>(unit.scores, scales, references, _mm512_setzero_ps(), unit.pairs);
+        weigh_rows<kKvTileRows>(unit.scores, scales, references, _mm512_setzero_ps(), unit.pairs);
     finish_weights(states, scale, unit, sums, rescaling);
     care = care || needs_care(states, unit);
   }

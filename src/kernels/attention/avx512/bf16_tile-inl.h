@@ -12,22 +12,22 @@ namespace chunkllm {
 namespace {
 
 constexpr int kTurnedRows = 32;  // of V^T, side by side
-constexpr int kKeyBlocks = kTileRows / kGroup;
-constexpr int64_t kScoreFloats = kTileRows * kGroup;
+constexpr int kKeyBlocks = kKvTileRows / kGroup;
+constexpr int64_t kScoreFloats = kKvTileRows * kGroup;
 constexpr int64_t kPairWords = kPairs * kGroup;
 
 // A tile of rows as the kernels want it.
 struct PackedTile {
   FilledTile rows;
   const uint16_t* keys[kKeyBlocks];  // 16 rows each, head_dim elements apart: cache or key_copy
-  uint16_t* key_copy;                // [kTileRows, head_dim]
-  uint16_t* value_copy;              // [kTileRows, head_dim]
-  uint16_t* turned_values;           // [kTileRows / kTurnedRows, head_dim, kTurnedRows]: V^T
+  uint16_t* key_copy;                // [kKvTileRows, head_dim]
+  uint16_t* value_copy;              // [kKvTileRows, head_dim]
+  uint16_t* turned_values;           // [kKvTileRows / kTurnedRows, head_dim, kTurnedRows]: V^T
 
-  static int64_t n_floats(int64_t head_dim) { return 3 * kTileRows * head_dim / 2; }
+  static int64_t n_floats(int64_t head_dim) { return 3 * kKvTileRows * head_dim / 2; }
   void take_scratch(int64_t head_dim, float*& from) {
     for (uint16_t** part : {&key_copy, &value_copy, &turned_values}) {
-      *part = reinterpret_cast<uint16_t*>(std::exchange(from, from + kTileRows * head_dim / 2));
+      *part = reinterpret_cast<uint16_t*>(std::exchange(from, from + kKvTileRows * head_dim / 2));
     }
   }
 };
@@ -36,7 +36,7 @@ struct PackedTile {
 struct Unit {
   const PackedTile* tile = nullptr;
   int64_t group = 0;
-  float* scores = nullptr;    // [kTileRows, kGroup]
+  float* scores = nullptr;    // [kKvTileRows, kGroup]
   uint32_t* pairs = nullptr;  // [kPairs, kGroup]
 };
 
@@ -84,7 +84,7 @@ void pack_tile(const RowTile& from, const KvHeadView& kv, int64_t first_position
   const auto* values = static_cast<const char*>(kv.values);
   const bool as_cached = kv.type == KvType::kBf16;
   rows.fill(from);
-  for (int r = 0; r < kTileRows; ++r) {
+  for (int r = 0; r < kKvTileRows; ++r) {
     uint16_t* key_copy = tile.key_copy + r * head_dim;
     if (r >= rows.n_rows) {
       rows.values[r] = kZeroRow;
@@ -112,7 +112,7 @@ void pack_tile(const RowTile& from, const KvHeadView& kv, int64_t first_position
                   static_cast<size_t>(row_bytes));
     }
   }
-  for (int r = 0; r < kTileRows; r += kTurnedRows) {
+  for (int r = 0; r < kKvTileRows; r += kTurnedRows) {
     turn_32_rows(rows.values + r, head_dim, tile.turned_values + r * head_dim);
   }
   rows.values_finite = from.last() <= first_position || values_are_finite(rows, head_dim);
@@ -123,7 +123,7 @@ void pack_tile(const RowTile& from, const KvHeadView& kv, int64_t first_position
 class TilePrefetcher {
  public:
   TilePrefetcher(const KvHeadView& kv, const RowTile& tile, int64_t n_steps)
-      : kv_(kv), tile_(tile), step_((kTileRows + n_steps - 1) / n_steps) {}
+      : kv_(kv), tile_(tile), step_((kKvTileRows + n_steps - 1) / n_steps) {}
 
   CHUNKLLM_BF16_INLINE void step() {
     const int64_t row_bytes = kv_row_bytes(kv_.type, kv_.head_dim);
@@ -148,7 +148,7 @@ class TilePrefetcher {
 // must not reach all columns.
 bool needs_care(const GroupStates& states, const Unit& unit) {
   const FilledTile& rows = unit.tile->rows;
-  return !rows.values_finite && rows.positions[kTileRows - 1] > states.first_position(unit.group);
+  return !rows.values_finite && rows.positions[kKvTileRows - 1] > states.first_position(unit.group);
 }
 
 // What is left of a group's outputs where its references are raised.
@@ -164,7 +164,7 @@ CHUNKLLM_BF16_TARGET void prepare_scores(const GroupStates& states, float scale,
   const int32_t* columns = states.positions + unit.group * kGroup;
   const FilledTile& rows = unit.tile->rows;
   float* max = states.max + unit.group * kGroup;
-  if (rows.positions[kTileRows - 1] > columns[0]) mask_future(rows, columns, unit.scores);
+  if (rows.positions[kKvTileRows - 1] > columns[0]) mask_future(rows, columns, unit.scores);
   if (max[0] == kNoMaximum) {
     rescaling.raised =
         raise_references(unit.scores, scale, max, states.sum + unit.group * kGroup, rescaling.keep);
@@ -182,8 +182,8 @@ CHUNKLLM_BF16_TARGET void finish_weights(const GroupStates& states, float scale,
   if (_mm512_cmp_ps_mask(sums, _mm512_set1_ps(kMaxTileSum), _CMP_NLE_UQ) != 0 &&
       raise_references(unit.scores, scale, max, sum, rescaling.keep)) {
     rescaling.raised = true;
-    sums = weigh_rows<kTileRows>(unit.scores, _mm512_set1_ps(scale), _mm512_load_ps(max),
-                                 _mm512_setzero_ps(), unit.pairs);
+    sums = weigh_rows<kKvTileRows>(unit.scores, _mm512_set1_ps(scale), _mm512_load_ps(max),
+                                   _mm512_setzero_ps(), unit.pairs);
   }
   _mm512_store_ps(sum, _mm512_add_ps(_mm512_load_ps(sum), sums));
   if (rescaling.raised) rescale(rescaling.keep, head_dim, out);
