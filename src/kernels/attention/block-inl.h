@@ -151,19 +151,19 @@ inline void write_panels(const BlockScratch& scratch, const Panels& panels, cons
   for (int64_t p = 0; p < panels.n_panels; ++p) {
     const int64_t stride = panels.width(p) * kLanes;
     const float* panel = scratch.out + head_dim * kLanes * panels.first(p);
-    for (int64_t lane = 0; lane < stride; lane += kTurn) {
+    for (int64_t lane = 0; lane < stride; lane += kTransposed) {
       const int64_t first = panels.first(p) * kLanes + lane;
-      const int n = static_cast<int>(HWY_MIN(kTurn, panels.n_columns - first));
-      float* rows[kTurn];
-      for (int i = 0; i < kTurn; ++i) {
+      const int n = static_cast<int>(HWY_MIN(kTransposed, panels.n_columns - first));
+      float* rows[kTransposed];
+      for (int i = 0; i < kTransposed; ++i) {
         const int64_t token = (first + i) / query.n_heads;
         const int64_t head = (first + i) % query.n_heads;
         rows[i] = i < n ? target.out + token * target.out_stride + head * head_dim : nowhere;
       }
-      for (int64_t k = 0; k < head_dim; k += kTurn) {
-        const float* from[kTurn];
-        float* to[kTurn];
-        for (int i = 0; i < kTurn; ++i) {
+      for (int64_t k = 0; k < head_dim; k += kTransposed) {
+        const float* from[kTransposed];
+        float* to[kTransposed];
+        for (int i = 0; i < kTransposed; ++i) {
           from[i] = panel + (k + i) * stride + lane;
           to[i] = rows[i] + k;
         }

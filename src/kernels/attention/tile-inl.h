@@ -200,12 +200,12 @@ struct Panels {
 };
 
 #if HWY_TARGET == HWY_SCALAR
-// Rows or columns that transpose() turns at a time.
-inline constexpr int kTurn = 1;
+// Rows or columns that transpose() takes at a time.
+inline constexpr int kTransposed = 1;
 HWY_INLINE void transpose(const float* const* from, float* const* to) { *to[0] = *from[0]; }
 #else
-inline constexpr int kTurn = 4;
-// to[j][i] = from[i][j] for i, j < kTurn.
+inline constexpr int kTransposed = 4;
+// to[j][i] = from[i][j] for i, j < kTransposed.
 HWY_INLINE void transpose(const float* const* from, float* const* to) {
   const hn::FixedTag<float, 4> d;
   const hn::Repartition<double, decltype(d)> dd;
@@ -240,17 +240,17 @@ inline void pack_queries(const QueryTile& query, int64_t head_dim, const Panels&
   for (int64_t p = 0; p < panels.n_panels; ++p) {
     const int64_t stride = panels.width(p) * kLanes;
     float* HWY_RESTRICT panel = to + head_dim * kLanes * panels.first(p);
-    for (int64_t lane = 0; lane < stride; lane += kTurn) {
-      const float* rows[kTurn];
-      for (int i = 0; i < kTurn; ++i) {
+    for (int64_t lane = 0; lane < stride; lane += kTransposed) {
+      const float* rows[kTransposed];
+      for (int i = 0; i < kTransposed; ++i) {
         const int64_t c = HWY_MIN(panels.first(p) * kLanes + lane + i, panels.n_columns - 1);
         rows[i] = query.q + (c / query.n_heads) * query.q_stride + (c % query.n_heads) * head_dim;
       }
-      for (int64_t k = 0; k < head_dim; k += kTurn) {
-        float* at[kTurn];
-        for (int i = 0; i < kTurn; ++i) at[i] = panel + (k + i) * stride + lane;
+      for (int64_t k = 0; k < head_dim; k += kTransposed) {
+        float* at[kTransposed];
+        for (int i = 0; i < kTransposed; ++i) at[i] = panel + (k + i) * stride + lane;
         transpose(rows, at);
-        for (const float*& row : rows) row += kTurn;
+        for (const float*& row : rows) row += kTransposed;
       }
     }
     scale_by(query.scale, head_dim * stride, panel);

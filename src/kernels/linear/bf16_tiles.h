@@ -1,4 +1,4 @@
-// Matrix products of bfloat16 tiles, for inputs of many tokens: weights are expanded from their
+// Matrix products of bfloat16 tiles, for inputs of many tokens: weights are dequantised from their
 // quantised form into tiles that stay in the second-level cache, and multiplied there.
 //
 // Inputs  A: [n_row_tiles, n_k_tiles] tiles of 16 rows (tokens) x 32 inputs, row-major.
@@ -40,7 +40,7 @@ struct TileKernels {
   void (*begin)();
   void (*end)();
   void (*multiply)(const TileBlock& block);
-  // Weights are best expanded this many k tiles at a time, and 256 outputs.
+  // Weights are best dequantised this many k tiles at a time, and 256 outputs.
   int64_t slab_k_tiles;
 };
 
@@ -49,10 +49,10 @@ namespace avx512 {
 // last.
 void round_tile_rows(const float* x, int64_t n, uint16_t* row);
 
-// Expands the blocks [first_block, first_block + n_blocks) of one panel into that many tiles of B,
-// rounded to nearest even. `panel` holds whole units.
-void expand_tiles(DType dtype, const uint8_t* panel, int64_t first_block, int64_t n_blocks,
-                  uint16_t* tiles);
+// Dequantises the blocks [first_block, first_block + n_blocks) of one panel into that many tiles of
+// B, rounded to nearest even. `panel` holds whole units.
+void dequantize_tiles(DType dtype, const uint8_t* panel, int64_t first_block, int64_t n_blocks,
+                      uint16_t* tiles);
 
 TileKernels tile_kernels();  // needs avx512_bf16
 }  // namespace avx512

@@ -19,7 +19,8 @@
 namespace chunkllm {
 namespace {
 
-// Up to this many tokens, quantised weights meet int8 inputs; expanding the weights for more pays.
+// Up to this many tokens, quantised weights meet int8 inputs; dequantising the weights for more
+// pays.
 constexpr int64_t kMaxInt8Tokens = 8;
 
 // Tokens of one product in bfloat16 tiles: bounds the work space that inputs take.

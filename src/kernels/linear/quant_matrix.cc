@@ -77,8 +77,8 @@ void QuantMatrix::multiply_bf16(const TiledRows& x, float* y, int64_t y_stride) 
       for (int64_t k = 0; k < x.n_k_tiles; k += kernels.slab_k_tiles) {
         const int64_t n_k = std::min(kernels.slab_k_tiles, x.n_k_tiles - k);
         for (int64_t p = begin; p < end; ++p) {
-          avx512::expand_tiles(panels_.dtype, panels_.data + p * panels_.panel_bytes, k, n_k,
-                               tiles + (p - begin) * panel_stride);
+          avx512::dequantize_tiles(panels_.dtype, panels_.data + p * panels_.panel_bytes, k, n_k,
+                                   tiles + (p - begin) * panel_stride);
         }
         const WeightTiles weights{.tiles = tiles,
                                   .panel_stride = panel_stride,

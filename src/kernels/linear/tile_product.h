@@ -1,5 +1,5 @@
 // Products of many tokens in bfloat16 tiles (bf16_tiles.h): what weights share whether they are
-// stored in tiles or expanded into them. Needs avx512_bf16.
+// stored in tiles or dequantised into them. Needs avx512_bf16.
 #pragma once
 
 #include <cstdint>

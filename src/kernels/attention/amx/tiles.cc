@@ -125,7 +125,7 @@ class TileProducts {
     const Place place = place_of(piece);
     if (piece >= 2 && place_of(piece - 1).half == 1) store_values(piece - 1);
     const uint16_t* values =
-        weighed_.tile->turned_values + (place.half * head_dim_ + place.at) * kTileElements;
+        weighed_.tile->transposed_values + (place.half * head_dim_ + place.at) * kTileElements;
     float* out = out_ + place.at * kGroup;
     if (place.odd) {
       if (place.half == 0) {

@@ -105,7 +105,7 @@ CHUNKLLM_BF16_INLINE __m512i load_four(const T* const* rows, int step, int64_t o
 // to[j] = element j of each of 16 rows, for j < 4 and elements of 4 bytes; rows begin at rows[i] +
 // offset.
 template <typename T>
-CHUNKLLM_BF16_INLINE void turn_16_rows(const T* const* rows, int64_t offset, __m512i to[4]) {
+CHUNKLLM_BF16_INLINE void transpose_16_rows(const T* const* rows, int64_t offset, __m512i to[4]) {
   const __m512i x0 = load_four(rows + 0, 4, offset);
   const __m512i x1 = load_four(rows + 1, 4, offset);
   const __m512i x2 = load_four(rows + 2, 4, offset);
@@ -147,9 +147,9 @@ CHUNKLLM_BF16_TARGET float begin_groups(const QueryTile& query, int64_t first_po
     }
     uint32_t* to = states.q + g * kGroup * head_dim / 2;
     for (int64_t k = 0; k < head_dim; k += 8, to += 4 * kGroup) {
-      __m512i turned[4];
-      turn_16_rows(rows, k, turned);
-      for (int j = 0; j < 4; ++j) _mm512_store_si512(to + j * kGroup, turned[j]);
+      __m512i transposed[4];
+      transpose_16_rows(rows, k, transposed);
+      for (int j = 0; j < 4; ++j) _mm512_store_si512(to + j * kGroup, transposed[j]);
     }
   }
   for (int64_t i = 0; i < states.n_groups * kGroup * head_dim; i += 16) {
@@ -332,10 +332,10 @@ CHUNKLLM_BF16_TARGET void finish_groups(const GroupStates& states, int64_t n_hea
       const float* from = states.out + (g * head_dim + k) * kGroup;
       for (int i = 0; i < kGroup; ++i) rows[i] = from + i * kGroup;
       for (int c = 0; c < n; c += 4) {
-        __m512i turned[4];
-        turn_16_rows(rows, c, turned);
+        __m512i transposed[4];
+        transpose_16_rows(rows, c, transposed);
         for (int j = 0; j < 4 && c + j < n; ++j) {
-          _mm512_storeu_ps(to[c + j] + k, _mm512_mul_ps(_mm512_castsi512_ps(turned[j]),
+          _mm512_storeu_ps(to[c + j] + k, _mm512_mul_ps(_mm512_castsi512_ps(transposed[j]),
                                                         _mm512_set1_ps(factor[c + j])));
         }
       }

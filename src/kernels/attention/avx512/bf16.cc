@@ -90,9 +90,10 @@ CHUNKLLM_BF16_TARGET void add_tile_values(const PackedTile& tile, int64_t head_d
       }
     }
     for (int64_t row = 0; row < kKvTileRows; row += 2) {
-      const uint16_t* values = tile.turned_values + row / kTurnedRows * head_dim * kTurnedRows +
-                               i * kTurnedRows + row % kTurnedRows;
-      add_pair<kRows, kGroups>(values, kTurnedRows, pairs + row / 2 * kGroup, kPairWords, sums);
+      const uint16_t* values = tile.transposed_values +
+                               row / kTransposedRows * head_dim * kTransposedRows +
+                               i * kTransposedRows + row % kTransposedRows;
+      add_pair<kRows, kGroups>(values, kTransposedRows, pairs + row / 2 * kGroup, kPairWords, sums);
     }
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {

@@ -1,6 +1,6 @@
 // Tiles of cached rows and the weights of their scores, as the kernels for AMX tiles and for
-// vdpbf16ps share them. Everything is turned so that cached keys are used as they lie and columns
-// stay in the lanes of vectors:
+// vdpbf16ps share them. Everything is transposed so that cached keys are used as they lie and
+// columns stay in the lanes of vectors:
 //   scores  S^T [rows, columns] = K [rows, head_dim] * Q^T [head_dim, columns]
 //   outputs O^T [head_dim, columns] += V^T [head_dim, rows] * P^T [rows, columns]
 // V^T is made once a tile of rows and serves all columns.
@@ -11,7 +11,7 @@
 namespace chunkllm {
 namespace {
 
-constexpr int kTurnedRows = 32;  // of V^T, side by side
+constexpr int kTransposedRows = 32;  // of V^T, side by side
 constexpr int kKeyBlocks = kKvTileRows / kGroup;
 constexpr int64_t kScoreFloats = kKvTileRows * kGroup;
 constexpr int64_t kPairWords = kPairs * kGroup;
@@ -22,11 +22,11 @@ struct PackedTile {
   const uint16_t* keys[kKeyBlocks];  // 16 rows each, head_dim elements apart: cache or key_copy
   uint16_t* key_copy;                // [kKvTileRows, head_dim]
   uint16_t* value_copy;              // [kKvTileRows, head_dim]
-  uint16_t* turned_values;           // [kKvTileRows / kTurnedRows, head_dim, kTurnedRows]: V^T
+  uint16_t* transposed_values;  // [kKvTileRows / kTransposedRows, head_dim, kTransposedRows]: V^T
 
   static int64_t n_floats(int64_t head_dim) { return 3 * kKvTileRows * head_dim / 2; }
   void take_scratch(int64_t head_dim, float*& from) {
-    for (uint16_t** part : {&key_copy, &value_copy, &turned_values}) {
+    for (uint16_t** part : {&key_copy, &value_copy, &transposed_values}) {
       *part = reinterpret_cast<uint16_t*>(std::exchange(from, from + kKvTileRows * head_dim / 2));
     }
   }
@@ -40,11 +40,11 @@ struct Unit {
   uint32_t* pairs = nullptr;  // [kPairs, kGroup]
 };
 
-// to [head_dim, 32] = the 32 rows turned.
-CHUNKLLM_BF16_TARGET void turn_32_rows(const uint16_t* const* rows, int64_t head_dim,
-                                       uint16_t* to) {
-  for (int64_t k = 0; k < head_dim; k += 8, to += 8 * kTurnedRows) {
-    // Lane L of vector i is row 8 L + i; each lane turns its 8 x 8 numbers.
+// to [head_dim, 32] = the 32 rows transposed.
+CHUNKLLM_BF16_TARGET void transpose_32_rows(const uint16_t* const* rows, int64_t head_dim,
+                                            uint16_t* to) {
+  for (int64_t k = 0; k < head_dim; k += 8, to += 8 * kTransposedRows) {
+    // Lane L of vector i is row 8 L + i; each lane transposes its 8 x 8 numbers.
     __m512i x[8];
 #pragma GCC unroll 8
     for (int i = 0; i < 8; ++i) x[i] = load_four(rows + i, 8, k);
@@ -64,14 +64,14 @@ CHUNKLLM_BF16_TARGET void turn_32_rows(const uint16_t* const* rows, int64_t head
     const __m512i b5 = _mm512_unpackhi_epi32(a4, a6);
     const __m512i b6 = _mm512_unpacklo_epi32(a5, a7);
     const __m512i b7 = _mm512_unpackhi_epi32(a5, a7);
-    _mm512_store_si512(to + 0 * kTurnedRows, _mm512_unpacklo_epi64(b0, b4));
-    _mm512_store_si512(to + 1 * kTurnedRows, _mm512_unpackhi_epi64(b0, b4));
-    _mm512_store_si512(to + 2 * kTurnedRows, _mm512_unpacklo_epi64(b1, b5));
-    _mm512_store_si512(to + 3 * kTurnedRows, _mm512_unpackhi_epi64(b1, b5));
-    _mm512_store_si512(to + 4 * kTurnedRows, _mm512_unpacklo_epi64(b2, b6));
-    _mm512_store_si512(to + 5 * kTurnedRows, _mm512_unpackhi_epi64(b2, b6));
-    _mm512_store_si512(to + 6 * kTurnedRows, _mm512_unpacklo_epi64(b3, b7));
-    _mm512_store_si512(to + 7 * kTurnedRows, _mm512_unpackhi_epi64(b3, b7));
+    _mm512_store_si512(to + 0 * kTransposedRows, _mm512_unpacklo_epi64(b0, b4));
+    _mm512_store_si512(to + 1 * kTransposedRows, _mm512_unpackhi_epi64(b0, b4));
+    _mm512_store_si512(to + 2 * kTransposedRows, _mm512_unpacklo_epi64(b1, b5));
+    _mm512_store_si512(to + 3 * kTransposedRows, _mm512_unpackhi_epi64(b1, b5));
+    _mm512_store_si512(to + 4 * kTransposedRows, _mm512_unpacklo_epi64(b2, b6));
+    _mm512_store_si512(to + 5 * kTransposedRows, _mm512_unpackhi_epi64(b2, b6));
+    _mm512_store_si512(to + 6 * kTransposedRows, _mm512_unpacklo_epi64(b3, b7));
+    _mm512_store_si512(to + 7 * kTransposedRows, _mm512_unpackhi_epi64(b3, b7));
   }
 }
 
@@ -112,8 +112,8 @@ void pack_tile(const RowTile& from, const KvHeadView& kv, int64_t first_position
                   static_cast<size_t>(row_bytes));
     }
   }
-  for (int r = 0; r < kKvTileRows; r += kTurnedRows) {
-    turn_32_rows(rows.values + r, head_dim, tile.turned_values + r * head_dim);
+  for (int r = 0; r < kKvTileRows; r += kTransposedRows) {
+    transpose_32_rows(rows.values + r, head_dim, tile.transposed_values + r * head_dim);
   }
   rows.values_finite = from.last() <= first_position || values_are_finite(rows, head_dim);
 }

@@ -1,5 +1,5 @@
-// Tiles of bfloat16 with AVX-512 BF16: conversion, expansion of quantised weights, and the product
-// on machines without tile registers.
+// Tiles of bfloat16 with AVX-512 BF16: conversion, dequantisation of quantised weights, and the
+// product on machines without tile registers.
 #include "kernels/linear/bf16_tiles.h"
 
 #include <immintrin.h>
@@ -24,14 +24,14 @@ __m512 signed_bytes(const uint8_t* p) {
 }
 
 // value = integer * scale + shift, exact in float32.
-struct Line {
+struct AffineMap {
   __m512 scale;
   __m512 shift;
 };
 
 // For half `h` (16 inputs) of block b.
 template <DType kType>
-Line line(const uint8_t* unit, int64_t b, int64_t h) {
+AffineMap affine_map(const uint8_t* unit, int64_t b, int64_t h) {
   using Format = QuantFormat<kType>;
   const __m512 minus_offset = _mm512_set1_ps(-static_cast<float>(Format::kOffset));
   if constexpr (!Format::kSuper) {
@@ -85,14 +85,14 @@ void store_pairs(__m512 even, __m512 odd, uint16_t* target) {
 }
 
 template <DType kType>
-void expand(const uint8_t* panel, int64_t first_block, int64_t n_blocks, uint16_t* tile) {
+void dequantize(const uint8_t* panel, int64_t first_block, int64_t n_blocks, uint16_t* tile) {
   using Format = QuantFormat<kType>;
   const __m512i byte = _mm512_set1_epi32(0xff);
   for (int64_t block = first_block; block < first_block + n_blocks; ++block, tile += kTileWords) {
     const uint8_t* unit = panel + block / Format::kBlocks * Format::kUnitBytes;
     const int64_t b = block % Format::kBlocks;
     for (int64_t h = 0; h < 2; ++h) {
-      const Line to_value = line<kType>(unit, b, h);
+      const AffineMap to_value = affine_map<kType>(unit, b, h);
       const auto value = [&](__m512i q) {
         return _mm512_fmadd_ps(_mm512_cvtepi32_ps(q), to_value.scale, to_value.shift);
       };
@@ -166,19 +166,19 @@ void round_tile_rows(const float* x, int64_t n, uint16_t* row) {
   }
 }
 
-void expand_tiles(DType dtype, const uint8_t* panel, int64_t first_block, int64_t n_blocks,
-                  uint16_t* tiles) {
+void dequantize_tiles(DType dtype, const uint8_t* panel, int64_t first_block, int64_t n_blocks,
+                      uint16_t* tiles) {
   switch (dtype) {
     case DType::kQ8_0:
-      return expand<DType::kQ8_0>(panel, first_block, n_blocks, tiles);
+      return dequantize<DType::kQ8_0>(panel, first_block, n_blocks, tiles);
     case DType::kQ4_0:
-      return expand<DType::kQ4_0>(panel, first_block, n_blocks, tiles);
+      return dequantize<DType::kQ4_0>(panel, first_block, n_blocks, tiles);
     case DType::kQ4K:
-      return expand<DType::kQ4K>(panel, first_block, n_blocks, tiles);
+      return dequantize<DType::kQ4K>(panel, first_block, n_blocks, tiles);
     case DType::kQ5K:
-      return expand<DType::kQ5K>(panel, first_block, n_blocks, tiles);
+      return dequantize<DType::kQ5K>(panel, first_block, n_blocks, tiles);
     default:
-      return expand<DType::kQ6K>(panel, first_block, n_blocks, tiles);
+      return dequantize<DType::kQ6K>(panel, first_block, n_blocks, tiles);
   }
 }
 
