@@ -2,6 +2,8 @@
 add_library(chunkllm_options INTERFACE)
 target_compile_options(chunkllm_options INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion
                                                  -Wno-sign-conversion -Wnon-virtual-dtor)
+# A value that an enum gains is met by every switch over it, or nothing builds.
+target_compile_options(chunkllm_options INTERFACE -Werror=switch -Werror=switch-enum)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
   # GCC 12 sees overlaps and overflows in std::string's own code that are not there (GCC bugs 105651
   # and 105329).

@@ -139,9 +139,15 @@ void dequantize(DType dtype, const std::byte* source, int64_t n, float* target) 
       return expand_blocks<BlockQ5K>(source, n, target);
     case DType::kQ6K:
       return expand_blocks<BlockQ6K>(source, n, target);
-    default:
-      fail(ErrorCode::kUnsupported, "{} is not a quantised type", dtype_name(dtype));
+    case DType::kF32:
+    case DType::kF16:
+    case DType::kBf16:
+    case DType::kI32:
+    case DType::kI64:
+    case DType::kU8:
+      break;
   }
+  fail(ErrorCode::kUnsupported, "{} is not a quantised type", dtype_name(dtype));
 }
 
 void quantize(DType dtype, const float* source, int64_t n, std::byte* target) {

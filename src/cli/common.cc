@@ -138,7 +138,16 @@ PolicyKind parse_policy(const std::string& name, PolicyKind fallback, const char
   fail(ErrorCode::kInvalidArgument, "--policy {}: must be {}", name, choices);
 }
 
-const char* policy_name(PolicyKind kind) { return kind == PolicyKind::kFull ? "full" : "chunk"; }
+const char* policy_name(PolicyKind kind) {
+  switch (kind) {
+    case PolicyKind::kFull:
+      return "full";
+    case PolicyKind::kChunk:
+      return "chunk";
+  }
+  fail(ErrorCode::kInvalidArgument, "there is no selection policy of number {}",
+       static_cast<int>(kind));
+}
 
 void add_kv_type_option(CLI::App& app, std::string& kv_type) {
   app.add_option("--kv-type", kv_type,

@@ -57,9 +57,13 @@ int exit_code_of(chunkllm::ErrorCode code) {
       return kExitUsage;
     case chunkllm::ErrorCode::kInterrupted:
       return kExitInterrupted;
-    default:
+    case chunkllm::ErrorCode::kData:
+    case chunkllm::ErrorCode::kUnsupported:
+    case chunkllm::ErrorCode::kIo:
+    case chunkllm::ErrorCode::kMemory:
       return kExitFailure;
   }
+  return kExitFailure;
 }
 
 }  // namespace

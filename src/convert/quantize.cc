@@ -37,12 +37,16 @@ uint32_t file_type(DType type) {
       return 7;
     case DType::kBf16:
       return 32;
-    default:
-      fail(ErrorCode::kInvalidArgument,
-           "files of type {} cannot be written; use q8_0, q4_0, f16, "
-           "bf16 or f32",
-           dtype_name(type));
+    case DType::kI32:
+    case DType::kI64:
+    case DType::kU8:
+    case DType::kQ4K:
+    case DType::kQ5K:
+    case DType::kQ6K:
+      break;
   }
+  fail(ErrorCode::kInvalidArgument,
+       "files of type {} cannot be written; use q8_0, q4_0, f16, bf16 or f32", dtype_name(type));
 }
 
 // The largest magnitude that the type can hold: a block's scale is a binary16.
@@ -54,9 +58,17 @@ float largest_value(DType type) {
       return 127 * kLargestHalf;
     case DType::kQ4_0:
       return 8 * kLargestHalf;
-    default:
-      return std::numeric_limits<float>::max();
+    case DType::kF32:
+    case DType::kBf16:
+    case DType::kI32:
+    case DType::kI64:
+    case DType::kU8:
+    case DType::kQ4K:
+    case DType::kQ5K:
+    case DType::kQ6K:
+      break;
   }
+  return std::numeric_limits<float>::max();
 }
 
 void convert_from_float(DType type, const float* values, int64_t n, std::byte* target) {

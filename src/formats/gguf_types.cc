@@ -77,9 +77,14 @@ std::optional<int64_t> gguf_integer(GgufType type, const uint8_t* data) {
       const uint64_t value = load<uint64_t>(data);
       return value >> 63 != 0 ? std::nullopt : std::optional(static_cast<int64_t>(value));
     }
-    default:
-      return std::nullopt;
+    case GgufType::kF32:
+    case GgufType::kF64:
+    case GgufType::kBool:
+    case GgufType::kString:
+    case GgufType::kArray:
+      break;
   }
+  return std::nullopt;  // also for numbers that name no type
 }
 
 std::optional<DType> dtype_of_gguf(uint32_t type) {

@@ -42,12 +42,18 @@ void SelectionPolicy::restore(std::span<const int32_t>, const PolicyState&) {
 std::unique_ptr<SelectionPolicy> make_policy(PolicyKind kind, const SelectionSettings& settings,
                                              const Adapter* adapter,
                                              std::span<const int32_t> special_ids) {
-  if (kind == PolicyKind::kFull) return std::make_unique<FullPolicy>();
-  if (adapter == nullptr) {
-    fail(ErrorCode::kInvalidArgument,
-         "the policy 'chunk' needs trained adapters; give --adapter DIR");
+  switch (kind) {
+    case PolicyKind::kFull:
+      return std::make_unique<FullPolicy>();
+    case PolicyKind::kChunk:
+      if (adapter == nullptr) {
+        fail(ErrorCode::kInvalidArgument,
+             "the policy 'chunk' needs trained adapters; give --adapter DIR");
+      }
+      return std::make_unique<ChunkPolicy>(*adapter, settings, special_ids);
   }
-  return std::make_unique<ChunkPolicy>(*adapter, settings, special_ids);
+  fail(ErrorCode::kInvalidArgument, "there is no selection policy of number {}",
+       static_cast<int>(kind));
 }
 
 }  // namespace chunkllm

@@ -97,9 +97,10 @@ double product_peak(Isa isa, int n_threads) {
         return {400'000, 16 * 2.0 * 16};
       case Isa::kAvx2:
         return {500'000, 12 * 2.0 * 8};
-      default:
-        return {300'000, 32 * 2.0};
+      case Isa::kScalar:
+        break;
     }
+    return {300'000, 32 * 2.0};
   }();
   float sum = 0;
   const double flops = peak.flops * static_cast<double>(peak.rounds * n_threads);
@@ -119,7 +120,7 @@ double product_peak(Isa isa, int n_threads) {
         case Isa::kAvx2:
           sum += avx2::multiply_add_rounds(peak.rounds);
           break;
-        default:
+        case Isa::kScalar:
           sum += portable_rounds(peak.rounds);
       }
     }

@@ -159,9 +159,17 @@ void with_type(DType dtype, const Kernel& kernel) {
       return kernel.template operator()<DType::kQ4K>();
     case DType::kQ5K:
       return kernel.template operator()<DType::kQ5K>();
-    default:
+    case DType::kQ6K:
       return kernel.template operator()<DType::kQ6K>();
+    case DType::kF32:
+    case DType::kF16:
+    case DType::kBf16:
+    case DType::kI32:
+    case DType::kI64:
+    case DType::kU8:
+      break;
   }
+  fail(ErrorCode::kUnsupported, "{} is not a quantised type", dtype_name(dtype));
 }
 
 void multiply_panel(DType dtype, const uint8_t* panel, int64_t n_in, const float* x, float* y) {

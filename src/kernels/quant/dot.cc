@@ -162,9 +162,15 @@ QuantDotKernel quant_dot_kernel(DType dtype) {
       return kernels.q5_k;
     case DType::kQ6K:
       return kernels.q6_k;
-    default:
-      fail(ErrorCode::kUnsupported, "{} is not a quantised type", dtype_name(dtype));
+    case DType::kF32:
+    case DType::kF16:
+    case DType::kBf16:
+    case DType::kI32:
+    case DType::kI64:
+    case DType::kU8:
+      break;
   }
+  fail(ErrorCode::kUnsupported, "{} is not a quantised type", dtype_name(dtype));
 }
 
 Int8Rows round_to_int8(const float* x, int64_t n_tokens, int64_t n_in) {

@@ -175,9 +175,15 @@ PackRow pack_row_of(DType dtype) {
       return pack_row<DType::kQ5K, BlockQ5K>;
     case DType::kQ6K:
       return pack_row<DType::kQ6K, BlockQ6K>;
-    default:
-      fail(ErrorCode::kUnsupported, "{} is not a quantised type", dtype_name(dtype));
+    case DType::kF32:
+    case DType::kF16:
+    case DType::kBf16:
+    case DType::kI32:
+    case DType::kI64:
+    case DType::kU8:
+      break;
   }
+  fail(ErrorCode::kUnsupported, "{} is not a quantised type", dtype_name(dtype));
 }
 
 template <DType kType>
@@ -199,9 +205,15 @@ QuantUnit quant_unit(DType dtype) {
       return unit_of<DType::kQ5K>();
     case DType::kQ6K:
       return unit_of<DType::kQ6K>();
-    default:
-      fail(ErrorCode::kUnsupported, "{} is not a quantised type", dtype_name(dtype));
+    case DType::kF32:
+    case DType::kF16:
+    case DType::kBf16:
+    case DType::kI32:
+    case DType::kI64:
+    case DType::kU8:
+      break;
   }
+  fail(ErrorCode::kUnsupported, "{} is not a quantised type", dtype_name(dtype));
 }
 
 void pack_quantized(std::span<const MatrixView> parts, const QuantPanels& layout, uint8_t* target) {

@@ -177,8 +177,15 @@ void dequantize_tiles(DType dtype, const uint8_t* panel, int64_t first_block, in
       return dequantize<DType::kQ4K>(panel, first_block, n_blocks, tiles);
     case DType::kQ5K:
       return dequantize<DType::kQ5K>(panel, first_block, n_blocks, tiles);
-    default:
+    case DType::kQ6K:
       return dequantize<DType::kQ6K>(panel, first_block, n_blocks, tiles);
+    case DType::kF32:
+    case DType::kF16:
+    case DType::kBf16:
+    case DType::kI32:
+    case DType::kI64:
+    case DType::kU8:
+      break;
   }
 }
 
