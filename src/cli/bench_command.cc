@@ -12,6 +12,7 @@
 #include "base/threads.h"
 #include "cli/bench_table.h"
 #include "cli/common.h"
+#include "cli/options.h"
 #include "engine/session.h"
 #include "kernels/machine/isa.h"
 #include "kernels/machine/peaks.h"
@@ -249,36 +250,28 @@ void run(const BenchArgs& args) {
 
 void add_bench_command(CLI::App& app) {
   auto args = std::make_shared<BenchArgs>();
-  const auto length = CLI::Range(int64_t{0}, kMaxTokens / 4);
+  const int64_t longest = kMaxTokens / 4;
   CLI::App* command = app.add_subcommand("bench", "Measure prefill and decode speed");
   add_engine_options(*command, args->engine, true);
-  command
-      ->add_option(
-          "--policy", args->policies,
-          "full, chunk (default: full, and chunk with an adapter); chunk without an adapter "
-          "uses a random one that ends a chunk every 24 tokens")
-      ->delimiter(',');
+  add_words(*command, "--policy", args->policies,
+            "full, chunk (default: full, and chunk with an adapter); chunk without an adapter "
+            "uses a random one that ends a chunk every 24 tokens")
+      ->type_name("NAME,...");
   add_selection_options(*command, args->selection);
   add_kv_type_option(*command, args->kv_type);
-  command->add_option("-p", args->prompt_lengths, "Prompt tokens, a list; 0: no prefill test")
-      ->delimiter(',')
-      ->check(length)
-      ->capture_default_str();
-  command->add_option("-n", args->generate_lengths, "Generated tokens, a list; 0: no decode test")
-      ->delimiter(',')
-      ->check(length)
-      ->capture_default_str();
-  command->add_option("-d", args->depths, "Tokens in the KV cache before the test, a list")
-      ->delimiter(',')
-      ->check(length)
-      ->capture_default_str();
+  add_whole_numbers(*command, "-p", args->prompt_lengths, 0, longest,
+                    "Prompt tokens, a list; 0: no prefill test");
+  add_whole_numbers(*command, "-n", args->generate_lengths, 0, longest,
+                    "Generated tokens, a list; 0: no decode test");
+  add_whole_numbers(*command, "-d", args->depths, 0, longest,
+                    "Tokens in the KV cache before the test, a list");
   command->add_flag("--synthetic", args->synthetic,
                     "Fill the KV cache with made-up rows instead of running the tokens before");
   command->add_option("-r", args->repetitions, "Repetitions of each test")
-      ->check(CLI::Range(int64_t{1}, int64_t{1000}))
+      ->transform(whole_number(1, 1000))
       ->capture_default_str();
   command->add_option("-s,--seed", args->seed, "Seed of the text that is measured on")
-      ->check(CLI::Range(int64_t{0}, std::numeric_limits<int64_t>::max()))
+      ->transform(whole_number(0, std::numeric_limits<int64_t>::max()))
       ->capture_default_str();
   command->add_option("-o", args->output, "md, csv or json")
       ->check(CLI::IsMember({"md", "csv", "json"}))

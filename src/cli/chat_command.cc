@@ -6,12 +6,14 @@
 #include <cstdio>
 #include <memory>
 #include <optional>
+#include <string_view>
 #include <utility>
 
 #include "base/error.h"
 #include "base/json.h"
 #include "cli/completion.h"
 #include "cli/line_reader.h"
+#include "cli/options.h"
 #include "engine/conversation.h"
 
 namespace chunkllm::cli {
@@ -21,13 +23,25 @@ constexpr int64_t kDefaultMaxTokens = 1024;
 constexpr int64_t kDefaultCtx = 32768;  // where the model can do more
 constexpr const char kBlockMark[] = "\"\"\"";
 
+// What was typed or pasted. A block is a message, whatever it begins with.
+struct Input {
+  std::string text;
+  bool is_block = false;
+};
+
+bool is_block_mark(std::string_view line) {
+  const size_t last = line.find_last_not_of(" \t");
+  return last != line.npos && line.substr(0, last + 1) == kBlockMark;
+}
+
 constexpr const char kHelp[] =
     "/help          this list\n"
     "/clear         forget the conversation; the system message stays\n"
     "/system TEXT   set the system message; without TEXT remove it\n"
     "/exit          leave, as Ctrl-D does, or Ctrl-C at the prompt\n"
-    "A line that ends in a backslash goes on in the next one; so does all between two lines of "
-    "\"\"\".\n"
+    "A line that ends in a backslash goes on in the next one. All between two lines of \"\"\" is "
+    "one\n"
+    "message, even if it begins with /.\n"
     "Ctrl-C stops an answer. What was shown of it stays in the conversation.\n";
 
 void say(const std::string& text) {
@@ -50,35 +64,36 @@ class Chat {
   void run() {
     if (shows_prompt_) say("/help lists the commands.\n");
     while (true) {
-      const std::optional<std::string> input = read_input();
+      const std::optional<Input> input = read_input();
       if (!input) break;
-      if (input->find_first_not_of(" \t\n") == std::string::npos) continue;
-      if (input->front() == '/') {
-        if (!command(*input)) break;
+      const std::string& text = input->text;
+      if (text.find_first_not_of(" \t\n") == std::string::npos) continue;
+      if (text.front() == '/' && !input->is_block) {
+        if (!command(text)) break;
       } else {
-        try_answer(*input);
+        try_answer(text);
       }
     }
     if (shows_prompt_) say("\n");
   }
 
  private:
-  // One message, perhaps of several lines; nothing at the end of the input.
-  std::optional<std::string> read_input() {
+  // One message, perhaps of several lines, or a command; nothing at the end of the input.
+  std::optional<Input> read_input() {
     std::optional<std::string> line = read_line("> ");
     if (!line) return std::nullopt;
     std::string text;
-    if (*line == kBlockMark) {
-      while ((line = read_line(". ")) && *line != kBlockMark) text += *line + "\n";
+    if (is_block_mark(*line)) {
+      while ((line = read_line(". ")) && !is_block_mark(*line)) text += *line + "\n";
       if (!text.empty()) text.pop_back();
-      return text;
+      return Input{std::move(text), true};
     }
     while (line && line->ends_with('\\')) {
       line->pop_back();
       text += *line + "\n";
       line = read_line(". ");
     }
-    return text + line.value_or("");
+    return Input{text + line.value_or(""), false};
   }
 
   std::optional<std::string> read_line(const char* prompt) {
@@ -217,7 +232,7 @@ void add_chat_command(CLI::App& app) {
   command
       ->add_option("-c,--ctx", args->ctx,
                    "Tokens to reserve the KV cache for (default: the model's limit, at most 32768)")
-      ->check(CLI::Range(int64_t{1}, kMaxTokens));
+      ->transform(whole_number(1, kMaxTokens));
   command->callback([args] { run(*args); });
 }
 

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/threads.h"
+#include "cli/options.h"
 #include "kernels/machine/isa.h"
 
 namespace chunkllm::cli {
@@ -68,7 +69,7 @@ void add_engine_options(CLI::App& app, EngineArgs& args, bool with_adapter) {
       ->check(CLI::IsMember({"auto", "bf16", "f32"}))
       ->capture_default_str();
   app.add_option("-t,--threads", args.threads, "Threads; default: the cores this process may use")
-      ->check(CLI::Range(1, 4096));
+      ->transform(whole_number(1, 4096));
 }
 
 Engine open_engine(const EngineArgs& args) {
@@ -84,7 +85,7 @@ Engine open_engine(const EngineArgs& args) {
 }
 
 void add_selection_options(CLI::App& app, SelectionArgs& args) {
-  const auto tokens = CLI::Range(int64_t{1}, int64_t{1} << 40);
+  const CLI::Validator tokens = whole_number(1, int64_t{1} << 40);
   app.add_option("--kv-budget", args.kv_budget,
                  "Tokens attended at a refresh, or with a point a fraction of those so far "
                  "(default: 2048)")
@@ -92,13 +93,13 @@ void add_selection_options(CLI::App& app, SelectionArgs& args) {
   app.add_option(
          "--kv-budget-min", args.kv_budget_min,
          "Least tokens of a fractional budget (default: max(256, sink + window + 2 max_chunk))")
-      ->check(tokens);
+      ->transform(tokens);
   app.add_option("--top-k-chunks", args.top_k_chunks, "Chunks selected, instead of --kv-budget")
-      ->check(tokens);
+      ->transform(tokens);
   app.add_option("--window", args.window, "Tokens of the local range (default: the adapter's)")
-      ->check(tokens);
+      ->transform(tokens);
   app.add_option("--sink", args.sink, "First tokens always attended (default: the adapter's)")
-      ->check(CLI::Range(int64_t{0}, int64_t{1} << 40));
+      ->transform(whole_number(0, int64_t{1} << 40));
   app.add_option(
          "--refresh", args.refresh,
          "When the selection is renewed: prompt-end (boundaries and prompt ends), boundary, "

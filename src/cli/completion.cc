@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "base/error.h"
+#include "cli/options.h"
 #include "engine/stop_strings.h"
 #include "measure/crossover.h"
 
@@ -16,22 +17,28 @@ namespace {
 void add_sampling_options(CLI::App& app, CompletionArgs& args) {
   SamplingOptions& sampling = args.generate.sampling;
   app.add_option("--temperature,--temp", sampling.temperature, "0: always the likeliest token")
+      ->transform(decimal_number())
       ->capture_default_str();
   app.add_option("--top-p", sampling.top_p, "Keep the fewest tokens of this probability")
+      ->transform(decimal_number())
       ->capture_default_str();
   app.add_option("--top-k", sampling.top_k, "Keep this many likeliest tokens; 0: all")
+      ->transform(whole_number(0, kMaxTokens))
       ->capture_default_str();
   app.add_option("--min-p", sampling.min_p,
                  "Keep tokens at least this share as likely as the likeliest")
+      ->transform(decimal_number())
       ->capture_default_str();
   app.add_option("--repeat-penalty", sampling.repeat_penalty,
                  "Makes tokens seen lately less likely; 1: off")
+      ->transform(decimal_number())
       ->capture_default_str();
   app.add_option("--repeat-last-n", sampling.repeat_last_n,
                  "Tokens back that --repeat-penalty looks; 0: none, -1: all")
+      ->transform(whole_number(-1, kMaxTokens))
       ->capture_default_str();
   app.add_option("-s,--seed", sampling.seed, "Seed of the random choice")
-      ->check(CLI::Range(int64_t{0}, std::numeric_limits<int64_t>::max()))
+      ->transform(whole_number(0, std::numeric_limits<int64_t>::max()))
       ->capture_default_str();
 }
 
@@ -50,13 +57,11 @@ void add_completion_options(CLI::App& app, CompletionArgs& args) {
                  "The chat format, instead of the model's own: " + ChatTemplate::names())
       ->type_name("NAME");
   app.add_option("-n,--max-tokens", args.generate.max_tokens, "Most tokens to generate")
-      ->check(CLI::Range(int64_t{1}, kMaxTokens))
+      ->transform(whole_number(1, kMaxTokens))
       ->capture_default_str();
-  app.add_option("--stop", args.generate.stops,
-                 "Text that ends the answer and is not shown; may be given several times")
-      ->type_name("TEXT")
-      ->expected(1)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  add_texts(app, "--stop", args.generate.stops,
+            "Text that ends the answer and is not shown; may be given several times")
+      ->type_name("TEXT");
   app.add_flag("--ignore-eos", args.ignore_eos, "Never choose a token that ends the answer");
   add_sampling_options(app, args);
 }

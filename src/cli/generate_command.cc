@@ -13,6 +13,7 @@
 #include "cli/batch.h"
 #include "cli/completion.h"
 #include "cli/line_reader.h"
+#include "cli/options.h"
 #include "engine/prompt_cache.h"
 
 namespace chunkllm::cli {
@@ -302,7 +303,7 @@ void add_generate_command(CLI::App& app) {
       ->add_option("-c,--ctx", args->completion.ctx,
                    "Tokens to reserve the KV cache for (default: what prompt and answer need, up "
                    "to the model's limit)")
-      ->check(CLI::Range(int64_t{1}, kMaxTokens));
+      ->transform(whole_number(1, kMaxTokens));
   command->add_flag("--json", args->json, "Print one JSON object");
   command->callback([args] { run(*args); });
 }

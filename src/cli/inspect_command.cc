@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "cli/common.h"
+#include "cli/options.h"
 #include "engine/session.h"
 #include "formats/gguf.h"
 #include "model/checkpoint.h"
@@ -200,7 +201,7 @@ void add_inspect_command(CLI::App& app) {
       ->type_name("DIR");
   command
       ->add_option("--ctx", args->ctx, "Tokens to foretell memory for (default: the model's limit)")
-      ->check(CLI::Range(int64_t{1}, kMaxTokens));
+      ->transform(whole_number(1, kMaxTokens));
   command->add_option("--dtype", args->dtype, "Type of the dense products: auto, bf16, f32")
       ->check(CLI::IsMember({"auto", "bf16", "f32"}))
       ->capture_default_str();

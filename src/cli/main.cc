@@ -1,13 +1,16 @@
 // chunkllm: one program for training adapters, running models with them, and measuring both.
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <new>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "base/error.h"
 #include "cli/common.h"
+#include "cli/options.h"
 
 namespace {
 
@@ -31,15 +34,15 @@ int report(const std::string& message, int exit_code) {
 
 // The first word of the command line that no command and no option of its command knows; else
 // empty. CLI11 would complain first about what is missing without it.
-std::string unknown_word(const CLI::App& app, std::span<char* const> words) {
+std::string unknown_word(const CLI::App& app, std::span<const std::string> words) {
   if (words.empty()) return {};
-  const std::string first = words[0];
+  const std::string& first = words[0];
   const auto commands =
       app.get_subcommands([&](const CLI::App* command) { return command->get_name() == first; });
   const CLI::App* command = commands.empty() ? nullptr : commands.front();
   if (command == nullptr) return app.get_option_no_throw(first) == nullptr ? first : std::string();
   for (size_t i = 1; i < words.size(); ++i) {
-    const std::string word = words[i];
+    const std::string& word = words[i];
     if (!word.starts_with("-") || word == "-" || word == "--") continue;
     // The value may be part of the word: --name=value, -nvalue.
     const bool is_long = word.starts_with("--");
@@ -70,7 +73,8 @@ int exit_code_of(chunkllm::ErrorCode code) {
 
 int main(int argc, char** argv) {
   chunkllm::cli::interrupt_token();  // from here on Ctrl-C ends with a line and 130
-  CLI::App app{"chunkllm makes long contexts cheap for language models you already have."};
+  CLI::App app{"chunkllm makes long contexts cheap for language models you already have.",
+               "chunkllm"};
   app.set_version_flag("--version", CHUNKLLM_VERSION);
   app.require_subcommand(1);
   chunkllm::cli::add_train_command(app);
@@ -80,14 +84,14 @@ int main(int argc, char** argv) {
   chunkllm::cli::add_inspect_command(app);
   chunkllm::cli::add_quantize_command(app);
   try {
-    const std::string unknown =
-        unknown_word(app, std::span(argv, static_cast<size_t>(argc)).subspan(1));
+    const std::vector<std::string> words(argv + std::min(argc, 1), argv + argc);
+    const std::string unknown = unknown_word(app, words);
     if (!unknown.empty()) {
       return report(
           fmt::format("{} is no command or option of this program; see chunkllm --help", unknown),
           kExitUsage);
     }
-    app.parse(argc, argv);
+    app.parse(chunkllm::cli::reversed_words(app, words));
     if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
       return report("cannot write to standard output; is the disk full?", kExitFailure);
     }

@@ -9,6 +9,7 @@
 #include "base/memory.h"
 #include "base/threads.h"
 #include "cli/common.h"
+#include "cli/options.h"
 #include "convert/quantize.h"
 
 namespace chunkllm::cli {
@@ -85,7 +86,7 @@ void add_quantize_command(CLI::App& app) {
   command
       ->add_option("-t,--threads", args->threads,
                    "Threads; default: the cores this process may use")
-      ->check(CLI::Range(1, 4096));
+      ->transform(whole_number(1, 4096));
   command->add_flag("--json", args->json, "Print one JSON object");
   command->callback([args] { run(*args); });
 }

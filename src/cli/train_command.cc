@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "cli/common.h"
+#include "cli/options.h"
 #include "train/trainer.h"
 
 namespace chunkllm::cli {
@@ -128,40 +129,41 @@ void run(const TrainArgs& args) {
 void add_train_command(CLI::App& app) {
   auto args = std::make_shared<TrainArgs>();
   TrainOptions& train = args->train;
-  const auto positive = CLI::Range(int64_t{1}, int64_t{1} << 40);
+  const CLI::Validator positive = whole_number(1, int64_t{1} << 40);
   CLI::App* command =
       app.add_subcommand("train", "Train adapters for a model, whose weights stay as they are");
   add_engine_options(*command, args->engine, false);
-  command->add_option("--data", args->data, ".txt or .jsonl files, or folders of them")
+  add_paths(*command, "--data", args->data, ".txt or .jsonl files, or folders of them")
       ->required()
       ->type_name("PATH...");
   command
       ->add_option("--out", args->out, "Folder for adapters, checkpoint, train.jsonl and train.svg")
       ->required()
       ->type_name("DIR");
-  command
-      ->add_option("--eval-data", args->eval_data, "Text that is measured on and never trained on")
+  add_paths(*command, "--eval-data", args->eval_data,
+            "Text that is measured on and never trained on")
       ->type_name("PATH...");
   command->add_option("--steps", train.steps, "Optimiser steps")
-      ->check(positive)
+      ->transform(positive)
       ->capture_default_str();
   command->add_option("--seq-len", train.seq_len, "Tokens a sequence")
-      ->check(positive)
+      ->transform(positive)
       ->capture_default_str();
   command->add_option("--batch-tokens", train.batch_tokens, "Tokens a step")
-      ->check(positive)
+      ->transform(positive)
       ->capture_default_str();
   command->add_option("--lr", train.learning_rate, "Peak learning rate of the QK Adapters")
+      ->transform(decimal_number())
       ->capture_default_str();
   command
       ->add_option("--boundary-lr", train.boundary_learning_rate,
                    "Peak learning rate of the Chunk Adapter")
-      ->check(CLI::Range(1e-8, 1.0))
+      ->transform(decimal_number(1e-8, 1.0))
       ->capture_default_str();
   command
       ->add_option("--adapter-dim", train.adapter_dim,
                    "Size of q^ and k^ (default: 128, or 64 where d_model is below 1024)")
-      ->check(CLI::Range(int64_t{1}, int64_t{65536}));
+      ->transform(whole_number(1, 65536));
   command
       ->add_option(
           "--target", args->target,
@@ -172,7 +174,7 @@ void add_train_command(CLI::App& app) {
   command
       ->add_option("--prompt-end-weight", train.teacher.prompt_end_weight,
                    "Weight of prompt ends in the loss; other queries have 1")
-      ->check(CLI::Range(0.0f, 1000.0f))
+      ->transform(decimal_number(0.0, 1000.0))
       ->capture_default_str();
   command
       ->add_option("--first-layer", args->first_layer,
@@ -182,20 +184,20 @@ void add_train_command(CLI::App& app) {
       ->capture_default_str();
   command
       ->add_option("--chat-share", train.chat_share, "Share of sequences that are retrieval chats")
-      ->check(CLI::Range(0.0, 1.0))
+      ->transform(decimal_number(0.0, 1.0))
       ->capture_default_str();
   command->add_option("--save-every", train.save_every, "Steps between checkpoints")
-      ->check(positive)
+      ->transform(positive)
       ->capture_default_str();
   command->add_option("--eval-every", train.eval_every, "Steps between evaluations")
-      ->check(positive)
+      ->transform(positive)
       ->capture_default_str();
   command->add_option("--eval-sequences", train.eval_sequences, "Sequences of an evaluation")
-      ->check(positive)
+      ->transform(positive)
       ->capture_default_str();
   command->add_flag("--resume", train.resume, "Continue the run in --out from its last checkpoint");
   command->add_option("--seed", train.seed, "Seed of all random choices")
-      ->check(CLI::Range(int64_t{0}, std::numeric_limits<int64_t>::max()))
+      ->transform(whole_number(0, std::numeric_limits<int64_t>::max()))
       ->capture_default_str();
   command->add_flag("--json", args->json, "Print one JSON object");
   command->callback([args] { run(*args); });

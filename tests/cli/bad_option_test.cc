@@ -91,7 +91,7 @@ INSTANTIATE_TEST_SUITE_P(
         generating("temperature_inf", {"--temperature", "inf"}, {"--temperature inf"}),
         generating("top_p_0", {"--top-p", "0"}, {"--top-p 0", "above 0"}),
         generating("top_p_above_1", {"--top-p", "1.01"}, {"--top-p 1.01"}),
-        generating("top_k_negative", {"--top-k", "-1"}, {"--top-k -1", "0"}),
+        generating("top_k_negative", {"--top-k", "-1"}, {"--top-k", "-1", "0"}),
         generating("seed_negative", {"--seed", "-1"}, {"--seed", "-1"}),
         generating("threads_0", {"--threads", "0"}, {"--threads", "0"}),
         generating("threads_many", {"--threads", "100000"}, {"--threads", "100000"}),

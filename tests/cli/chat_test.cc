@@ -100,6 +100,18 @@ TEST(Chat, MessagesOfSeveralLines) {
       << "empty lines are no messages";
 }
 
+TEST(Chat, ABlockIsAMessageWhateverItBeginsWith) {
+  const Scratch scratch;
+  for (const std::string text : {"/* add two numbers */\nint add(int a, int b);", "/exit", "/clear",
+                                 "/system x", "/nope", "//", "\n/exit"}) {
+    const ProgramResult result = talk("\"\"\"\n" + text + "\n\"\"\" \n/help\n");
+    const json messages{{{"role", "user"}, {"content", text}}};
+    EXPECT_EQ(result.out, replayed(scratch, messages) + "\n") << text;
+    EXPECT_THAT(result.err, testing::HasSubstr("/system TEXT")) << "the chat goes on";
+    EXPECT_THAT(result.err, testing::Not(testing::HasSubstr("error"))) << text;
+  }
+}
+
 TEST(Chat, HelpUnknownCommandsAndErrorsKeepTheSessionAlive) {
   std::string long_text;
   for (int i = 0; i < 100; ++i) long_text += "The old man walked to the river. ";
