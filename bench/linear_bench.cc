@@ -55,9 +55,9 @@ double memory_peak() {
   static const double bandwidth = memory_read_bandwidth(current_threads());
   return bandwidth;
 }
-double flops_peak(ComputeType type) {
+double flops_peak(Precision precision) {
   const auto measure = [](Isa isa) { return product_peak(isa, current_threads()); };
-  if (type == ComputeType::kBf16) {
+  if (precision.products == ProductType::kBf16) {
     static const double peak = measure(active_isa());
     return peak;
   }
@@ -67,7 +67,7 @@ double flops_peak(ComputeType type) {
 
 // Whether the first and last outputs of the first and last row are right.
 bool is_right(const std::vector<float>& x, const MatrixView& weights, const std::vector<float>& y,
-              int64_t n_tokens, ComputeType type) {
+              int64_t n_tokens, Precision precision) {
   const int64_t n_in = weights.n_cols;
   const bool quantized = is_quantized(weights.dtype);
   std::vector<float> row(static_cast<size_t>(n_in));
@@ -77,10 +77,10 @@ bool is_right(const std::vector<float>& x, const MatrixView& weights, const std:
                      row.data());
     for (const int64_t t : {int64_t{0}, n_tokens - 1}) {
       std::vector<float> input(x.begin() + t * n_in, x.begin() + (t + 1) * n_in);
-      const bool int8 = quantized && n_tokens == 1 && type != ComputeType::kF32;
+      const bool int8 = quantized && n_tokens == 1 && precision.int8_decode;
       if (int8) input = ref::rounded_to_int8(input.data(), n_in);
       const double expected =
-          ref::linear(input.data(), row.data(), 1, n_in, 1, int8 ? ComputeType::kF32 : type)[0];
+          ref::linear(input.data(), row.data(), 1, n_in, 1, int8 ? kF32Precision : precision)[0];
       const double limit = 1e-5 * std::sqrt(static_cast<double>(n_in));
       if (!(std::abs(y[t * weights.n_rows + o] - expected) <= limit)) return false;
     }
@@ -89,25 +89,25 @@ bool is_right(const std::vector<float>& x, const MatrixView& weights, const std:
 }
 
 // Arguments: n_out, n_in, n_tokens.
-void run_linear(benchmark::State& state, DType dtype, ComputeType type) {
+void run_linear(benchmark::State& state, DType dtype, Precision precision) {
   const int64_t n_out = state.range(0);
   const int64_t n_in = state.range(1);
   const int64_t n_tokens = state.range(2);
-  if (type == ComputeType::kBf16 && !bf16_products_available()) {
+  if (precision.products == ProductType::kBf16 && !bf16_products_available()) {
     state.SkipWithError("no bfloat16 products at this level");
     return;
   }
   const auto weights = random_matrix(dtype, n_out * n_in);
   const auto x = random_values(n_tokens * n_in, 2);
   const MatrixView part{dtype, weights.data(), n_out, n_in};
-  const Linear linear(std::span<const MatrixView>(&part, 1), type);
+  const Linear linear(std::span<const MatrixView>(&part, 1), precision);
   std::vector<float> y(static_cast<size_t>(n_tokens * n_out));
   linear(x.data(), n_tokens, y.data());
-  if (!is_right(x, part, y, n_tokens, type)) {
+  if (!is_right(x, part, y, n_tokens, precision)) {
     state.SkipWithError("wrong result");
     return;
   }
-  const double peak = n_tokens == 1 ? memory_peak() : flops_peak(type);
+  const double peak = n_tokens == 1 ? memory_peak() : flops_peak(precision);
   for (auto _ : state) {
     linear(x.data(), n_tokens, y.data());
     benchmark::DoNotOptimize(y.data());
@@ -125,9 +125,9 @@ constexpr std::pair<int64_t, int64_t> kSmallShapes[] = {
 constexpr std::pair<int64_t, int64_t> kLargeShapes[] = {{3072, 2048}, {16384, 2048}, {2048, 8192}};
 
 void register_rows() {
-  const auto add = [](DType dtype, ComputeType type, const std::string& name, bool small) {
+  const auto add = [](DType dtype, Precision precision, const std::string& name, bool small) {
     auto* bench = benchmark::RegisterBenchmark(
-        name.c_str(), [=](benchmark::State& state) { run_linear(state, dtype, type); });
+        name.c_str(), [=](benchmark::State& state) { run_linear(state, dtype, precision); });
     bench->ArgNames({"n_out", "n_in", "n_tokens"})->UseRealTime()->Unit(benchmark::kMicrosecond);
     for (const int64_t n_tokens : {1, 512}) {
       for (const auto& [n_out, n_in] : kSmallShapes) {
@@ -136,13 +136,13 @@ void register_rows() {
       for (const auto& [n_out, n_in] : kLargeShapes) bench->Args({n_out, n_in, n_tokens});
     }
   };
-  add(DType::kF32, ComputeType::kBf16, "bf16", true);
-  add(DType::kF32, ComputeType::kF32, "f32", true);
-  const auto fast = bf16_products_available() ? ComputeType::kBf16 : ComputeType::kInt8;
+  add(DType::kF32, kBf16Precision, "bf16", true);
+  add(DType::kF32, kF32Precision, "f32", true);
+  const auto fast = bf16_products_available() ? kBf16Precision : kF32Int8DecodePrecision;
   for (const DType dtype : {DType::kQ8_0, DType::kQ4_0, DType::kQ4K, DType::kQ5K, DType::kQ6K}) {
     add(dtype, fast, std::string(dtype_name(dtype)), false);
   }
-  add(DType::kQ4_0, ComputeType::kF32, "Q4_0 in float32", false);
+  add(DType::kQ4_0, kF32Precision, "Q4_0 in float32", false);
 }
 
 // Making a Linear: reading and packing a checkpoint's matrix.
@@ -151,16 +151,16 @@ void run_pack(benchmark::State& state, DType dtype) {
   constexpr int64_t kIn = 2048;
   const auto weights = random_matrix(dtype, kOut * kIn);
   const MatrixView part{dtype, weights.data(), kOut, kIn};
-  const auto type = bf16_products_available() ? ComputeType::kBf16 : ComputeType::kF32;
+  const auto precision = bf16_products_available() ? kBf16Precision : kF32Precision;
   const auto x = random_values(kIn, 3);
   std::vector<float> y(kOut);
-  Linear(std::span<const MatrixView>(&part, 1), type)(x.data(), 1, y.data());
-  if (!is_right(x, part, y, 1, type)) {
+  Linear(std::span<const MatrixView>(&part, 1), precision)(x.data(), 1, y.data());
+  if (!is_right(x, part, y, 1, precision)) {
     state.SkipWithError("wrong result");
     return;
   }
   for (auto _ : state) {
-    const Linear linear(std::span<const MatrixView>(&part, 1), type);
+    const Linear linear(std::span<const MatrixView>(&part, 1), precision);
     benchmark::DoNotOptimize(linear.size_bytes());
   }
   state.SetBytesProcessed(state.iterations() * static_cast<int64_t>(weights.size()));

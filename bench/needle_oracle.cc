@@ -18,7 +18,8 @@ SessionOptions options_for(const Engine& engine, PolicyKind policy, const KvBudg
   options.policy = policy;
   options.selection.budget = budget;
   options.ctx = ctx;
-  options.kv_type = engine.compute_type() == ComputeType::kBf16 ? KvType::kBf16 : KvType::kF32;
+  options.kv_type =
+      engine.precision().products == ProductType::kBf16 ? KvType::kBf16 : KvType::kF32;
   return options;
 }
 

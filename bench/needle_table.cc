@@ -111,7 +111,8 @@ SessionOptions session_options(const Engine& engine, const Options& options, con
   session.selection.budget = KvBudget::parse(options.kv_budget);
   if (row == "chunk-prefill-full") session.selection.prefill = PrefillKind::kFull;
   session.ctx = ctx;
-  session.kv_type = engine.compute_type() == ComputeType::kBf16 ? KvType::kBf16 : KvType::kF32;
+  session.kv_type =
+      engine.precision().products == ProductType::kBf16 ? KvType::kBf16 : KvType::kF32;
   return session;
 }
 

@@ -47,7 +47,7 @@ struct Limits {
 
 Limits measure_limits(const Engine& engine) {
   const int n_threads = current_threads();
-  const bool bf16 = engine.compute_type() == ComputeType::kBf16;
+  const bool bf16 = engine.precision().products == ProductType::kBf16;
   return {memory_read_bandwidth(n_threads),
           product_peak(bf16 ? active_isa() : std::min(active_isa(), Isa::kAvx512), n_threads)};
 }
@@ -55,7 +55,7 @@ Limits measure_limits(const Engine& engine) {
 // What the products read: the type that a quantised file has, else that of the products.
 std::string weights_name(const Engine& engine) {
   const DType type = engine.weights().main_type();
-  if (!is_quantized(type)) return engine.compute_type() == ComputeType::kBf16 ? "bf16" : "f32";
+  if (!is_quantized(type)) return std::string(product_type_name(engine.precision().products));
   std::string name(dtype_name(type));
   std::ranges::transform(name, name.begin(),
                          [](char c) { return static_cast<char>(std::tolower(c)); });
@@ -158,6 +158,8 @@ class Bench {
     const bool chunk = session_.options().policy == PolicyKind::kChunk;
     return {{"model", model.empty() ? args_.engine.model : model},
             {"weights", weights_name(engine)},
+            {"products", product_type_name(engine.precision().products)},
+            {"int8_decode", engine.precision().int8_decode},
             {"kv_type", kv_type_name(session_.options().kv_type)},
             {"policy", policy_name(session_.options().policy)},
             {"adapter", !chunk                             ? "none"
@@ -211,7 +213,7 @@ void run(const BenchArgs& args) {
   options.selection = to_settings(args.selection);
   const CancelToken& cancel = interrupt_token();
   Engine engine = open_engine(args.engine);
-  options.kv_type = parse_kv_type(args.kv_type, engine.compute_type());
+  options.kv_type = parse_kv_type(args.kv_type, engine.precision());
   const int64_t longest = std::max(*std::ranges::max_element(args.prompt_lengths),
                                    *std::ranges::max_element(args.generate_lengths));
   if (longest < 1) fail(ErrorCode::kInvalidArgument, "nothing to measure; give -p or -n above 0");

@@ -157,8 +157,8 @@ void add_kv_type_option(CLI::App& app, std::string& kv_type) {
       ->check(CLI::IsMember({"bf16", "f16", "f32", "q8_0"}));
 }
 
-KvType parse_kv_type(const std::string& name, ComputeType compute_type) {
-  if (name.empty()) return compute_type == ComputeType::kBf16 ? KvType::kBf16 : KvType::kF32;
+KvType parse_kv_type(const std::string& name, Precision precision) {
+  if (name.empty()) return precision.products == ProductType::kBf16 ? KvType::kBf16 : KvType::kF32;
   for (const KvType type : {KvType::kF32, KvType::kF16, KvType::kQ8_0}) {
     if (name == kv_type_name(type)) return type;
   }

@@ -50,7 +50,7 @@ const char* policy_name(PolicyKind kind);
 
 // --kv-type bf16|f32; empty: bf16 with bf16 products, else f32.
 void add_kv_type_option(CLI::App& app, std::string& kv_type);
-KvType parse_kv_type(const std::string& name, ComputeType compute_type);
+KvType parse_kv_type(const std::string& name, Precision precision);
 const char* kv_type_name(KvType type);
 
 // Ctrl-C sets this token; a second one ends the program at once.

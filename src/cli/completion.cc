@@ -93,7 +93,7 @@ std::unique_ptr<Completer> open_completer(const CompletionArgs& args) {
   completer->session.policy =
       completer->auto_policy ? best : parse_policy(args.policy, best, "full, chunk or auto");
   completer->session.selection = settings;
-  completer->session.kv_type = parse_kv_type(args.kv_type, engine.compute_type());
+  completer->session.kv_type = parse_kv_type(args.kv_type, engine.precision());
   completer->generate = args.generate;
   if (args.ignore_eos) {
     completer->generate.sampling.banned_ids = engine.eos_ids();

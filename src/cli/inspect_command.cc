@@ -78,9 +78,9 @@ Json describe_model(const InspectArgs& args) {
   const std::filesystem::path model = args.path;
   const ModelConfig config = read_model_config(model);
   const Checkpoint checkpoint(model, config);
-  const ComputeType compute = resolve_compute_type(args.dtype == "f32"    ? DtypeChoice::kF32
-                                                   : args.dtype == "bf16" ? DtypeChoice::kBf16
-                                                                          : DtypeChoice::kAuto);
+  const Precision precision = resolve_precision(args.dtype == "f32"    ? DtypeChoice::kF32
+                                                : args.dtype == "bf16" ? DtypeChoice::kBf16
+                                                                       : DtypeChoice::kAuto);
   const int64_t n_parameters = count_parameters(checkpoint.tensors());
   Json json = {{"model_type", config.model_type},
                {"n_layers", config.n_layers},
@@ -101,14 +101,15 @@ Json describe_model(const InspectArgs& args) {
   if (!args.adapter.empty()) adapter = load_adapter(args.adapter);
   SessionOptions options;
   options.ctx = args.ctx > 0 ? args.ctx : config.max_positions;
-  options.kv_type = parse_kv_type(args.kv_type, compute);
+  options.kv_type = parse_kv_type(args.kv_type, precision);
   options.policy = adapter ? PolicyKind::kChunk : PolicyKind::kFull;
   const SessionMemory session =
       session_memory(config, adapter ? &adapter->config : nullptr, options);
-  const int64_t weights_bytes = packed_weights_bytes(checkpoint, config, compute);
+  const int64_t weights_bytes = packed_weights_bytes(checkpoint, config, precision);
   const int64_t adapter_bytes = adapter ? adapter->size_bytes() : 0;
   json["memory"] = {{"ctx", options.ctx},
-                    {"dtype", compute == ComputeType::kBf16 ? "bf16" : "f32"},
+                    {"dtype", product_type_name(precision.products)},
+                    {"int8_decode", precision.int8_decode},
                     {"kv_type", kv_type_name(options.kv_type)},
                     {"weights_bytes", weights_bytes},
                     {"adapter_bytes", adapter_bytes},

@@ -7,15 +7,15 @@
 
 namespace chunkllm {
 
-ComputeType resolve_compute_type(DtypeChoice choice) {
-  if (choice == DtypeChoice::kF32) return ComputeType::kF32;
-  if (bf16_products_available()) return ComputeType::kBf16;
+Precision resolve_precision(DtypeChoice choice) {
+  if (choice == DtypeChoice::kF32) return kF32Precision;
+  if (bf16_products_available()) return kBf16Precision;
   if (choice == DtypeChoice::kBf16) {
     fail(ErrorCode::kInvalidArgument,
          "--dtype bf16 needs a processor with avx512_bf16, and {} is in use; try --dtype f32",
          isa_name(active_isa()));
   }
-  return ComputeType::kInt8;
+  return kF32Int8DecodePrecision;
 }
 
 namespace {
@@ -33,20 +33,20 @@ std::optional<Tokenizer> open_tokenizer(const std::filesystem::path& model) {
 
 Engine::Engine(const EngineOptions& options)
     : options_(options),
-      compute_type_(resolve_compute_type(options.dtype)),
+      precision_(resolve_precision(options.dtype)),
       config_(read_model_config(options.model)),
       tokenizer_(open_tokenizer(options.model)) {
   if (!options.adapter.empty()) adapter_ = load_adapter(options.adapter);
 }
 
 void Engine::load_weights() {
-  weights_ = chunkllm::load_weights(options_.model, compute_type_);
+  weights_ = chunkllm::load_weights(options_.model, precision_);
   if (adapter_) check_adapter_fits(*adapter_, *weights_, options_.adapter);
 }
 
 int64_t Engine::weights_bytes() const {
   if (weights_) return weights_->packed_bytes();
-  return packed_weights_bytes(Checkpoint(options_.model, config_), config_, compute_type_);
+  return packed_weights_bytes(Checkpoint(options_.model, config_), config_, precision_);
 }
 
 void Engine::use_adapter(Adapter adapter) {

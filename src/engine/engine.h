@@ -16,10 +16,10 @@ namespace chunkllm {
 enum class DtypeChoice { kAuto, kF32, kBf16 };
 
 struct EngineOptions {
-  std::filesystem::path model;    // Hugging Face folder or GGUF file
-  std::filesystem::path adapter;  // adapter folder; empty: none
-  DtypeChoice dtype =
-      DtypeChoice::kAuto;  // kAuto: bf16 where the processor multiplies it, else kInt8
+  std::filesystem::path model;             // Hugging Face folder or GGUF file
+  std::filesystem::path adapter;           // adapter folder; empty: none
+  DtypeChoice dtype = DtypeChoice::kAuto;  // kAuto: bf16 where the processor multiplies it, else
+                                           // float32 with decode in int8
 };
 
 // Owns what it loads. No one may change it while a session uses it.
@@ -37,7 +37,7 @@ class Engine {
   void use_adapter(Adapter adapter);
 
   const EngineOptions& options() const { return options_; }
-  ComputeType compute_type() const { return compute_type_; }
+  Precision precision() const { return precision_; }
   const ModelConfig& config() const { return config_; }
   // Bytes of the weights, loaded or not. Throws Error if they cannot be read.
   int64_t weights_bytes() const;
@@ -58,15 +58,15 @@ class Engine {
 
  private:
   EngineOptions options_;
-  ComputeType compute_type_;
+  Precision precision_;
   ModelConfig config_;
   std::optional<Tokenizer> tokenizer_;
   std::optional<Adapter> adapter_;
   std::optional<ModelWeights> weights_;
 };
 
-// The element type to compute in. Throws Error (kInvalidArgument) for kBf16 without native
-// products.
-ComputeType resolve_compute_type(DtypeChoice choice);
+// The precision of the products that a choice means on this machine. Throws Error
+// (kInvalidArgument) for kBf16 without native products.
+Precision resolve_precision(DtypeChoice choice);
 
 }  // namespace chunkllm

@@ -77,9 +77,9 @@ Json settings_of(const Session& session) {
   // The fingerprint is the same in every precision.
   const DType type = engine.weights().main_type();
   if (is_quantized(type)) json["weights of type"] = dtype_name(type);
-  json["--dtype"] = engine.compute_type() == ComputeType::kBf16   ? "bf16"
-                    : engine.compute_type() == ComputeType::kInt8 ? "auto"
-                                                                  : "f32";
+  json["--dtype"] = engine.precision().products == ProductType::kBf16 ? "bf16"
+                    : engine.precision() == kF32Int8DecodePrecision   ? "auto"
+                                                                      : "f32";
   json["--kv-type"] =
       options.kv_type == KvType::kQ8_0 ? "Q8_0" : dtype_name(dtype_of(options.kv_type));
   if (options.policy == PolicyKind::kFull) {

@@ -33,8 +33,8 @@ int64_t small_elements(const ModelConfig& c) {
 // Packs the products of one checkpoint.
 class ProductReader {
  public:
-  ProductReader(const Checkpoint& checkpoint, ComputeType compute_type)
-      : checkpoint_(checkpoint), compute_type_(compute_type) {}
+  ProductReader(const Checkpoint& checkpoint, Precision precision)
+      : checkpoint_(checkpoint), precision_(precision) {}
 
   // One of the projections that are stacked into one product.
   struct Part {
@@ -55,7 +55,7 @@ class ProductReader {
       const std::vector<float> values = vector(at + part.name + ".bias", part.n_out);
       bias.insert(bias.end(), values.begin(), values.end());
     }
-    Linear packed(views, compute_type_, std::move(bias));
+    Linear packed(views, precision_, std::move(bias));
     for (const Part& part : parts) checkpoint_.release(at + part.name + ".weight");
     return packed;
   }
@@ -66,7 +66,7 @@ class ProductReader {
 
  private:
   const Checkpoint& checkpoint_;
-  ComputeType compute_type_;
+  Precision precision_;
 };
 
 LayerWeights load_layer(const ProductReader& reader, const ModelConfig& c, int64_t i) {
@@ -109,34 +109,34 @@ void refuse_unknown_biases(const Checkpoint& checkpoint, const ModelConfig& c) {
 }  // namespace
 
 int64_t packed_weights_bytes(const Checkpoint& checkpoint, const ModelConfig& c,
-                             ComputeType compute_type) {
+                             Precision precision) {
   // The head is the embedding, or stands beside it; the embedding itself stays in the file.
   const char* unpacked = c.tied_embeddings ? kHead : kEmbedding;
   int64_t n_bytes = small_elements(c) * 4;
   for (const auto& [name, tensor] : checkpoint.tensors()) {
     if (tensor.shape.size() != 2 || name == unpacked) continue;
-    n_bytes += packed_matrix_bytes(tensor.dtype, tensor.shape[0], tensor.shape[1], compute_type);
+    n_bytes += packed_matrix_bytes(tensor.dtype, tensor.shape[0], tensor.shape[1], precision);
   }
   return n_bytes;
 }
 
-ModelWeights load_weights(const std::filesystem::path& model, ComputeType compute_type) {
+ModelWeights load_weights(const std::filesystem::path& model, Precision precision) {
   ModelConfig config = read_model_config(model);
   Checkpoint checkpoint(model, config);
   ModelWeights weights{.config = std::move(config),
-                       .compute_type = compute_type,
+                       .precision = precision,
                        .checkpoint = std::move(checkpoint),
                        .embedding = {},
                        .layers = {},
                        .final_norm = {},
                        .lm_head = {}};
   const ModelConfig& c = weights.config;
-  require_memory(packed_weights_bytes(weights.checkpoint, c, compute_type),
+  require_memory(packed_weights_bytes(weights.checkpoint, c, precision),
                  "the weights of " + model.string(),
-                 compute_type != ComputeType::kBf16 ? "try --dtype bf16 or a smaller model"
-                                                    : "use a smaller model");
+                 precision.products != ProductType::kBf16 ? "try --dtype bf16 or a smaller model"
+                                                          : "use a smaller model");
   refuse_unknown_biases(weights.checkpoint, c);
-  const ProductReader reader(weights.checkpoint, compute_type);
+  const ProductReader reader(weights.checkpoint, precision);
   weights.embedding = weights.checkpoint.matrix(kEmbedding, c.n_vocab, c.d_model).view;
   weights.final_norm = reader.vector("model.norm.weight", c.d_model);
   for (int64_t i = 0; i < c.n_layers; ++i) {

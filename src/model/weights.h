@@ -25,7 +25,7 @@ struct LayerWeights {
 // Owns the packed weights and the mapping of the files that the embedding rows are read from.
 struct ModelWeights {
   ModelConfig config;
-  ComputeType compute_type = ComputeType::kF32;
+  Precision precision = kF32Precision;
   Checkpoint checkpoint;
   MatrixView embedding;  // [n_vocab, d_model], in `checkpoint`; may be quantised
   std::vector<LayerWeights> layers;
@@ -47,10 +47,10 @@ struct ModelWeights {
 // Qwen3. Throws Error: kIo, kData (missing tensor, wrong shape or type, non-finite norm or bias),
 // kUnsupported (a bias that config.json does not announce, a tensor of a GGUF file that has no part
 // in the model), kMemory before anything large is allocated.
-ModelWeights load_weights(const std::filesystem::path& model, ComputeType compute_type);
+ModelWeights load_weights(const std::filesystem::path& model, Precision precision);
 
 // Bytes that load_weights() packs the checkpoint's matrices, norms and biases into.
 int64_t packed_weights_bytes(const Checkpoint& checkpoint, const ModelConfig& config,
-                             ComputeType compute_type);
+                             Precision precision);
 
 }  // namespace chunkllm

@@ -35,8 +35,8 @@ class FirstLayerListener : public RowSelector {
   std::vector<float>& hidden_;
 };
 
-KvType teacher_kv_type(ComputeType compute_type) {
-  return compute_type == ComputeType::kBf16 ? KvType::kBf16 : KvType::kF32;
+KvType teacher_kv_type(Precision precision) {
+  return precision.products == ProductType::kBf16 ? KvType::kBf16 : KvType::kF32;
 }
 
 }  // namespace
@@ -86,7 +86,7 @@ Learner::Learner(const ModelWeights& weights, Adapter& adapter, std::vector<int3
       adapter_(adapter),
       special_ids_(std::move(special_ids)),
       options_(options),
-      cache_(weights.config, options.seq_len, teacher_kv_type(weights.compute_type)),
+      cache_(weights.config, options.seq_len, teacher_kv_type(weights.precision)),
       transformer_(weights, options.block_tokens) {
   gradients_.resize(adapter.layers.size());
   boundary_scale_.assign(adapter.boundary_weight.size(), 1.0f);

@@ -71,9 +71,9 @@ const char* target_name(TeacherTarget target) {
 
 // All that decides the result; a checkpoint may only go on under the same.
 nlohmann::ordered_json settings_json(const TrainOptions& options, const AdapterConfig& config,
-                                     ComputeType compute_type, const Corpus& data) {
+                                     Precision precision, const Corpus& data) {
   nlohmann::ordered_json json;
-  json["dtype"] = compute_type == ComputeType::kBf16 ? "bf16" : "f32";
+  json["dtype"] = product_type_name(precision.products);
   json["data"] = data.fingerprint;
   json["fingerprint"] = config.fingerprint;
   json["steps"] = options.steps;
@@ -125,7 +125,7 @@ class Run {
         chat_(find_chat_template(engine, callbacks)),
         sampler_(data, engine.tokenizer(), chat_ ? &*chat_ : nullptr, options.seq_len,
                  options.chat_share) {
-    state_.settings = settings_json(options, adapter_.config, engine.compute_type(), data).dump();
+    state_.settings = settings_json(options, adapter_.config, engine.precision(), data).dump();
     if (eval_data != nullptr) {
       eval_sampler_.emplace(*eval_data, engine.tokenizer(), chat_ ? &*chat_ : nullptr,
                             options.seq_len, options.chat_share);

@@ -22,7 +22,7 @@ namespace chunkllm {
 namespace {
 
 // Logits of all tokens of a made-up text.
-std::vector<float> logits_of(const std::filesystem::path& model, ComputeType type) {
+std::vector<float> logits_of(const std::filesystem::path& model, Precision type) {
   const ModelWeights weights = load_weights(model, type);
   const ModelConfig& c = weights.config;
   std::vector<int32_t> tokens;
@@ -71,27 +71,27 @@ void expect_same_shape(const ModelConfig& a, const ModelConfig& b) {
 TEST_F(GgufModel, FileOfTheSamePrecisionIsTheSameModel) {
   for (const auto& model : {needle_model(), tiny_llama()}) {
     SCOPED_TRACE(model);
-    const std::vector<float> expected = logits_of(model, ComputeType::kF32);
-    const std::string fingerprint = load_weights(model, ComputeType::kF32).fingerprint();
+    const std::vector<float> expected = logits_of(model, kF32Precision);
+    const std::string fingerprint = load_weights(model, kF32Precision).fingerprint();
     for (const DType type : {DType::kF32, DType::kBf16}) {
       const std::filesystem::path file = written(model, type);
       expect_same_shape(read_model_config(file), read_model_config(model));
-      const ModelWeights weights = load_weights(file, ComputeType::kF32);
+      const ModelWeights weights = load_weights(file, kF32Precision);
       EXPECT_EQ(weights.fingerprint(), fingerprint);
       EXPECT_EQ(weights.main_type(), type);
-      EXPECT_EQ(logits_of(file, ComputeType::kF32), expected);
+      EXPECT_EQ(logits_of(file, kF32Precision), expected);
     }
   }
 }
 
 TEST_F(GgufModel, QuantisedFilesAreNearTheModel) {
-  const std::vector<float> expected = logits_of(needle_model(), ComputeType::kF32);
-  const std::string fingerprint = load_weights(needle_model(), ComputeType::kF32).fingerprint();
+  const std::vector<float> expected = logits_of(needle_model(), kF32Precision);
+  const std::string fingerprint = load_weights(needle_model(), kF32Precision).fingerprint();
   for (const auto& [type, tolerance] :
        {std::pair{DType::kF16, 1e-3}, {DType::kQ8_0, 0.03}, {DType::kQ4_0, 0.3}}) {
     const std::filesystem::path file = written(needle_model(), type);
-    EXPECT_EQ(load_weights(file, ComputeType::kF32).fingerprint(), fingerprint);
-    EXPECT_LT(relative_error(logits_of(file, ComputeType::kF32), expected), tolerance)
+    EXPECT_EQ(load_weights(file, kF32Precision).fingerprint(), fingerprint);
+    EXPECT_LT(relative_error(logits_of(file, kF32Precision), expected), tolerance)
         << dtype_name(type);
   }
   const GgufFile q4(folder_ / "Q4_0.gguf");
@@ -154,9 +154,9 @@ TEST_F(GgufModel, QuantisingTwiceIsRefused) {
   EXPECT_FALSE(std::filesystem::exists(folder_ / "x"));
   // As it is, or in full precision, it may be written.
   quantize_model({.in = q4, .out = folder_ / "f32.gguf", .type = DType::kF32});
-  EXPECT_LT(relative_error(logits_of(folder_ / "f32.gguf", ComputeType::kF32),
-                           logits_of(q4, ComputeType::kF32)),
-            1e-5);
+  EXPECT_LT(
+      relative_error(logits_of(folder_ / "f32.gguf", kF32Precision), logits_of(q4, kF32Precision)),
+      1e-5);
 }
 
 TEST_F(GgufModel, AFullDiskLeavesNothing) {
@@ -222,10 +222,10 @@ TEST(GoldenGguf, FixturesKeepTheirLogits) {
     const std::filesystem::path file = folder / "model.gguf";
     quantize_model({.in = entry.path(), .out = file, .type = DType::kF32});
     expect_same_shape(read_model_config(file), read_model_config(entry.path()));
-    EXPECT_EQ(load_weights(file, ComputeType::kF32).fingerprint(),
-              load_weights(entry.path(), ComputeType::kF32).fingerprint());
-    const double difference = relative_error(logits_of(file, ComputeType::kF32),
-                                             logits_of(entry.path(), ComputeType::kF32));
+    EXPECT_EQ(load_weights(file, kF32Precision).fingerprint(),
+              load_weights(entry.path(), kF32Precision).fingerprint());
+    const double difference =
+        relative_error(logits_of(file, kF32Precision), logits_of(entry.path(), kF32Precision));
     std::cout << entry.path().filename().string() << ": " << difference << '\n';
     EXPECT_LE(difference, 1e-6);
     ++n_models;

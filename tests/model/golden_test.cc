@@ -117,12 +117,12 @@ int32_t argmax(std::span<const float> logits) {
 
 // Compares one model; `tolerance` is of relative norms. Greedy tokens are compared as long as the
 // gap between the two best logits exceeds what the tolerance explains.
-void compare_model(const std::filesystem::path& model, const Golden& golden,
-                   ComputeType compute_type, double tolerance) {
-  const ModelWeights weights = load_weights(model, compute_type);
+void compare_model(const std::filesystem::path& model, const Golden& golden, Precision precision,
+                   double tolerance) {
+  const ModelWeights weights = load_weights(model, precision);
   const auto n = static_cast<int64_t>(golden.input_ids.size());
   const int64_t n_greedy = static_cast<int64_t>(golden.greedy_ids.size());
-  const KvType kv_type = compute_type == ComputeType::kF32 ? KvType::kF32 : KvType::kBf16;
+  const KvType kv_type = precision == kF32Precision ? KvType::kF32 : KvType::kBf16;
   KvCache cache(weights.config, n + n_greedy, kv_type);
   constexpr int64_t kBlock = 128;
   Transformer transformer(weights, kBlock);
@@ -164,8 +164,8 @@ void compare_model(const std::filesystem::path& model, const Golden& golden,
   }
   std::cout << fmt::format(
       "  {}: logits {:.1e}, hidden_1 {:.1e}, chunk_attention {:.1e}, greedy {} of {}\n",
-      compute_type == ComputeType::kF32 ? "f32" : "bf16", logits_error, hidden_error, mass_error,
-      n_equal, n_greedy);
+      product_type_name(precision.products), logits_error, hidden_error, mass_error, n_equal,
+      n_greedy);
 }
 
 // A config.json that holds a path instead of JSON stands for the model at that path.
@@ -199,8 +199,8 @@ void run_folder(const std::filesystem::path& models) {
     }
     std::cout << folder.filename().string() << ":\n";
     const Golden golden(folder / "golden.safetensors");
-    compare_model(model, golden, ComputeType::kF32, 1e-4);
-    if (bf16_products_available()) compare_model(model, golden, ComputeType::kBf16, 3e-2);
+    compare_model(model, golden, kF32Precision, 1e-4);
+    if (bf16_products_available()) compare_model(model, golden, kBf16Precision, 3e-2);
     ++n_run;
   }
   EXPECT_GT(n_run, 0);

@@ -39,7 +39,7 @@ class WeightsTest : public testing::Test {
   }
   void expect_refused(ErrorCode code, const std::string& part, const Edit& edit) {
     save_edited(edit);
-    expect_error(code, part, [&] { load_weights(folder_.path(), ComputeType::kF32); });
+    expect_error(code, part, [&] { load_weights(folder_.path(), kF32Precision); });
   }
   TempFolder folder_;
 };
@@ -87,18 +87,18 @@ TEST_F(WeightsTest, ANormThatIsNotFiniteIsRefused) {
 }
 
 TEST_F(WeightsTest, TheFingerprintKnowsNormsAndShapeAlone) {
-  const std::string original = load_weights(tiny_llama(), ComputeType::kF32).fingerprint();
+  const std::string original = load_weights(tiny_llama(), kF32Precision).fingerprint();
   EXPECT_EQ(original.size(), 64u);
   save_edited([](TensorToWrite& t, std::vector<std::byte>& bytes) {
     if (t.name == "lm_head.weight") bytes[100] ^= std::byte{1};
     return true;
   });
-  EXPECT_EQ(load_weights(folder_.path(), ComputeType::kF32).fingerprint(), original);
+  EXPECT_EQ(load_weights(folder_.path(), kF32Precision).fingerprint(), original);
   save_edited([](TensorToWrite& t, std::vector<std::byte>& bytes) {
     if (t.name == "model.layers.2.input_layernorm.weight") bytes[0] ^= std::byte{1};
     return true;
   });
-  EXPECT_NE(load_weights(folder_.path(), ComputeType::kF32).fingerprint(), original);
+  EXPECT_NE(load_weights(folder_.path(), kF32Precision).fingerprint(), original);
 }
 
 TEST(KvCache, StoresWhatItIsGiven) {

@@ -61,7 +61,7 @@ class LearnerTest : public testing::TestWithParam<std::pair<TeacherTarget, Chunk
     return *learner_;
   }
 
-  ModelWeights weights_ = load_weights(tiny_llama(), ComputeType::kF32);
+  ModelWeights weights_ = load_weights(tiny_llama(), kF32Precision);
   Adapter adapter_;
   std::unique_ptr<Learner> learner_;
 };
@@ -152,7 +152,7 @@ class MassRecorder : public FullRows {
 };
 
 TEST(TeacherPass, IsTheMeanAttentionOfTheTokensThatUseTheSelection) {
-  const ModelWeights weights = load_weights(tiny_llama(), ComputeType::kF32);
+  const ModelWeights weights = load_weights(tiny_llama(), kF32Precision);
   AdapterConfig config = AdapterConfig::for_model(weights);
   config.window = 8;
   config.max_chunk = 20;

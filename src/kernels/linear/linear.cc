@@ -56,10 +56,20 @@ bool share_a_matrix(DType a, DType b) { return a == b || (is_floating(a) && is_f
 
 }  // namespace
 
+std::string_view product_type_name(ProductType type) {
+  switch (type) {
+    case ProductType::kF32:
+      return "f32";
+    case ProductType::kBf16:
+      return "bf16";
+  }
+  return "?";
+}
+
 bool bf16_products_available() { return active_isa() >= Isa::kAvx512Bf16; }
 
 struct Linear::Impl {
-  ComputeType type = ComputeType::kF32;
+  Precision precision;
   int64_t n_in = 0;
   int64_t n_out = 0;
   std::vector<std::variant<FloatMatrix, Bf16Matrix, QuantMatrix>> matrices;  // stacked by rows
@@ -86,7 +96,7 @@ struct Linear::Impl {
       matrix.multiply(x, n_tokens, y + first, n_out);
     });
     const bool vector = n_tokens == 1;
-    const bool int8 = type != ComputeType::kF32 && n_tokens <= kMaxInt8Tokens;
+    const bool int8 = precision.int8_decode && n_tokens <= kMaxInt8Tokens;
     if (vector) {
       for_each<Bf16Matrix>(
           [&](const Bf16Matrix& matrix, int64_t first) { matrix.multiply_vector(x, y + first); });
@@ -97,7 +107,7 @@ struct Linear::Impl {
         matrix.multiply_int8(rows, y + first, n_out);
       });
     }
-    if (type != ComputeType::kBf16) {
+    if (precision.products != ProductType::kBf16) {
       if (int8) return;
       for_each<QuantMatrix>([&](const QuantMatrix& matrix, int64_t first) {
         matrix.multiply_f32(x, n_tokens, y + first, n_out);
@@ -121,15 +131,15 @@ struct Linear::Impl {
   }
 };
 
-Linear::Linear(std::span<const MatrixView> parts, ComputeType compute_type, std::vector<float> bias)
+Linear::Linear(std::span<const MatrixView> parts, Precision precision, std::vector<float> bias)
     : impl_(std::make_unique<Impl>()) {
-  if (compute_type == ComputeType::kBf16 && !bf16_products_available()) {
+  if (precision.products == ProductType::kBf16 && !bf16_products_available()) {
     fail(ErrorCode::kUnsupported,
          "bfloat16 products need avx512_bf16, this process uses {}; use float32",
          isa_name(active_isa()));
   }
   check_parts(parts);
-  impl_->type = compute_type;
+  impl_->precision = precision;
   impl_->n_in = parts.front().n_cols;
   for (const MatrixView& part : parts) impl_->n_out += part.n_rows;
   if (!bias.empty() && static_cast<int64_t>(bias.size()) != impl_->n_out) {
@@ -143,7 +153,7 @@ Linear::Linear(std::span<const MatrixView> parts, ComputeType compute_type, std:
     while (n < parts.size() && share_a_matrix(dtype, parts[n].dtype)) ++n;
     if (is_quantized(dtype)) {
       impl_->matrices.emplace_back(std::in_place_type<QuantMatrix>, parts.first(n));
-    } else if (compute_type == ComputeType::kBf16) {
+    } else if (precision.products == ProductType::kBf16) {
       impl_->matrices.emplace_back(std::in_place_type<Bf16Matrix>, parts.first(n));
     } else {
       impl_->matrices.emplace_back(std::in_place_type<FloatMatrix>, parts.first(n));
@@ -175,8 +185,9 @@ int64_t Linear::size_bytes() const {
   return n_bytes;
 }
 
-int64_t packed_matrix_bytes(DType dtype, int64_t n_rows, int64_t n_cols, ComputeType compute_type) {
-  if (!is_quantized(dtype)) return n_rows * n_cols * (compute_type == ComputeType::kBf16 ? 2 : 4);
+int64_t packed_matrix_bytes(DType dtype, int64_t n_rows, int64_t n_cols, Precision precision) {
+  if (!is_quantized(dtype))
+    return n_rows * n_cols * (precision.products == ProductType::kBf16 ? 2 : 4);
   const QuantUnit unit = quant_unit(dtype);
   const int64_t n_panels = (n_rows + kQuantPanelOutputs - 1) / kQuantPanelOutputs;
   const int64_t n_units = (n_cols + unit.n_inputs - 1) / unit.n_inputs;

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "base/dtype.h"
-#include "kernels/linear/compute_type.h"
+#include "kernels/linear/precision.h"
 
 namespace chunkllm {
 
@@ -19,20 +19,19 @@ class Linear {
   Linear();  // no matrix: may only be assigned to or destroyed
   // Packs the matrices `parts` (each [n_rows, n_cols], the same n_cols), stacked by rows, as one
   // [n_out, n_in] matrix, so that projections of one input run as one product. Floating types are
-  // converted to the compute type's; quantised ones stay as they are, at about the file's bits per
-  // weight, and their rows must be whole blocks. Types may differ between parts: runs of equal
-  // types share a product. The views are not used afterwards. `bias` [n_out] is added to every row
-  // of the result; empty: none. Throws Error (kMemory, kUnsupported; kInvalidArgument for a bias of
-  // another length).
-  Linear(std::span<const MatrixView> parts, ComputeType compute_type, std::vector<float> bias = {});
+  // converted to the type of the products; quantised ones stay as they are, at about the file's
+  // bits per weight, and their rows must be whole blocks. Types may differ between parts: runs of
+  // equal types share a product. The views are not used afterwards. `bias` [n_out] is added to
+  // every row of the result; empty: none. Throws Error (kMemory, kUnsupported; kInvalidArgument for
+  // a bias of another length).
+  Linear(std::span<const MatrixView> parts, Precision precision, std::vector<float> bias = {});
   ~Linear();
   Linear(Linear&&) noexcept;
   Linear& operator=(Linear&&) noexcept;
 
   // y[t, o] = sum_i x[t, i] W[o, i] + bias[o] for x [n_tokens, n_in] and y [n_tokens, n_out], both
-  // float32, row-major and contiguous, in the precision of the compute type. No n_tokens is
-  // refused; 0 does nothing. An input that is not finite makes every output of its token that it
-  // has a weight in not finite.
+  // float32, row-major and contiguous, in that precision. No n_tokens is refused; 0 does nothing.
+  // An input that is not finite makes every output of its token that it has a weight in not finite.
   void operator()(const float* x, int64_t n_tokens, float* y) const;
 
   int64_t n_in() const;
@@ -46,6 +45,6 @@ class Linear {
 };
 
 // Bytes that Linear packs a matrix of this type into, up to the padding of its last panels.
-int64_t packed_matrix_bytes(DType dtype, int64_t n_rows, int64_t n_cols, ComputeType compute_type);
+int64_t packed_matrix_bytes(DType dtype, int64_t n_rows, int64_t n_cols, Precision precision);
 
 }  // namespace chunkllm

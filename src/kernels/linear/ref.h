@@ -12,7 +12,7 @@
 
 namespace chunkllm::ref {
 
-// The values that inputs x [n] have once rounded to int8 in blocks of 32, as ComputeType says: the
+// The values that inputs x [n] have once rounded to int8 in blocks of 32, as Precision says: the
 // largest magnitude of a block becomes 127.
 inline std::vector<float> rounded_to_int8(const float* x, int64_t n) {
   std::vector<float> values(static_cast<size_t>(n));
@@ -29,9 +29,9 @@ inline std::vector<float> rounded_to_int8(const float* x, int64_t n) {
 // y = x W^T for x [n_tokens, n_in], W [n_out, n_in]; with kBf16 both are rounded to bfloat16 first,
 // so that the only difference to Linear is the order and precision of the sums.
 inline std::vector<double> linear(const float* x, const float* weight, int64_t n_tokens,
-                                  int64_t n_in, int64_t n_out, ComputeType compute_type) {
+                                  int64_t n_in, int64_t n_out, Precision precision) {
   const auto rounded = [&](float value) {
-    return compute_type == ComputeType::kBf16 ? to_float(to_bf16(value)) : value;
+    return precision.products == ProductType::kBf16 ? to_float(to_bf16(value)) : value;
   };
   std::vector<double> inputs(x, x + n_tokens * n_in);
   for (double& value : inputs) value = rounded(static_cast<float>(value));

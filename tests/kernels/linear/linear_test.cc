@@ -25,17 +25,17 @@ using test::GuardedArray;
 using test::random_values;
 using test::sum_tolerance;
 
-std::vector<ComputeType> compute_types() {
-  if (bf16_products_available()) return {ComputeType::kF32, ComputeType::kBf16};
-  return {ComputeType::kF32};
+std::vector<Precision> precisions() {
+  if (bf16_products_available()) return {kF32Precision, kBf16Precision};
+  return {kF32Precision};
 }
 
 MatrixView view(const std::vector<float>& values, int64_t n_rows, int64_t n_cols) {
   return {DType::kF32, values.data(), n_rows, n_cols};
 }
 
-Linear make_linear(const MatrixView& part, ComputeType type) {
-  return Linear(std::span<const MatrixView>(&part, 1), type);
+Linear make_linear(const MatrixView& part, Precision precision) {
+  return Linear(std::span<const MatrixView>(&part, 1), precision);
 }
 
 struct Shape {
@@ -52,9 +52,9 @@ TEST(Linear, AddsItsBiasToEveryRow) {
   const auto bias = random_values(65, 41);
   const auto x = random_values(7 * 33, 42);
   const MatrixView part = view(weights, 65, 33);
-  for (const ComputeType type : compute_types()) {
-    const Linear plain(std::span(&part, 1), type);
-    const Linear with_bias(std::span(&part, 1), type, bias);
+  for (const Precision precision : precisions()) {
+    const Linear plain(std::span(&part, 1), precision);
+    const Linear with_bias(std::span(&part, 1), precision, bias);
     for (const int64_t n_tokens : {1, 7}) {
       std::vector<float> y(static_cast<size_t>(n_tokens * 65)), expected = y;
       plain(x.data(), n_tokens, expected.data());
@@ -63,24 +63,25 @@ TEST(Linear, AddsItsBiasToEveryRow) {
       EXPECT_EQ(y, expected);
     }
     expect_error(ErrorCode::kInvalidArgument, "64 values",
-                 [&] { Linear(std::span(&part, 1), type, std::vector<float>(64)); });
+                 [&] { Linear(std::span(&part, 1), precision, std::vector<float>(64)); });
   }
 }
 
 TEST(Linear, MatchesTheReferenceAtEveryNumberOfTokens) {
-  for (const ComputeType type : compute_types()) {
+  for (const Precision precision : precisions()) {
     for (const auto& [n_out, n_in] : kShapes) {
       const auto weight = random_values(n_out * n_in, 1);
-      const Linear linear = make_linear(view(weight, n_out, n_in), type);
+      const Linear linear = make_linear(view(weight, n_out, n_in), precision);
       EXPECT_EQ(linear.n_in(), n_in);
       EXPECT_EQ(linear.n_out(), n_out);
       for (const int64_t n_tokens : {1, 2, 7, 64, 100}) {
         SCOPED_TRACE(testing::Message() << n_tokens << " x " << n_in << " x " << n_out << ", bf16 "
-                                        << (type == ComputeType::kBf16));
+                                        << (precision.products == ProductType::kBf16));
         const auto x = random_values(n_tokens * n_in, 2);
         GuardedArray y(n_tokens * n_out);
         linear(x.data(), n_tokens, y.data());
-        expect_close(y.values(), ref::linear(x.data(), weight.data(), n_tokens, n_in, n_out, type),
+        expect_close(y.values(),
+                     ref::linear(x.data(), weight.data(), n_tokens, n_in, n_out, precision),
                      sum_tolerance(n_in));
         EXPECT_TRUE(y.guards_intact());
       }
@@ -94,8 +95,8 @@ TEST(Linear, ARowDoesNotDependOnItsCompanyBeyondRounding) {
   constexpr int64_t kTokens = 512;
   const auto weight = random_values(kOut * kIn, 3);
   const auto x = random_values(kTokens * kIn, 4);
-  for (const ComputeType type : compute_types()) {
-    const Linear linear = make_linear(view(weight, kOut, kIn), type);
+  for (const Precision precision : precisions()) {
+    const Linear linear = make_linear(view(weight, kOut, kIn), precision);
     std::vector<float> block(kTokens * kOut);
     linear(x.data(), kTokens, block.data());
     for (const int64_t t : {int64_t{0}, int64_t{77}, kTokens - 1}) {
@@ -111,8 +112,8 @@ TEST(Linear, RepeatedAndInterleavedCallsGiveTheSameBits) {
   constexpr int64_t kOut = 130;
   const auto weight = random_values(kOut * kIn, 5);
   const auto x = random_values(16 * kIn, 6);
-  for (const ComputeType type : compute_types()) {
-    const Linear linear = make_linear(view(weight, kOut, kIn), type);
+  for (const Precision precision : precisions()) {
+    const Linear linear = make_linear(view(weight, kOut, kIn), precision);
     std::vector<std::vector<float>> first(17);
     for (int round = 0; round < 2; ++round) {  // more sizes than products are kept
       for (int64_t n_tokens = 1; n_tokens <= 16; ++n_tokens) {
@@ -143,13 +144,13 @@ TEST(Linear, StacksMatricesOfAnyTypeByRows) {
                                          {DType::kBf16, bf16.data(), 70, kIn},
                                          {DType::kF16, half.data(), 3, kIn}};
   const auto x = random_values(2 * kIn, 8);
-  for (const ComputeType type : compute_types()) {
-    const Linear linear(parts, type);
+  for (const Precision precision : precisions()) {
+    const Linear linear(parts, precision);
     ASSERT_EQ(linear.n_out(), 93);
     for (const int64_t n_tokens : {1, 2}) {
       std::vector<float> y(static_cast<size_t>(n_tokens * 93));
       linear(x.data(), n_tokens, y.data());
-      expect_close(y, ref::linear(x.data(), stacked.data(), n_tokens, kIn, 93, type),
+      expect_close(y, ref::linear(x.data(), stacked.data(), n_tokens, kIn, 93, precision),
                    sum_tolerance(kIn));
     }
   }
@@ -159,34 +160,33 @@ TEST(Linear, ReadsUnalignedWeightsAndKeepsNoView) {
   const auto weight = random_values(10 * 9, 9);
   std::vector<char> bytes(weight.size() * sizeof(float) + 1);
   std::memcpy(bytes.data() + 1, weight.data(), weight.size() * sizeof(float));
-  const Linear linear = make_linear({DType::kF32, bytes.data() + 1, 10, 9}, ComputeType::kF32);
+  const Linear linear = make_linear({DType::kF32, bytes.data() + 1, 10, 9}, kF32Precision);
   std::fill(bytes.begin(), bytes.end(), '\x7f');
   const auto x = random_values(9, 10);
   std::vector<float> y(10);
   linear(x.data(), 1, y.data());
-  expect_close(y, ref::linear(x.data(), weight.data(), 1, 9, 10, ComputeType::kF32),
-               sum_tolerance(9));
+  expect_close(y, ref::linear(x.data(), weight.data(), 1, 9, 10, kF32Precision), sum_tolerance(9));
 }
 
 TEST(Linear, KeepsOneCopyOfTheWeights) {
   constexpr int64_t kElements = 512 * 256;
   const auto weight = random_values(kElements, 11);
-  for (const ComputeType type : compute_types()) {
-    const Linear linear = make_linear(view(weight, 512, 256), type);
-    EXPECT_EQ(linear.size_bytes(), kElements * (type == ComputeType::kBf16 ? 2 : 4));
+  for (const Precision precision : precisions()) {
+    const Linear linear = make_linear(view(weight, 512, 256), precision);
+    EXPECT_EQ(linear.size_bytes(), kElements * (precision.products == ProductType::kBf16 ? 2 : 4));
   }
 }
 
 TEST(Linear, MovesAndNothing) {
   const auto weight = random_values(6, 12);
-  Linear linear = make_linear(view(weight, 2, 3), ComputeType::kF32);
+  Linear linear = make_linear(view(weight, 2, 3), kF32Precision);
   Linear moved = std::move(linear);
   const std::vector<float> x = {1, 2, 3};
   GuardedArray y(2);
   moved(x.data(), 0, y.data());
   EXPECT_EQ(y.values(), GuardedArray(2).values()) << "no tokens, no writes";
   moved(x.data(), 1, y.data());
-  expect_close(y.values(), ref::linear(x.data(), weight.data(), 1, 3, 2, ComputeType::kF32),
+  expect_close(y.values(), ref::linear(x.data(), weight.data(), 1, 3, 2, kF32Precision),
                sum_tolerance(3));
   const Linear empty;
   EXPECT_EQ(empty.n_out(), 0);
@@ -198,7 +198,7 @@ TEST(Linear, MovesAndNothing) {
 TEST(Linear, UnusablePartsAreErrors) {
   const auto weight = random_values(12, 13);
   const auto refused = [&](std::vector<MatrixView> parts, const char* what) {
-    expect_error(ErrorCode::kUnsupported, what, [&] { Linear(parts, ComputeType::kF32); });
+    expect_error(ErrorCode::kUnsupported, what, [&] { Linear(parts, kF32Precision); });
   };
   refused({}, "at least one");
   refused({view(weight, 2, 3), view(weight, 3, 2)}, "3 columns");
@@ -208,7 +208,7 @@ TEST(Linear, UnusablePartsAreErrors) {
   refused({view(weight, std::numeric_limits<int64_t>::max() / 2, 4)}, "cannot stack");
   if (!bf16_products_available()) {
     expect_error(ErrorCode::kUnsupported, "avx512_bf16",
-                 [&] { make_linear(view(weight, 2, 3), ComputeType::kBf16); });
+                 [&] { make_linear(view(weight, 2, 3), kBf16Precision); });
   }
 }
 

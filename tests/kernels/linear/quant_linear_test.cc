@@ -25,37 +25,38 @@ using test::QuantCase;
 using test::random_values;
 using test::sum_tolerance;
 
-std::vector<ComputeType> compute_types() {
-  std::vector<ComputeType> types = {ComputeType::kF32, ComputeType::kInt8};
-  if (bf16_products_available()) types.push_back(ComputeType::kBf16);
-  return types;
+std::vector<Precision> precisions() {
+  std::vector<Precision> all = {kF32Precision, kF32Int8DecodePrecision};
+  if (bf16_products_available()) all.push_back(kBf16Precision);
+  return all;
 }
 
-// Few tokens meet int8 inputs, more the compute type's (linear.h leaves the number open; these stay
-// clear of it).
+// Few tokens meet int8 inputs, more the type of the products (linear.h leaves the number open;
+// these stay clear of it).
 constexpr int64_t kFew = 8;
 
 // What Linear computes for quantised weights of these values, in double.
 std::vector<double> expected(const std::vector<float>& x, const std::vector<float>& weights,
-                             int64_t n_tokens, int64_t n_in, ComputeType type) {
+                             int64_t n_tokens, int64_t n_in, Precision precision) {
   const auto n_out = static_cast<int64_t>(weights.size()) / n_in;
-  if (type != ComputeType::kF32 && n_tokens <= kFew) {
+  if (precision.int8_decode && n_tokens <= kFew) {
     const auto rounded = ref::rounded_to_int8(x.data(), n_tokens * n_in);
-    return ref::linear(rounded.data(), weights.data(), n_tokens, n_in, n_out, ComputeType::kF32);
+    return ref::linear(rounded.data(), weights.data(), n_tokens, n_in, n_out, kF32Precision);
   }
-  return ref::linear(x.data(), weights.data(), n_tokens, n_in, n_out, type);
+  return ref::linear(x.data(), weights.data(), n_tokens, n_in, n_out, precision);
 }
 
-void check(const QuantCase& matrix, int64_t n_tokens, ComputeType type,
+void check(const QuantCase& matrix, int64_t n_tokens, Precision precision,
            const std::vector<float>& x) {
   const MatrixView part = matrix.view();
   SCOPED_TRACE(testing::Message() << dtype_name(part.dtype) << ", " << n_tokens << " x "
-                                  << part.n_cols << " x " << part.n_rows << ", compute type "
-                                  << static_cast<int>(type));
-  const Linear linear(std::span(&part, 1), type);
+                                  << part.n_cols << " x " << part.n_rows << ", products in "
+                                  << product_type_name(precision.products)
+                                  << (precision.int8_decode ? ", int8 decode" : ""));
+  const Linear linear(std::span(&part, 1), precision);
   GuardedArray y(n_tokens * part.n_rows);
   linear(x.data(), n_tokens, y.data());
-  expect_close(y.values(), expected(x, matrix.values(), n_tokens, part.n_cols, type),
+  expect_close(y.values(), expected(x, matrix.values(), n_tokens, part.n_cols, precision),
                sum_tolerance(part.n_cols));
   EXPECT_TRUE(y.guards_intact());
 }
@@ -77,9 +78,9 @@ TEST(QuantLinear, MatchesTheReferenceAtEveryNumberOfTokens) {
   for (const DType dtype : kQuantTypes) {
     for (const auto& [n_out, n_in] : shapes(dtype)) {
       const QuantCase matrix(dtype, n_out, n_in, 1);
-      for (const ComputeType type : compute_types()) {
+      for (const Precision precision : precisions()) {
         for (const int64_t n_tokens : {1, 2, 3, 4, 5, 8, 17, 32, 47}) {
-          check(matrix, n_tokens, type, random_values(n_tokens * n_in, 2));
+          check(matrix, n_tokens, precision, random_values(n_tokens * n_in, 2));
         }
       }
     }
@@ -91,15 +92,15 @@ TEST(QuantLinear, MatchesTheReferenceOnLongRowsAndManyTokens) {
     const int64_t n_in = 512 * dtype_block_elements(dtype);
     const QuantCase wide(dtype, 5, n_in, 3);
     const QuantCase usual(dtype, 300, 768, 4);
-    for (const ComputeType type : compute_types()) {
-      check(wide, 1, type, random_values(n_in, 5));
-      check(wide, 10, type, random_values(10 * n_in, 5));
-      check(usual, 200, type, random_values(200 * 768, 6));
+    for (const Precision precision : precisions()) {
+      check(wide, 1, precision, random_values(n_in, 5));
+      check(wide, 10, precision, random_values(10 * n_in, 5));
+      check(usual, 200, precision, random_values(200 * 768, 6));
     }
   }
   const QuantCase small(DType::kQ8_0, 3, 32, 7);  // more tokens than work space for inputs holds
-  for (const ComputeType type : compute_types())
-    check(small, 2500, type, random_values(2500 * 32, 8));
+  for (const Precision precision : precisions())
+    check(small, 2500, precision, random_values(2500 * 32, 8));
 }
 
 // The largest integers of every sign, where 16-bit sums would overflow.
@@ -108,11 +109,11 @@ TEST(QuantLinear, HoldsExtremeIntegers) {
     for (const int fill : {0x00, 0x7f, 0x80, 0x81, 0xff}) {
       const QuantCase matrix(dtype, 20, 512, static_cast<uint8_t>(fill), 9);
       for (const float sign : {1.0f, -1.0f}) {
-        for (const ComputeType type : compute_types()) {
+        for (const Precision precision : precisions()) {
           // The same for every input, so sums do not cancel but by the signs of scales.
           const std::vector<float> x(20 * 512, sign);
-          check(matrix, 1, type, x);
-          check(matrix, 20, type, x);
+          check(matrix, 1, precision, x);
+          check(matrix, 20, precision, x);
         }
       }
     }
@@ -129,9 +130,8 @@ TEST(QuantLinear, Int8InputsCostLittlePrecision) {
     const MatrixView part = matrix.view();
     const auto x = random_values(1024, 11);
     std::vector<float> y(200);
-    Linear(std::span(&part, 1), ComputeType::kInt8)(x.data(), 1, y.data());
-    const auto exact =
-        ref::linear(x.data(), matrix.values().data(), 1, 1024, 200, ComputeType::kF32);
+    Linear(std::span(&part, 1), kF32Int8DecodePrecision)(x.data(), 1, y.data());
+    const auto exact = ref::linear(x.data(), matrix.values().data(), 1, 1024, 200, kF32Precision);
     expect_close(y, exact, 4 * kRoundingError);
   }
 }
@@ -149,8 +149,8 @@ TEST(QuantLinear, StacksMatricesOfAnyTypeByRows) {
   parts.insert(parts.begin() + 2, {DType::kF32, floats.data(), 30, kIn});
   constexpr int64_t kOut = 40 + 7 + 30 + 21 + 50 + 1;
   const auto bias = random_values(kOut, 18);
-  for (const ComputeType type : compute_types()) {
-    const Linear linear(parts, type, bias);
+  for (const Precision precision : precisions()) {
+    const Linear linear(parts, precision, bias);
     ASSERT_EQ(linear.n_out(), kOut);
     ASSERT_EQ(linear.n_in(), kIn);
     for (const int64_t n_tokens : {1, 3, 40}) {
@@ -163,8 +163,8 @@ TEST(QuantLinear, StacksMatricesOfAnyTypeByRows) {
       for (const MatrixView& part : parts) {
         const std::vector<double> products =
             part.dtype == DType::kF32
-                ? ref::linear(x.data(), floats.data(), n_tokens, kIn, 30, type)
-                : expected(x, cases[next++].values(), n_tokens, kIn, type);
+                ? ref::linear(x.data(), floats.data(), n_tokens, kIn, 30, precision)
+                : expected(x, cases[next++].values(), n_tokens, kIn, precision);
         std::vector<float> slice;
         for (int64_t t = 0; t < n_tokens; ++t) {
           for (int64_t o = first; o < first + part.n_rows; ++o) {
@@ -184,7 +184,7 @@ TEST(QuantLinear, ARowDoesNotDependOnItsCompanyInFloat32) {
   for (const DType dtype : kQuantTypes) {
     const QuantCase matrix(dtype, 70, 512, 20);
     const MatrixView part = matrix.view();
-    const Linear linear(std::span(&part, 1), ComputeType::kF32);
+    const Linear linear(std::span(&part, 1), kF32Precision);
     const auto x = random_values(kTokens * 512, 21);
     std::vector<float> block(kTokens * 70), row(70);
     linear(x.data(), kTokens, block.data());
@@ -199,8 +199,8 @@ TEST(QuantLinear, RepeatedCallsGiveTheSameBits) {
   for (const DType dtype : kQuantTypes) {
     const QuantCase matrix(dtype, 600, 512, 22);
     const MatrixView part = matrix.view();
-    for (const ComputeType type : compute_types()) {
-      const Linear linear(std::span(&part, 1), type);
+    for (const Precision precision : precisions()) {
+      const Linear linear(std::span(&part, 1), precision);
       for (const int64_t n_tokens : {1, 5, 40}) {
         const auto x = random_values(n_tokens * 512, 23);
         std::vector<float> first(static_cast<size_t>(n_tokens * 600)), again = first;
@@ -216,8 +216,8 @@ TEST(QuantLinear, InputsThatAreNotFiniteSpoilTheirTokenAlone) {
   for (const DType dtype : kQuantTypes) {
     const QuantCase matrix(dtype, 40, 512, 24);
     const MatrixView part = matrix.view();
-    for (const ComputeType type : compute_types()) {
-      const Linear linear(std::span(&part, 1), type);
+    for (const Precision precision : precisions()) {
+      const Linear linear(std::span(&part, 1), precision);
       for (const int64_t n_tokens : {1, 3, 20}) {
         for (const float bad :
              {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(),
@@ -229,7 +229,7 @@ TEST(QuantLinear, InputsThatAreNotFiniteSpoilTheirTokenAlone) {
           for (int64_t i = 0; i < n_tokens * 40; ++i) {
             ASSERT_EQ(std::isfinite(y[i]), i / 40 != n_tokens - 1)
                 << dtype_name(dtype) << ", token " << i / 40 << " of " << n_tokens << ", input "
-                << bad << ", compute type " << static_cast<int>(type);
+                << bad << ", products in " << product_type_name(precision.products);
           }
         }
       }
@@ -241,8 +241,8 @@ TEST(QuantLinear, ZerosTinyAndHugeInputs) {
   for (const DType dtype : kQuantTypes) {
     const QuantCase matrix(dtype, 18, 256, 26);
     const MatrixView part = matrix.view();
-    for (const ComputeType type : compute_types()) {
-      const Linear linear(std::span(&part, 1), type);
+    for (const Precision precision : precisions()) {
+      const Linear linear(std::span(&part, 1), precision);
       for (const int64_t n_tokens : {1, 12}) {
         std::vector<float> x(static_cast<size_t>(n_tokens * 256), 0.0f);
         std::vector<float> y(static_cast<size_t>(n_tokens * 18), 1.0f);
@@ -251,7 +251,7 @@ TEST(QuantLinear, ZerosTinyAndHugeInputs) {
         for (const float size : {1e-25f, 1e30f}) {
           x = random_values(n_tokens * 256, 27);
           for (float& value : x) value *= size;
-          check(matrix, n_tokens, type, x);
+          check(matrix, n_tokens, precision, x);
         }
       }
     }
@@ -262,7 +262,7 @@ TEST(QuantLinear, KeepsTheFilesSize) {
   for (const DType dtype : kQuantTypes) {
     const QuantCase matrix(dtype, 512, 1024, 28);
     const MatrixView part = matrix.view();
-    const Linear linear(std::span(&part, 1), ComputeType::kF32);
+    const Linear linear(std::span(&part, 1), kF32Precision);
     const auto file_bytes = static_cast<double>(dtype_row_bytes(dtype, 512 * 1024));
     EXPECT_GE(static_cast<double>(linear.size_bytes()), file_bytes) << dtype_name(dtype);
     EXPECT_LE(static_cast<double>(linear.size_bytes()), 1.03 * file_bytes) << dtype_name(dtype);
@@ -275,7 +275,7 @@ TEST(QuantLinear, RowsThatAreNoWholeBlocksAreErrors) {
        {std::pair{DType::kQ8_0, 48}, {DType::kQ4_0, 31}, {DType::kQ4K, 128}, {DType::kQ6K, 300}}) {
     const MatrixView part{dtype, bytes.data(), 1, n_cols};
     expect_error(ErrorCode::kUnsupported, "whole blocks",
-                 [&] { Linear(std::span(&part, 1), ComputeType::kF32); });
+                 [&] { Linear(std::span(&part, 1), kF32Precision); });
   }
 }
 

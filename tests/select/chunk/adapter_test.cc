@@ -40,7 +40,7 @@ class AdapterTest : public testing::Test {
     json[field] = value;
     write_text(folder_ / "adapter_config.json", json.dump());
   }
-  ModelWeights weights_ = load_weights(tiny_llama(), ComputeType::kF32);
+  ModelWeights weights_ = load_weights(tiny_llama(), kF32Precision);
   Adapter adapter_ = random_adapter(weights_);
   TempFolder folder_;
 };
