@@ -12,10 +12,10 @@
 #include <vector>
 
 #include "base/half.h"
-#include "base/quant_blocks.h"
 #include "base/random.h"
 #include "base/threads.h"
 #include "kernels/linear/linear.h"
+#include "kernels/linear/quant_cases.h"
 #include "kernels/linear/ref.h"
 #include "kernels/machine/peaks.h"
 
@@ -41,11 +41,11 @@ std::vector<std::byte> random_matrix(DType dtype, int64_t n_elements) {
   for (std::byte& byte : bytes) byte = static_cast<std::byte>(rng.below(256));
   const uint16_t d = float_to_half(0x1p-9f);
   const auto scale = std::as_bytes(std::span(&d, 1));
-  const bool super = dtype_block_elements(dtype) == kSuperBlock;
+  const auto& halves =
+      std::ranges::find(test::quant_types(), dtype, &test::QuantType::dtype)->halves;
   for (size_t block = 0; block < bytes.size(); block += dtype_block_bytes(dtype)) {
-    const size_t at = dtype == DType::kQ6K ? offsetof(BlockQ6K, d) : 0;
-    std::ranges::copy(scale, bytes.begin() + block + at);
-    if (super && dtype != DType::kQ6K) std::ranges::copy(scale, bytes.begin() + block + 2);
+    for (const int64_t at : halves) std::ranges::copy(scale, bytes.begin() + block + at);
+    if (halves.empty()) bytes[block] = std::byte{120};
   }
   return bytes;
 }
@@ -139,7 +139,7 @@ void register_rows() {
   add(DType::kF32, kBf16Precision, "bf16", true);
   add(DType::kF32, kF32Precision, "f32", true);
   const auto fast = bf16_products_available() ? kBf16Precision : kF32Int8DecodePrecision;
-  for (const DType dtype : {DType::kQ8_0, DType::kQ4_0, DType::kQ4K, DType::kQ5K, DType::kQ6K}) {
+  for (const auto& [dtype, halves] : test::quant_types()) {
     add(dtype, fast, std::string(dtype_name(dtype)), false);
   }
   add(DType::kQ4_0, kF32Precision, "Q4_0 in float32", false);

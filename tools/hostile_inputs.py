@@ -524,7 +524,7 @@ gguf_value("llama.expert_count", U32, u32(8))
 gguf_value("llama.attention.sliding_window", U32, u32(16))
 for key in ("general.architecture", "llama.block_count", "llama.embedding_length"):
     gguf(f"{key} missing", lambda g, k=key: g.values.pop(k))
-for kind in (3, 6, 10, 23, 39, 26, 1000):
+for kind in (9, 16, 29, 35, 40, 26, 1000):
     gguf(f"a matrix of type {kind}", lambda g, k=kind: g.tensors[GQ].__setitem__(1, k))
 for dims in ([], [1] * 5, [0, 64], [1 << 32, 1 << 32], [HUGE], [33, 64], [64], [64, 32], [32, 64]):
     gguf(f"a matrix of {dims}", lambda g, d=dims: g.tensors[GQ].__setitem__(0, d))

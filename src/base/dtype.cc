@@ -11,44 +11,38 @@
 namespace chunkllm {
 namespace {
 
-struct TypeInfo {
+struct PlainType {
   std::string_view name;
-  int64_t block_elements;
-  int64_t block_bytes;
+  int64_t n_bytes;
 };
 
-// In the order of DType.
-constexpr std::array<TypeInfo, 11> kTypes{{
-    {"F32", 1, 4},
-    {"F16", 1, 2},
-    {"BF16", 1, 2},
-    {"I32", 1, 4},
-    {"I64", 1, 8},
-    {"U8", 1, 1},
-    {"Q8_0", BlockQ8_0::kElements, sizeof(BlockQ8_0)},
-    {"Q4_0", BlockQ4_0::kElements, sizeof(BlockQ4_0)},
-    {"Q4_K", BlockQ4K::kElements, sizeof(BlockQ4K)},
-    {"Q5_K", BlockQ5K::kElements, sizeof(BlockQ5K)},
-    {"Q6_K", BlockQ6K::kElements, sizeof(BlockQ6K)},
-}};
+// In the order of DType, up to the quantised types.
+constexpr std::array<PlainType, kFirstQuantType> kPlainTypes{
+    {{"F32", 4}, {"F16", 2}, {"BF16", 2}, {"I32", 4}, {"I64", 8}, {"U8", 1}}};
 
-const TypeInfo& info(DType dtype) { return kTypes.at(static_cast<size_t>(dtype)); }
+const PlainType& plain_type(DType dtype) { return kPlainTypes.at(static_cast<size_t>(dtype)); }
 
 }  // namespace
 
-int64_t dtype_block_elements(DType dtype) { return info(dtype).block_elements; }
+int64_t dtype_block_elements(DType dtype) {
+  return quant_index(dtype) < 0 ? 1 : quant_format(dtype).block_elements;
+}
 
-int64_t dtype_block_bytes(DType dtype) { return info(dtype).block_bytes; }
+int64_t dtype_block_bytes(DType dtype) {
+  return quant_index(dtype) < 0 ? plain_type(dtype).n_bytes : quant_format(dtype).block_bytes;
+}
 
 int64_t dtype_bytes(DType dtype) {
   if (is_quantized(dtype)) {
     fail(ErrorCode::kUnsupported, "elements of type {} have no bytes of their own",
          dtype_name(dtype));
   }
-  return info(dtype).block_bytes;
+  return plain_type(dtype).n_bytes;
 }
 
-std::string_view dtype_name(DType dtype) { return info(dtype).name; }
+std::string_view dtype_name(DType dtype) {
+  return quant_index(dtype) < 0 ? plain_type(dtype).name : quant_format(dtype).name;
+}
 
 bool is_floating(DType dtype) {
   return dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBf16;

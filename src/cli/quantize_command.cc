@@ -1,12 +1,17 @@
 // chunkllm quantize: a model as a GGUF file of another precision.
 
+#include <algorithm>
+#include <cctype>
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/quant_encode.h"
 #include "base/threads.h"
 #include "cli/common.h"
 #include "cli/options.h"
@@ -23,18 +28,31 @@ struct QuantizeArgs {
   bool json = false;
 };
 
-constexpr std::pair<const char*, DType> kTypes[] = {{"q8_0", DType::kQ8_0},
-                                                    {"q4_0", DType::kQ4_0},
-                                                    {"f16", DType::kF16},
-                                                    {"bf16", DType::kBf16},
-                                                    {"f32", DType::kF32}};
+// The types' names in lower case.
+std::vector<std::string> type_names() {
+  std::vector<std::string> names;
+  for (const WritableType& type : writable_types()) {
+    std::string name(dtype_name(type.dtype));
+    for (char& c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    names.push_back(std::move(name));
+  }
+  return names;
+}
+
+std::string listed(const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
+  return text;
+}
 
 DType parse_type(const std::string& name) {
-  for (const auto& [known, type] : kTypes) {
-    if (name == known) return type;
+  const std::vector<std::string> names = type_names();
+  const auto found = std::ranges::find(names, name);
+  if (found == names.end()) {
+    fail(ErrorCode::kInvalidArgument, "there is no type {} to write; choose one of {}", name,
+         listed(names));
   }
-  fail(ErrorCode::kInvalidArgument, "there is no type {}; choose q8_0, q4_0, f16, bf16 or f32",
-       name);
+  return writable_types()[static_cast<size_t>(found - names.begin())].dtype;
 }
 
 void run(const QuantizeArgs& args) {
@@ -80,9 +98,9 @@ void add_quantize_command(CLI::App& app) {
       app.add_subcommand("quantize", "Write a model as a GGUF file of another precision");
   command->add_option("in", args->in, "Hugging Face folder or GGUF file")->required();
   command->add_option("out", args->out, "The GGUF file to write")->required();
-  command->add_option("--type", args->type, "Type of the matrices: q8_0, q4_0, f16, bf16, f32")
+  command->add_option("--type", args->type, "Type of the matrices: " + listed(type_names()))
       ->required()
-      ->check(CLI::IsMember({"q8_0", "q4_0", "f16", "bf16", "f32"}));
+      ->check(CLI::IsMember(type_names()));
   command
       ->add_option("-t,--threads", args->threads,
                    "Threads; default: the cores this process may use")

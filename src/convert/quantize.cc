@@ -3,14 +3,11 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <limits>
 #include <optional>
 
-#include "base/bf16.h"
 #include "base/error.h"
-#include "base/half.h"
 #include "base/json.h"
-#include "base/quant_blocks.h"
+#include "base/quant_encode.h"
 #include "engine/gguf_tokenizer.h"
 #include "formats/gguf.h"
 #include "model/checkpoint.h"
@@ -22,68 +19,6 @@ namespace chunkllm {
 namespace {
 
 constexpr int64_t kPieceElements = int64_t{1} << 20;  // read, converted and written at a time
-constexpr float kLargestHalf = 65504.0f;
-
-// general.file_type of llama.cpp.
-uint32_t file_type(DType type) {
-  switch (type) {
-    case DType::kF32:
-      return 0;
-    case DType::kF16:
-      return 1;
-    case DType::kQ4_0:
-      return 2;
-    case DType::kQ8_0:
-      return 7;
-    case DType::kBf16:
-      return 32;
-    case DType::kI32:
-    case DType::kI64:
-    case DType::kU8:
-    case DType::kQ4K:
-    case DType::kQ5K:
-    case DType::kQ6K:
-      break;
-  }
-  fail(ErrorCode::kInvalidArgument,
-       "files of type {} cannot be written; use q8_0, q4_0, f16, bf16 or f32", dtype_name(type));
-}
-
-// The largest magnitude that the type can hold: a block's scale is a binary16.
-float largest_value(DType type) {
-  switch (type) {
-    case DType::kF16:
-      return kLargestHalf;
-    case DType::kQ8_0:
-      return 127 * kLargestHalf;
-    case DType::kQ4_0:
-      return 8 * kLargestHalf;
-    case DType::kF32:
-    case DType::kBf16:
-    case DType::kI32:
-    case DType::kI64:
-    case DType::kU8:
-    case DType::kQ4K:
-    case DType::kQ5K:
-    case DType::kQ6K:
-      break;
-  }
-  return std::numeric_limits<float>::max();
-}
-
-void convert_from_float(DType type, const float* values, int64_t n, std::byte* target) {
-  if (type == DType::kF32) {
-    std::memcpy(target, values, static_cast<size_t>(n) * sizeof(float));
-  } else if (is_quantized(type)) {
-    quantize(type, values, n, target);
-  } else {
-    for (int64_t i = 0; i < n; ++i) {
-      const uint16_t bits =
-          type == DType::kBf16 ? to_bf16(values[i]).bits : float_to_half(values[i]);
-      std::memcpy(target + 2 * i, &bits, sizeof(bits));
-    }
-  }
-}
 
 // A tensor of the new file and where it comes from.
 struct Job {
@@ -123,7 +58,7 @@ class Planner {
     } else {
       plan_folder();
     }
-    plan_.metadata.set_u32("general.file_type", file_type(options_.type));
+    plan_.metadata.set_u32("general.file_type", writable_type(options_.type).file_type);
     plan_.metadata.set_u32("general.quantization_version", 2);
     return std::move(plan_);
   }
@@ -233,7 +168,7 @@ class Planner {
     if (tensor.shape.size() == 1) return DType::kF32;
     const bool is_head =
         name == "output.weight" || (name == "token_embd.weight" && plan_.config.tied_embeddings);
-    const DType type = options_.type == DType::kQ4_0 && is_head ? DType::kQ8_0 : options_.type;
+    const DType type = is_quantized(options_.type) && is_head ? DType::kQ8_0 : options_.type;
     if (!is_quantized(type)) return type;
     if (tensor.shape.back() % dtype_block_elements(type) != 0) {
       plan_.notices.push_back(
@@ -296,10 +231,11 @@ class RowConverter {
       return true;
     }
     convert_to_float(source.dtype, data, n_cols_, values.data());
-    const float limit = largest_value(job_.info.dtype);
+    const WritableType& type = writable_type(job_.info.dtype);
+    const float limit = type.largest_value;
     const bool fits =
         std::ranges::all_of(values, [limit](float value) { return std::abs(value) <= limit; });
-    if (fits) convert_from_float(job_.info.dtype, values.data(), n_cols_, target);
+    if (fits) type.encode(values.data(), n_cols_, target);
     return fits;
   }
 

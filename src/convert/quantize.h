@@ -15,7 +15,7 @@ namespace chunkllm {
 struct QuantizeOptions {
   std::filesystem::path in;   // Hugging Face folder or GGUF file
   std::filesystem::path out;  // GGUF file
-  DType type = DType::kQ8_0;  // of matrices: kF32, kF16, kBf16, kQ8_0 or kQ4_0
+  DType type = DType::kQ8_0;  // of matrices: one of writable_types()
 };
 
 struct QuantizeResult {
@@ -26,11 +26,12 @@ struct QuantizeResult {
 };
 
 // Writes `in` to `out`, which replaces an older file only when it is complete. Vectors become F32,
-// matrices `type`; with kQ4_0 the matrix of the logits becomes kQ8_0, and a matrix whose rows are
-// no whole blocks becomes kF16. Metadata of a GGUF file stay as they are. Few rows at a time are in
-// memory; uses all OpenMP threads. Progress is in bytes written. Throws Error: as load_weights()
-// and the tokenizer's readers do; kData for a weight that is not finite or too large for the type;
-// kUnsupported for quantised matrices that would be quantised otherwise; kIo, kInterrupted.
+// matrices `type`; where that is quantised the matrix of the logits becomes kQ8_0, and a matrix
+// whose rows are no whole blocks becomes kF16. Metadata of a GGUF file stay as they are. Few rows
+// at a time are in memory; uses all OpenMP threads. Progress is in bytes written. Throws Error: as
+// load_weights() and the tokenizer's readers do; kData for a weight that is not finite or too large
+// for the type; kUnsupported for quantised matrices that would be quantised otherwise; kIo,
+// kInterrupted.
 QuantizeResult quantize_model(
     const QuantizeOptions& options,
     const std::function<void(int64_t n_done, int64_t n_total)>& on_progress = {},

@@ -134,9 +134,11 @@ TensorHead read_tensor_head(Cursor& cursor, const std::string& file) {
   const uint32_t type = cursor.number<uint32_t>("the type of a tensor");
   const std::optional<DType> dtype = dtype_of_gguf(type);
   if (!dtype) {
-    fail(ErrorCode::kUnsupported,
-         "{}: the type {} is not supported; F32, F16, BF16, Q8_0, Q4_0, Q4_K, Q5_K and Q6_K are",
-         place, gguf_tensor_type_name(type));
+    fail(
+        ErrorCode::kUnsupported,
+        "{}: the type {} is not supported; get the model in another quantisation, or make one from "
+        "the original (supported: {})",
+        place, gguf_tensor_type_name(type), gguf_tensor_types());
   }
   view.dtype = *dtype;
   head.offset = cursor.number<uint64_t>("the offset of a tensor");

@@ -6,6 +6,8 @@
 #include <cstring>
 #include <utility>
 
+#include "base/quant_blocks.h"
+
 namespace chunkllm {
 namespace {
 
@@ -22,16 +24,15 @@ constexpr ValueType kValueTypes[] = {
     {GgufType::kI64, "I64", 8},    {GgufType::kF64, "F64", 8},   {GgufType::kString, "STRING", 0},
     {GgufType::kArray, "ARRAY", 0}};
 
-constexpr std::pair<DType, uint32_t> kTensorTypes[] = {
-    {DType::kF32, 0},  {DType::kF16, 1},  {DType::kQ4_0, 2}, {DType::kQ8_0, 8},
-    {DType::kQ4K, 12}, {DType::kQ5K, 13}, {DType::kQ6K, 14}, {DType::kBf16, 30}};
+// Tensor types that are not quantised; the others are in base/quant_formats.h.
+constexpr std::pair<DType, uint32_t> kPlainTensorTypes[] = {
+    {DType::kF32, 0}, {DType::kF16, 1}, {DType::kBf16, 30}};
 
 // ggml's tensor types that DType lacks.
 constexpr std::pair<uint32_t, const char*> kOtherTensorTypes[] = {
-    {3, "Q4_1"},   {6, "Q5_0"},     {7, "Q5_1"},    {9, "Q8_1"},     {10, "Q2_K"},  {11, "Q3_K"},
-    {15, "Q8_K"},  {16, "IQ2_XXS"}, {17, "IQ2_XS"}, {18, "IQ3_XXS"}, {19, "IQ1_S"}, {20, "IQ4_NL"},
-    {21, "IQ3_S"}, {22, "IQ2_S"},   {23, "IQ4_XS"}, {24, "I8"},      {25, "I16"},   {26, "I32"},
-    {27, "I64"},   {28, "F64"},     {29, "IQ1_M"},  {34, "TQ1_0"},   {35, "TQ2_0"}, {39, "MXFP4"}};
+    {9, "Q8_1"},   {15, "Q8_K"},  {16, "IQ2_XXS"}, {17, "IQ2_XS"}, {18, "IQ3_XXS"}, {19, "IQ1_S"},
+    {21, "IQ3_S"}, {22, "IQ2_S"}, {24, "I8"},      {25, "I16"},    {26, "I32"},     {27, "I64"},
+    {28, "F64"},   {29, "IQ1_M"}, {34, "TQ1_0"},   {35, "TQ2_0"},  {40, "NVFP4"},   {41, "Q1_0"}};
 
 const ValueType* find_type(GgufType type) {
   const auto* found = std::ranges::find(kValueTypes, type, &ValueType::type);
@@ -88,17 +89,35 @@ std::optional<int64_t> gguf_integer(GgufType type, const uint8_t* data) {
 }
 
 std::optional<DType> dtype_of_gguf(uint32_t type) {
-  for (const auto& [dtype, number] : kTensorTypes) {
+  for (const auto& [dtype, number] : kPlainTensorTypes) {
     if (number == type) return dtype;
+  }
+  for (const QuantFormat& format : kQuantFormats) {
+    if (format.gguf_type == type) return format.dtype;
   }
   return std::nullopt;
 }
 
 std::optional<uint32_t> gguf_of_dtype(DType dtype) {
-  for (const auto& [known, number] : kTensorTypes) {
+  if (is_quantized(dtype)) return quant_format(dtype).gguf_type;
+  for (const auto& [known, number] : kPlainTensorTypes) {
     if (known == dtype) return number;
   }
   return std::nullopt;
+}
+
+std::string gguf_tensor_types() {
+  std::string names;
+  for (const auto& [dtype, number] : kPlainTensorTypes) {
+    names += std::string(dtype_name(dtype)) + ", ";
+  }
+  for (const QuantFormat& format : kQuantFormats) {
+    if (&format != std::begin(kQuantFormats)) {
+      names += &format + 1 == std::end(kQuantFormats) ? " and " : ", ";
+    }
+    names += format.name;
+  }
+  return names;
 }
 
 std::string gguf_tensor_type_name(uint32_t type) {

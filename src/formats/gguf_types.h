@@ -28,6 +28,9 @@ std::optional<int64_t> gguf_integer(GgufType type, const uint8_t* data);
 std::optional<DType> dtype_of_gguf(uint32_t type);
 std::optional<uint32_t> gguf_of_dtype(DType dtype);
 
+// The names of the tensor types that the engine reads, as a list for messages.
+std::string gguf_tensor_types();
+
 // ggml's name of a tensor type, also of those that are not supported.
 std::string gguf_tensor_type_name(uint32_t type);
 

@@ -267,11 +267,14 @@ TEST_F(Gguf, LyingTensorsAreRefused) {
 
 TEST_F(Gguf, OtherTensorTypesAreNamed) {
   const std::pair<uint32_t, const char*> types[] = {
-      {3, "Q4_1"}, {6, "Q5_0"}, {10, "Q2_K"}, {23, "IQ4_XS"}, {39, "MXFP4"}, {999, "number 999"}};
+      {9, "Q8_1"},   {16, "IQ2_XXS"}, {29, "IQ1_M"},      {35, "TQ2_0"},
+      {40, "NVFP4"}, {4, "number 4"}, {999, "number 999"}};
   for (const auto& [type, name] : types) {
     expect_tensors({{.name = "blk.0.attn_q.weight", .type = type}}, name, ErrorCode::kUnsupported);
     expect_tensors({{.name = "blk.0.attn_q.weight", .type = type}}, "blk.0.attn_q.weight",
                    ErrorCode::kUnsupported);
+    expect_tensors({{.name = "blk.0.attn_q.weight", .type = type}},
+                   "supported: F32, F16, BF16, Q4_0", ErrorCode::kUnsupported);
   }
 }
 

@@ -51,8 +51,9 @@ void round_tile_rows(const float* x, int64_t n, uint16_t* row);
 
 // Dequantises the blocks [first_block, first_block + n_blocks) of one panel into that many tiles of
 // B, rounded to nearest even. `panel` holds whole units.
-void dequantize_tiles(DType dtype, const uint8_t* panel, int64_t first_block, int64_t n_blocks,
-                      uint16_t* tiles);
+using DequantizeTiles = void (*)(const uint8_t* panel, int64_t first_block, int64_t n_blocks,
+                                 uint16_t* tiles);
+const DequantizeTiles* tile_dequantizers();  // one for each row of kQuantFormats
 
 TileKernels tile_kernels();  // needs avx512_bf16
 }  // namespace avx512

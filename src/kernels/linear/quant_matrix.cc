@@ -61,6 +61,8 @@ void QuantMatrix::multiply_int8(const Int8Rows& x, float* y, int64_t y_stride) c
 
 void QuantMatrix::multiply_bf16(const TiledRows& x, float* y, int64_t y_stride) const {
   const TileKernels& kernels = tile_kernels();
+  const avx512::DequantizeTiles dequantize =
+      avx512::tile_dequantizers()[quant_index(panels_.dtype)];
   const int64_t slab = slab_panels(panels_.n_panels);
   const int64_t panel_stride = kernels.slab_k_tiles * kTileWords;
   thread_local Scratch<uint16_t> scratch;
@@ -77,8 +79,8 @@ void QuantMatrix::multiply_bf16(const TiledRows& x, float* y, int64_t y_stride) 
       for (int64_t k = 0; k < x.n_k_tiles; k += kernels.slab_k_tiles) {
         const int64_t n_k = std::min(kernels.slab_k_tiles, x.n_k_tiles - k);
         for (int64_t p = begin; p < end; ++p) {
-          avx512::dequantize_tiles(panels_.dtype, panels_.data + p * panels_.panel_bytes, k, n_k,
-                                   tiles + (p - begin) * panel_stride);
+          dequantize(panels_.data + p * panels_.panel_bytes, k, n_k,
+                     tiles + (p - begin) * panel_stride);
         }
         const WeightTiles weights{.tiles = tiles,
                                   .panel_stride = panel_stride,

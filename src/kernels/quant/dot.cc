@@ -5,10 +5,12 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <utility>
 #include <vector>
 
-#include "base/error.h"
+#include "base/bf16.h"
 #include "base/half.h"
+#include "base/quant_blocks.h"
 #include "kernels/machine/isa.h"
 
 namespace chunkllm {
@@ -28,21 +30,21 @@ struct Plain {
     std::memcpy(bytes.data(), p, bytes.size());
     return bytes;
   }
-  static Bytes low_nibbles(Bytes b) {
-    for (uint8_t& byte : b) byte &= 15;
+  template <int kShift, int kMask>
+  static Bytes take(Bytes b) {
+    for (uint8_t& byte : b) byte = (byte >> kShift) & kMask;
     return b;
   }
-  static Bytes high_nibbles(Bytes b) {
-    for (uint8_t& byte : b) byte >>= 4;
+  template <int kFrom, int kTo, int kMask>
+  static Bytes insert(Bytes b, const Bytes& high) {
+    for (size_t i = 0; i < b.size(); ++i) {
+      b[i] = static_cast<uint8_t>(b[i] | ((high[i] >> kFrom) & kMask) << kTo);
+    }
     return b;
   }
-  template <int kShift>
-  static Bytes or_bit(Bytes b, const Bytes& high) {
-    return or_bits<kShift, 1>(b, high);
-  }
-  template <int kShift>
-  static Bytes or_two_bits(Bytes b, const Bytes& high) {
-    return or_bits<kShift, 3>(b, high);
+  static Bytes look_up(const Codebook& book, Bytes codes) {
+    for (uint8_t& byte : codes) byte = static_cast<uint8_t>(book.values[byte] + 128);
+    return codes;
   }
 
   static Ints dot(Ints sum, const Bytes& weights, const int8_t* x) {
@@ -74,8 +76,21 @@ struct Plain {
       return half_to_float(bits);
     });
   }
+  static Floats bfloat(const uint8_t* p) {
+    return make([&](size_t o) {
+      Bf16 value;
+      std::memcpy(&value, p + 2 * o, sizeof(value));
+      return chunkllm::to_float(value);
+    });
+  }
   static Floats unsigned_bytes(const uint8_t* p) {
     return make([&](size_t o) { return static_cast<float>(p[o]); });
+  }
+  static Floats low_nibbles(const uint8_t* p) {
+    return make([&](size_t o) { return static_cast<float>(p[o] & 15); });
+  }
+  static Floats high_nibbles(const uint8_t* p) {
+    return make([&](size_t o) { return static_cast<float>(p[o] >> 4); });
   }
   static Floats signed_bytes(const uint8_t* p) {
     return make([&](size_t o) { return static_cast<float>(static_cast<int8_t>(p[o])); });
@@ -98,24 +113,17 @@ struct Plain {
     for (size_t o = 0; o < floats.size(); ++o) floats[o] = value(o);
     return floats;
   }
-  template <int kShift, int kMask>
-  static Bytes or_bits(Bytes b, const Bytes& high) {
-    for (size_t i = 0; i < b.size(); ++i) {
-      b[i] = static_cast<uint8_t>(b[i] | ((high[i] >> kShift) & kMask) << 4);
-    }
-    return b;
-  }
 };
 
 }  // namespace
 
-QuantDotKernels quant_dot_kernels() { return dot_kernels<Plain>(); }
+const QuantDotKernel* quant_dot_kernels() { return dot_kernels<Plain>(); }
 
 }  // namespace portable
 
 namespace {
 
-QuantDotKernels best_kernels() {
+const QuantDotKernel* best_kernels() {
   if (active_isa() >= Isa::kAvx512 && machine_has_vnni()) return avx512::quant_dot_kernels();
   if (active_isa() >= Isa::kAvx2) return avx2::quant_dot_kernels();
   return portable::quant_dot_kernels();
@@ -150,27 +158,8 @@ void round_block(const float* x, int8_t* values, float* scale, int32_t* sums) {
 }  // namespace
 
 QuantDotKernel quant_dot_kernel(DType dtype) {
-  static const QuantDotKernels kernels = best_kernels();
-  switch (dtype) {
-    case DType::kQ8_0:
-      return kernels.q8_0;
-    case DType::kQ4_0:
-      return kernels.q4_0;
-    case DType::kQ4K:
-      return kernels.q4_k;
-    case DType::kQ5K:
-      return kernels.q5_k;
-    case DType::kQ6K:
-      return kernels.q6_k;
-    case DType::kF32:
-    case DType::kF16:
-    case DType::kBf16:
-    case DType::kI32:
-    case DType::kI64:
-    case DType::kU8:
-      break;
-  }
-  fail(ErrorCode::kUnsupported, "{} is not a quantised type", dtype_name(dtype));
+  static const QuantDotKernel* const kernels = best_kernels();
+  return kernels[quant_index(quant_format(dtype).dtype)];
 }
 
 Int8Rows round_to_int8(const float* x, int64_t n_tokens, int64_t n_in) {

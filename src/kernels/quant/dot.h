@@ -15,26 +15,19 @@ using QuantDotKernel = void (*)(const uint8_t* panel, int64_t n_units, const Int
 
 inline constexpr int64_t kMaxDotTokens = 4;
 
-// The kernels of one instruction set, for each quantised type.
-struct QuantDotKernels {
-  QuantDotKernel q8_0;
-  QuantDotKernel q4_0;
-  QuantDotKernel q4_k;
-  QuantDotKernel q5_k;
-  QuantDotKernel q6_k;
-};
-
+// The kernels of one instruction set: an array with one for each row of kQuantFormats.
 namespace portable {
-QuantDotKernels quant_dot_kernels();
+const QuantDotKernel* quant_dot_kernels();
 }
 namespace avx2 {
-QuantDotKernels quant_dot_kernels();
+const QuantDotKernel* quant_dot_kernels();
 }
 namespace avx512 {
-QuantDotKernels quant_dot_kernels();  // needs VNNI
+const QuantDotKernel* quant_dot_kernels();  // needs VNNI
 }
 
-// The kernel for `dtype` at the level in use.
+// The kernel for `dtype` at the level in use. Throws Error (kUnsupported) for a type that is not
+// quantised.
 QuantDotKernel quant_dot_kernel(DType dtype);
 
 // Rounds x [n_tokens, n_in] to int8, n_in a multiple of 32. Blocks whose largest magnitude is below

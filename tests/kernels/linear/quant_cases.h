@@ -1,7 +1,7 @@
 // Quantised matrices with random content, for tests and benchmarks of products.
 #pragma once
 
-#include <array>
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -14,8 +14,21 @@
 
 namespace chunkllm::test {
 
-inline constexpr std::array kQuantTypes = {DType::kQ8_0, DType::kQ4_0, DType::kQ4K, DType::kQ5K,
-                                           DType::kQ6K};
+// The quantised types, and where a block has its binary16 numbers (MXFP4: none).
+struct QuantType {
+  DType dtype;
+  std::vector<int64_t> halves;
+};
+
+inline const std::vector<QuantType>& quant_types() {
+  static const std::vector<QuantType> types = {
+      {DType::kQ4_0, {0}},   {DType::kQ4_1, {0, 2}},  {DType::kQ5_0, {0}},  {DType::kQ5_1, {0, 2}},
+      {DType::kQ8_0, {0}},   {DType::kQ2K, {80, 82}}, {DType::kQ3K, {108}}, {DType::kQ4K, {0, 2}},
+      {DType::kQ5K, {0, 2}}, {DType::kQ6K, {208}},    {DType::kIq4Nl, {0}}, {DType::kIq4Xs, {0}},
+      {DType::kMxfp4, {}},
+  };
+  return types;
+}
 
 // A matrix as a file holds it, its data at an odd address, and its values in float32.
 class QuantCase {
@@ -41,19 +54,16 @@ class QuantCase {
     const int64_t n_bytes = dtype_row_bytes(dtype, n_rows * n_cols);
     bytes_.resize(static_cast<size_t>(n_bytes + 1));
     for (std::byte& b : bytes_) b = std::byte{static_cast<uint8_t>(byte())};
+    const auto& types = quant_types();
+    const auto& halves = std::ranges::find(types, dtype, &QuantType::dtype)->halves;
     Rng rng(seed + 1);
     std::byte* block = bytes_.data() + 1;
     for (int64_t i = 0; i < n_bytes; i += dtype_block_bytes(dtype)) {
-      const uint16_t d = float_to_half(static_cast<float>(0.01 * rng.normal()));
-      const uint16_t dmin = float_to_half(static_cast<float>(0.01 * rng.normal()));
-      if (dtype == DType::kQ6K) {
-        std::memcpy(block + i + offsetof(BlockQ6K, d), &d, sizeof(d));
-      } else {
-        std::memcpy(block + i, &d, sizeof(d));
+      for (const int64_t at : halves) {
+        const uint16_t bits = float_to_half(static_cast<float>(0.01 * rng.normal()));
+        std::memcpy(block + i + at, &bits, sizeof(bits));
       }
-      if (dtype == DType::kQ4K || dtype == DType::kQ5K) {
-        std::memcpy(block + i + offsetof(BlockQ4K, dmin), &dmin, sizeof(dmin));
-      }
+      if (halves.empty()) block[i] = std::byte{static_cast<uint8_t>(120 + rng.below(4))};
     }
     values_.resize(static_cast<size_t>(n_rows * n_cols));
     dequantize(dtype, block, n_rows * n_cols, values_.data());

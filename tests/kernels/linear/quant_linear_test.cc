@@ -20,7 +20,7 @@ namespace {
 
 using test::expect_close;
 using test::GuardedArray;
-using test::kQuantTypes;
+using test::quant_types;
 using test::QuantCase;
 using test::random_values;
 using test::sum_tolerance;
@@ -75,7 +75,7 @@ std::vector<Shape> shapes(DType dtype) {
 }
 
 TEST(QuantLinear, MatchesTheReferenceAtEveryNumberOfTokens) {
-  for (const DType dtype : kQuantTypes) {
+  for (const auto& [dtype, halves] : quant_types()) {
     for (const auto& [n_out, n_in] : shapes(dtype)) {
       const QuantCase matrix(dtype, n_out, n_in, 1);
       for (const Precision precision : precisions()) {
@@ -88,7 +88,7 @@ TEST(QuantLinear, MatchesTheReferenceAtEveryNumberOfTokens) {
 }
 
 TEST(QuantLinear, MatchesTheReferenceOnLongRowsAndManyTokens) {
-  for (const DType dtype : kQuantTypes) {
+  for (const auto& [dtype, halves] : quant_types()) {
     const int64_t n_in = 512 * dtype_block_elements(dtype);
     const QuantCase wide(dtype, 5, n_in, 3);
     const QuantCase usual(dtype, 300, 768, 4);
@@ -105,7 +105,7 @@ TEST(QuantLinear, MatchesTheReferenceOnLongRowsAndManyTokens) {
 
 // The largest integers of every sign, where 16-bit sums would overflow.
 TEST(QuantLinear, HoldsExtremeIntegers) {
-  for (const DType dtype : kQuantTypes) {
+  for (const auto& [dtype, halves] : quant_types()) {
     for (const int fill : {0x00, 0x7f, 0x80, 0x81, 0xff}) {
       const QuantCase matrix(dtype, 20, 512, static_cast<uint8_t>(fill), 9);
       for (const float sign : {1.0f, -1.0f}) {
@@ -125,7 +125,7 @@ TEST(QuantLinear, HoldsExtremeIntegers) {
 // sign make the outputs' errors one, that of the sum of x, which may be a few times larger.
 TEST(QuantLinear, Int8InputsCostLittlePrecision) {
   constexpr double kRoundingError = 2.1 / 127 / 3.46;
-  for (const DType dtype : kQuantTypes) {
+  for (const auto& [dtype, halves] : quant_types()) {
     const QuantCase matrix(dtype, 200, 1024, 10);
     const MatrixView part = matrix.view();
     const auto x = random_values(1024, 11);
@@ -181,7 +181,7 @@ TEST(QuantLinear, StacksMatricesOfAnyTypeByRows) {
 // In float32 a token's result is the same in any company, so any split of a prefill gives the same.
 TEST(QuantLinear, ARowDoesNotDependOnItsCompanyInFloat32) {
   constexpr int64_t kTokens = 100;
-  for (const DType dtype : kQuantTypes) {
+  for (const auto& [dtype, halves] : quant_types()) {
     const QuantCase matrix(dtype, 70, 512, 20);
     const MatrixView part = matrix.view();
     const Linear linear(std::span(&part, 1), kF32Precision);
@@ -196,7 +196,7 @@ TEST(QuantLinear, ARowDoesNotDependOnItsCompanyInFloat32) {
 }
 
 TEST(QuantLinear, RepeatedCallsGiveTheSameBits) {
-  for (const DType dtype : kQuantTypes) {
+  for (const auto& [dtype, halves] : quant_types()) {
     const QuantCase matrix(dtype, 600, 512, 22);
     const MatrixView part = matrix.view();
     for (const Precision precision : precisions()) {
@@ -213,7 +213,7 @@ TEST(QuantLinear, RepeatedCallsGiveTheSameBits) {
 }
 
 TEST(QuantLinear, InputsThatAreNotFiniteSpoilTheirTokenAlone) {
-  for (const DType dtype : kQuantTypes) {
+  for (const auto& [dtype, halves] : quant_types()) {
     const QuantCase matrix(dtype, 40, 512, 24);
     const MatrixView part = matrix.view();
     for (const Precision precision : precisions()) {
@@ -238,7 +238,7 @@ TEST(QuantLinear, InputsThatAreNotFiniteSpoilTheirTokenAlone) {
 }
 
 TEST(QuantLinear, ZerosTinyAndHugeInputs) {
-  for (const DType dtype : kQuantTypes) {
+  for (const auto& [dtype, halves] : quant_types()) {
     const QuantCase matrix(dtype, 18, 256, 26);
     const MatrixView part = matrix.view();
     for (const Precision precision : precisions()) {
@@ -259,13 +259,15 @@ TEST(QuantLinear, ZerosTinyAndHugeInputs) {
 }
 
 TEST(QuantLinear, KeepsTheFilesSize) {
-  for (const DType dtype : kQuantTypes) {
+  for (const auto& [dtype, halves] : quant_types()) {
     const QuantCase matrix(dtype, 512, 1024, 28);
     const MatrixView part = matrix.view();
     const Linear linear(std::span(&part, 1), kF32Precision);
     const auto file_bytes = static_cast<double>(dtype_row_bytes(dtype, 512 * 1024));
     EXPECT_GE(static_cast<double>(linear.size_bytes()), file_bytes) << dtype_name(dtype);
-    EXPECT_LE(static_cast<double>(linear.size_bytes()), 1.03 * file_bytes) << dtype_name(dtype);
+    // Scales of 6 bits (Q3_K) become bytes, those of 8 bits a block (MXFP4) bfloat16.
+    const double growth = dtype == DType::kQ3K || dtype == DType::kMxfp4 ? 1.06 : 1.03;
+    EXPECT_LE(static_cast<double>(linear.size_bytes()), growth * file_bytes) << dtype_name(dtype);
   }
 }
 

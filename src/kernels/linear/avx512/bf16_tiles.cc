@@ -4,6 +4,8 @@
 
 #include <immintrin.h>
 
+#include <utility>
+
 namespace chunkllm::avx512 {
 namespace {
 
@@ -15,6 +17,11 @@ __m512 halves(const uint8_t* p) {
 
 __m128i sixteen(const uint8_t* p) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)); }
 
+__m512 bfloats(const uint8_t* p) {
+  const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
+}
+
 __m512 unsigned_bytes(const uint8_t* p) {
   return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(sixteen(p)));
 }
@@ -23,55 +30,88 @@ __m512 signed_bytes(const uint8_t* p) {
   return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(sixteen(p)));
 }
 
-// value = integer * scale + shift, exact in float32.
+// value = number * scale + shift, exact in float32.
 struct AffineMap {
   __m512 scale;
   __m512 shift;
 };
 
 // For half `h` (16 inputs) of block b.
-template <DType kType>
+template <int kIndex>
 AffineMap affine_map(const uint8_t* unit, int64_t b, int64_t h) {
-  using Format = QuantFormat<kType>;
-  const __m512 minus_offset = _mm512_set1_ps(-static_cast<float>(Format::kOffset));
-  if constexpr (!Format::kSuper) {
-    const __m512 scale = halves(unit + Format::kD + 32 * b);
-    return {scale, _mm512_mul_ps(scale, minus_offset)};
-  } else {
-    const __m512 d = halves(unit + Format::kD);
-    if constexpr (Format::kHasMin) {
-      const __m512 min = _mm512_mul_ps(halves(unit + Format::kDmin),
-                                       unsigned_bytes(unit + Format::kMins + 16 * b));
-      return {_mm512_mul_ps(d, unsigned_bytes(unit + Format::kScales + 16 * b)),
-              _mm512_sub_ps(_mm512_setzero_ps(), min)};
+  using Unit = UnitLayout<kIndex>;
+  const int64_t block = Unit::kSuper ? 0 : 32 * b;
+  __m512 scale = Unit::kCodes.scale == ScaleKind::kBf16 ? bfloats(unit + Unit::kD + block)
+                                                        : halves(unit + Unit::kD + block);
+  __m512 shift = _mm512_setzero_ps();
+  if constexpr (Unit::kHasMin) shift = halves(unit + Unit::kDmin + block);
+  if constexpr (Unit::kSuper) {
+    const int64_t at = 16 * (Unit::kSubBlocks == 2 ? 2 * b + h : b);
+    const uint8_t* bytes = unit + Unit::kScales + at;
+    __m512 min = _mm512_setzero_ps();
+    if constexpr (Unit::kCodes.scale == ScaleKind::kSigned) {
+      scale = _mm512_mul_ps(scale, signed_bytes(bytes));
+    } else if constexpr (Unit::kCodes.scale == ScaleKind::kNibble) {
+      const __m512i both = _mm512_cvtepu8_epi32(sixteen(bytes));
+      const __m512i low = _mm512_and_si512(both, _mm512_set1_epi32(15));
+      scale = _mm512_mul_ps(scale, _mm512_cvtepi32_ps(low));
+      min = _mm512_cvtepi32_ps(_mm512_srli_epi32(both, 4));
     } else {
-      const __m512 scale = _mm512_mul_ps(d, signed_bytes(unit + Format::kScales + 32 * b + 16 * h));
-      return {scale, _mm512_mul_ps(scale, minus_offset)};
+      scale = _mm512_mul_ps(scale, unsigned_bytes(bytes));
+      if constexpr (Unit::kHasMin) min = unsigned_bytes(unit + Unit::kMins + at);
     }
+    if constexpr (Unit::kHasMin) {
+      shift = _mm512_sub_ps(_mm512_setzero_ps(), _mm512_mul_ps(shift, min));
+    }
+  }
+  if constexpr (Unit::kCodes.offset != 0) {
+    shift = _mm512_mul_ps(scale, _mm512_set1_ps(-static_cast<float>(Unit::kCodes.offset)));
+  }
+  return {scale, shift};
+}
+
+// The bits of group g in a plane of kBits bits, low in their bytes.
+template <int kBits>
+__m512i plane_bits(const uint8_t* plane, int64_t g) {
+  constexpr int64_t kPerVector = 8 / kBits;  // groups
+  constexpr bool kHalves = kBits == 4;       // of the block: g and g + 4 share a vector
+  const int64_t v = kHalves ? g % 4 : g / kPerVector;
+  const int64_t shift = kHalves ? g / 4 * 4 : g % kPerVector * kBits;
+  const __m512i vector = _mm512_loadu_si512(plane + v * kQuantVectorBytes);
+  if constexpr (kBits == 8) {
+    return vector;
+  } else {
+    const __m512i moved = _mm512_srl_epi16(vector, _mm_cvtsi64_si128(shift));
+    return _mm512_and_si512(moved, _mm512_set1_epi8((1 << kBits) - 1));
   }
 }
 
-// The integers of group g of block b, a byte each.
-template <DType kType>
-__m512i integers(const uint8_t* unit, int64_t b, int64_t g) {
-  using Format = QuantFormat<kType>;
-  if constexpr (Format::kBits == 8) {
-    return _mm512_loadu_si512(unit + (8 * b + g) * kQuantVectorBytes);
+// The codes of group g of block b, or the codebook's numbers of them, a byte each.
+template <int kIndex>
+__m512i numbers(const uint8_t* unit, int64_t b, int64_t g) {
+  using Unit = UnitLayout<kIndex>;
+  __m512i q = plane_bits<Unit::kLowBits>(unit + b * Unit::kLowBlock, g);
+  if constexpr (Unit::kHighBits > 0) {
+    const uint8_t* high = unit + Unit::kHigh + b * Unit::kHighBlock;
+    q = _mm512_or_si512(q, _mm512_slli_epi16(plane_bits<Unit::kHighBits>(high, g), Unit::kLowBits));
+  }
+  if constexpr (Unit::kCodes.has_codebook) {
+    constexpr Codebook kBook = Unit::kCodes.codebook;
+    const __m128i values = _mm_loadu_si128(reinterpret_cast<const __m128i*>(kBook.values));
+    q = _mm512_shuffle_epi8(_mm512_broadcast_i32x4(values), q);
+  }
+  return q;
+}
+
+// Byte kByte of each word as an integer.
+template <bool kSigned, int kByte>
+__m512i byte_of(__m512i words) {
+  if constexpr (kSigned) {
+    return _mm512_srai_epi32(_mm512_slli_epi32(words, 24 - 8 * kByte), 24);
+  } else if constexpr (kByte == 3) {
+    return _mm512_srli_epi32(words, 24);
   } else {
-    const __m512i both = _mm512_loadu_si512(unit + (4 * b + g % 4) * kQuantVectorBytes);
-    const auto shift = [](int64_t count) { return _mm_cvtsi64_si128(count); };
-    __m512i q = _mm512_and_si512(_mm512_srl_epi16(both, shift(g / 4 * 4)), _mm512_set1_epi8(15));
-    const uint8_t* high = unit + Format::kHigh + b * Format::kHighBlock;
-    if constexpr (Format::kBits == 5) {
-      const __m512i bits = _mm512_srl_epi16(_mm512_loadu_si512(high), shift(g));
-      q = _mm512_or_si512(q, _mm512_slli_epi16(_mm512_and_si512(bits, _mm512_set1_epi8(1)), 4));
-    }
-    if constexpr (Format::kBits == 6) {
-      const __m512i pairs = _mm512_loadu_si512(high + g / 4 * kQuantVectorBytes);
-      const __m512i bits = _mm512_srl_epi16(pairs, shift(g % 4 * 2));
-      q = _mm512_or_si512(q, _mm512_slli_epi16(_mm512_and_si512(bits, _mm512_set1_epi8(3)), 4));
-    }
-    return q;
+    return _mm512_and_si512(_mm512_srli_epi32(words, 8 * kByte), _mm512_set1_epi32(0xff));
   }
 }
 
@@ -84,29 +124,33 @@ void store_pairs(__m512 even, __m512 odd, uint16_t* target) {
   _mm512_storeu_si512(target, _mm512_permutexvar_epi16(interleave, both));
 }
 
-template <DType kType>
+template <int kIndex>
 void dequantize(const uint8_t* panel, int64_t first_block, int64_t n_blocks, uint16_t* tile) {
-  using Format = QuantFormat<kType>;
-  const __m512i byte = _mm512_set1_epi32(0xff);
+  using Unit = UnitLayout<kIndex>;
+  constexpr bool kSigned = Unit::kCodes.has_codebook;
   for (int64_t block = first_block; block < first_block + n_blocks; ++block, tile += kTileWords) {
-    const uint8_t* unit = panel + block / Format::kBlocks * Format::kUnitBytes;
-    const int64_t b = block % Format::kBlocks;
+    const uint8_t* unit = panel + block / Unit::kBlocks * Unit::kUnitBytes;
+    const int64_t b = block % Unit::kBlocks;
     for (int64_t h = 0; h < 2; ++h) {
-      const AffineMap to_value = affine_map<kType>(unit, b, h);
+      const AffineMap map = affine_map<kIndex>(unit, b, h);
       const auto value = [&](__m512i q) {
-        return _mm512_fmadd_ps(_mm512_cvtepi32_ps(q), to_value.scale, to_value.shift);
+        return _mm512_fmadd_ps(_mm512_cvtepi32_ps(q), map.scale, map.shift);
       };
 #pragma GCC unroll 4
       for (int64_t g = 4 * h; g < 4 * h + 4; ++g) {
-        const __m512i q = integers<kType>(unit, b, g);
+        const __m512i q = numbers<kIndex>(unit, b, g);
         uint16_t* rows = tile + 2 * g * 32;
-        store_pairs(value(_mm512_and_si512(q, byte)),
-                    value(_mm512_and_si512(_mm512_srli_epi32(q, 8), byte)), rows);
-        store_pairs(value(_mm512_and_si512(_mm512_srli_epi32(q, 16), byte)),
-                    value(_mm512_srli_epi32(q, 24)), rows + 32);
+        store_pairs(value(byte_of<kSigned, 0>(q)), value(byte_of<kSigned, 1>(q)), rows);
+        store_pairs(value(byte_of<kSigned, 2>(q)), value(byte_of<kSigned, 3>(q)), rows + 32);
       }
     }
   }
+}
+
+template <int... kIndex>
+const DequantizeTiles* dequantizers(std::integer_sequence<int, kIndex...> /*rows*/) {
+  static constexpr DequantizeTiles kKernels[] = {dequantize<layout_index(kIndex)>...};
+  return kKernels;
 }
 
 // Eight rows by 32 outputs: 16 sums, enough to hide the instruction's latency.
@@ -166,27 +210,8 @@ void round_tile_rows(const float* x, int64_t n, uint16_t* row) {
   }
 }
 
-void dequantize_tiles(DType dtype, const uint8_t* panel, int64_t first_block, int64_t n_blocks,
-                      uint16_t* tiles) {
-  switch (dtype) {
-    case DType::kQ8_0:
-      return dequantize<DType::kQ8_0>(panel, first_block, n_blocks, tiles);
-    case DType::kQ4_0:
-      return dequantize<DType::kQ4_0>(panel, first_block, n_blocks, tiles);
-    case DType::kQ4K:
-      return dequantize<DType::kQ4K>(panel, first_block, n_blocks, tiles);
-    case DType::kQ5K:
-      return dequantize<DType::kQ5K>(panel, first_block, n_blocks, tiles);
-    case DType::kQ6K:
-      return dequantize<DType::kQ6K>(panel, first_block, n_blocks, tiles);
-    case DType::kF32:
-    case DType::kF16:
-    case DType::kBf16:
-    case DType::kI32:
-    case DType::kI64:
-    case DType::kU8:
-      break;
-  }
+const DequantizeTiles* tile_dequantizers() {
+  return dequantizers(std::make_integer_sequence<int, kNumQuantFormats>());
 }
 
 // 512 inputs: a slab of 256 KiB, for second-level caches of 1 MiB.

@@ -3,6 +3,8 @@
 
 #include <immintrin.h>
 
+#include <utility>
+
 namespace chunkllm::avx2 {
 namespace {
 
@@ -23,17 +25,19 @@ struct Avx2 {
     const auto* vectors = reinterpret_cast<const __m256i*>(p);
     return {_mm256_loadu_si256(vectors), _mm256_loadu_si256(vectors + 1)};
   }
-  static Bytes low_nibbles(Bytes b) { return mask(b, 15); }
-  static Bytes high_nibbles(Bytes b) {
-    return mask({_mm256_srli_epi16(b.lower, 4), _mm256_srli_epi16(b.upper, 4)}, 15);
+  template <int kShift, int kMask>
+  static Bytes take(Bytes b) {
+    return mask(move<kShift, 0>(b), kMask);
   }
-  template <int kShift>
-  static Bytes or_bit(Bytes b, Bytes high) {
-    return either(b, mask(to_bit_four<kShift>(high), 16));
+  template <int kFrom, int kTo, int kMask>
+  static Bytes insert(Bytes b, Bytes high) {
+    return either(b, mask(move<kFrom, kTo>(high), kMask << kTo));
   }
-  template <int kShift>
-  static Bytes or_two_bits(Bytes b, Bytes high) {
-    return either(b, mask(to_bit_four<kShift>(high), 48));
+  static Bytes look_up(const Codebook& book, Bytes codes) {
+    const auto* values = reinterpret_cast<const __m128i*>(book.values);
+    const __m256i table = _mm256_xor_si256(_mm256_broadcastsi128_si256(_mm_loadu_si128(values)),
+                                           _mm256_set1_epi8(static_cast<char>(0x80)));
+    return {_mm256_shuffle_epi8(table, codes.lower), _mm256_shuffle_epi8(table, codes.upper)};
   }
 
   // No pair of products leaves 16 bits: weights are at most 63, inputs at most 127.
@@ -64,6 +68,22 @@ struct Avx2 {
   static Floats half(const uint8_t* p) {
     const auto* eights = reinterpret_cast<const __m128i*>(p);
     return {_mm256_cvtph_ps(_mm_loadu_si128(eights)), _mm256_cvtph_ps(_mm_loadu_si128(eights + 1))};
+  }
+  static Floats bfloat(const uint8_t* p) {
+    const auto widen = [](const uint8_t* eight) {
+      const __m128i bits = _mm_loadu_si128(reinterpret_cast<const __m128i*>(eight));
+      return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
+    };
+    return {widen(p), widen(p + 16)};
+  }
+  static Floats low_nibbles(const uint8_t* p) {
+    const __m256i low = _mm256_set1_epi32(15);
+    return to_float({_mm256_and_si256(_mm256_cvtepu8_epi32(eight(p)), low),
+                     _mm256_and_si256(_mm256_cvtepu8_epi32(eight(p + 8)), low)});
+  }
+  static Floats high_nibbles(const uint8_t* p) {
+    return to_float({_mm256_srli_epi32(_mm256_cvtepu8_epi32(eight(p)), 4),
+                     _mm256_srli_epi32(_mm256_cvtepu8_epi32(eight(p + 8)), 4)});
   }
   static Floats unsigned_bytes(const uint8_t* p) {
     return to_float({_mm256_cvtepu8_epi32(eight(p)), _mm256_cvtepu8_epi32(eight(p + 8))});
@@ -97,26 +117,28 @@ struct Avx2 {
   static __m256i add_pairs(__m256i sum, __m256i sixteen_bit) {
     return _mm256_add_epi32(sum, _mm256_madd_epi16(sixteen_bit, _mm256_set1_epi16(1)));
   }
-  static Bytes mask(Bytes b, char bits) {
-    const __m256i all = _mm256_set1_epi8(bits);
+  static Bytes mask(Bytes b, int bits) {
+    const __m256i all = _mm256_set1_epi8(static_cast<char>(bits));
     return {_mm256_and_si256(b.lower, all), _mm256_and_si256(b.upper, all)};
   }
   static Bytes either(Bytes a, Bytes b) {
     return {_mm256_or_si256(a.lower, b.lower), _mm256_or_si256(a.upper, b.upper)};
   }
-  // Bit kShift of each byte moved to bit 4; bits of neighbours come along.
-  template <int kShift>
-  static Bytes to_bit_four(Bytes b) {
-    if constexpr (kShift < 4) {
-      return {_mm256_slli_epi16(b.lower, 4 - kShift), _mm256_slli_epi16(b.upper, 4 - kShift)};
+  // Bit kFrom of each byte moved to bit kTo; bits of neighbours come along.
+  template <int kFrom, int kTo>
+  static Bytes move(Bytes b) {
+    if constexpr (kFrom < kTo) {
+      return {_mm256_slli_epi16(b.lower, kTo - kFrom), _mm256_slli_epi16(b.upper, kTo - kFrom)};
+    } else if constexpr (kFrom > kTo) {
+      return {_mm256_srli_epi16(b.lower, kFrom - kTo), _mm256_srli_epi16(b.upper, kFrom - kTo)};
     } else {
-      return {_mm256_srli_epi16(b.lower, kShift - 4), _mm256_srli_epi16(b.upper, kShift - 4)};
+      return b;
     }
   }
 };
 
 }  // namespace
 
-QuantDotKernels quant_dot_kernels() { return dot_kernels<Avx2>(); }
+const QuantDotKernel* quant_dot_kernels() { return dot_kernels<Avx2>(); }
 
 }  // namespace chunkllm::avx2

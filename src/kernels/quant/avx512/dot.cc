@@ -3,6 +3,8 @@
 
 #include <immintrin.h>
 
+#include <utility>
+
 namespace chunkllm::avx512 {
 namespace {
 
@@ -15,24 +17,27 @@ struct Vnni {
   static constexpr int kEightBitOffset = 128;
 
   static Bytes load(const uint8_t* p) { return _mm512_loadu_si512(p); }
-  static Bytes low_nibbles(Bytes b) { return _mm512_and_si512(b, _mm512_set1_epi8(15)); }
-  static Bytes high_nibbles(Bytes b) { return low_nibbles(_mm512_srli_epi16(b, 4)); }
-
-  // `high` moved so that bit kShift of each byte stands at bit 4; bits of neighbours come along.
-  template <int kShift>
-  static Bytes to_bit_four(Bytes high) {
-    if constexpr (kShift < 4) return _mm512_slli_epi16(high, 4 - kShift);
-    if constexpr (kShift > 4) return _mm512_srli_epi16(high, kShift - 4);
-    return high;
+  // Bit kFrom of each byte moved to bit kTo; bits of neighbours come along.
+  template <int kFrom, int kTo>
+  static Bytes move(Bytes b) {
+    if constexpr (kFrom < kTo) return _mm512_slli_epi16(b, kTo - kFrom);
+    if constexpr (kFrom > kTo) return _mm512_srli_epi16(b, kFrom - kTo);
+    return b;
+  }
+  template <int kShift, int kMask>
+  static Bytes take(Bytes b) {
+    return _mm512_and_si512(move<kShift, 0>(b), _mm512_set1_epi8(kMask));
   }
   static constexpr int kOrAnd = 0xf8;  // a | (b & c)
-  template <int kShift>
-  static Bytes or_bit(Bytes b, Bytes high) {
-    return _mm512_ternarylogic_epi32(b, to_bit_four<kShift>(high), _mm512_set1_epi8(16), kOrAnd);
+  template <int kFrom, int kTo, int kMask>
+  static Bytes insert(Bytes b, Bytes high) {
+    return _mm512_ternarylogic_epi32(b, move<kFrom, kTo>(high), _mm512_set1_epi8(kMask << kTo),
+                                     kOrAnd);
   }
-  template <int kShift>
-  static Bytes or_two_bits(Bytes b, Bytes high) {
-    return _mm512_ternarylogic_epi32(b, to_bit_four<kShift>(high), _mm512_set1_epi8(48), kOrAnd);
+  static Bytes look_up(const Codebook& book, Bytes codes) {
+    const __m128i values = _mm_loadu_si128(reinterpret_cast<const __m128i*>(book.values));
+    const __m128i biased = _mm_xor_si128(values, _mm_set1_epi8(static_cast<char>(0x80)));
+    return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(biased), codes);
   }
 
   static Ints dot(Ints sum, Bytes weights, const int8_t* x) {
@@ -48,6 +53,17 @@ struct Vnni {
   static Floats to_float(Ints ints) { return _mm512_cvtepi32_ps(ints); }
   static Floats half(const uint8_t* p) {
     return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+  }
+  static Floats bfloat(const uint8_t* p) {
+    const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
+  }
+  static Floats low_nibbles(const uint8_t* p) {
+    const __m512i both = _mm512_cvtepu8_epi32(sixteen(p));
+    return _mm512_cvtepi32_ps(_mm512_and_si512(both, _mm512_set1_epi32(15)));
+  }
+  static Floats high_nibbles(const uint8_t* p) {
+    return _mm512_cvtepi32_ps(_mm512_srli_epi32(_mm512_cvtepu8_epi32(sixteen(p)), 4));
   }
   static Floats unsigned_bytes(const uint8_t* p) {
     return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(sixteen(p)));
@@ -71,6 +87,6 @@ struct Vnni {
 
 }  // namespace
 
-QuantDotKernels quant_dot_kernels() { return dot_kernels<Vnni>(); }
+const QuantDotKernel* quant_dot_kernels() { return dot_kernels<Vnni>(); }
 
 }  // namespace chunkllm::avx512
