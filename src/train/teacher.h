@@ -1,12 +1,15 @@
 // What the frozen backbone teaches: inputs and attention of every layer in one dense pass.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <vector>
 
+#include "base/enum_names.h"
 #include "model/transformer.h"
 #include "select/chunk/adapter.h"
+#include "select/chunk/key_inputs.h"
 #include "select/chunk/selection.h"
 #include "train/data/sequences.h"
 
@@ -14,6 +17,9 @@ namespace chunkllm {
 
 // Over which tokens a query's teacher attention is averaged.
 enum class TeacherTarget { kOwn, kNext, kBoth };
+template <>
+inline constexpr auto kEnumNames<TeacherTarget> = std::to_array<EnumName<TeacherTarget>>(
+    {{TeacherTarget::kOwn, "own"}, {TeacherTarget::kNext, "next"}, {TeacherTarget::kBoth, "both"}});
 
 // What one layer's QK Adapter learns from one sequence.
 struct LayerLesson {
@@ -62,10 +68,8 @@ class TeacherPass : public RowSelector {
  private:
   struct LayerState {
     const ChunkTrack* track = nullptr;
-    bool mean_keys = false;
-    std::vector<float> open_sum;     // [d_model], for mean keys
-    std::vector<int64_t> span_ends;  // [n_queries], where the tokens that use the selection end
-    int64_t n_keys = 0;
+    KeyInputs key_inputs;
+    std::vector<int64_t> span_ends = {};  // [n_queries], where the tokens of the selection end
   };
   void plan_layer(const TrainingSequence& sequence, const TeacherOptions& options,
                   LayerState& state, LayerLesson& lesson) const;

@@ -57,23 +57,13 @@ Adapter initial_adapter(const ModelWeights& weights, const TrainOptions& options
   return adapter;
 }
 
-const char* target_name(TeacherTarget target) {
-  switch (target) {
-    case TeacherTarget::kOwn:
-      return "own";
-    case TeacherTarget::kNext:
-      return "next";
-    case TeacherTarget::kBoth:
-      return "both";
-  }
-  return "?";
-}
-
 // All that decides the result; a checkpoint may only go on under the same.
 nlohmann::ordered_json settings_json(const TrainOptions& options, const AdapterConfig& config,
-                                     Precision precision, const Corpus& data) {
+                                     const Engine& engine, const Corpus& data) {
   nlohmann::ordered_json json;
-  json["dtype"] = product_type_name(precision.products);
+  json["dtype"] = product_type_name(engine.precision().products);
+  json["int8_decode"] = engine.precision().int8_decode;
+  json["weights"] = engine.weights().digest();
   json["data"] = data.fingerprint;
   json["fingerprint"] = config.fingerprint;
   json["steps"] = options.steps;
@@ -81,11 +71,11 @@ nlohmann::ordered_json settings_json(const TrainOptions& options, const AdapterC
   json["batch_tokens"] = options.batch_tokens;
   json["learning_rate"] = options.learning_rate;
   json["boundary_learning_rate"] = options.boundary_learning_rate;
-  json["target"] = target_name(options.teacher.target);
+  json["target"] = enum_name(options.teacher.target);
   json["prompt_end_weight"] = options.teacher.prompt_end_weight;
   json["chat_share"] = options.chat_share;
   json["adapter_dim"] = config.adapter_dim;
-  json["first_layer"] = first_layer_name(config.first_layer);
+  json["first_layer"] = enum_name(config.first_layer);
   json["first_layer_tokens"] = config.first_layer_tokens;
   json["fixed_chunk"] = config.fixed_chunk;
   json["seed"] = options.seed;
@@ -125,7 +115,7 @@ class Run {
         chat_(find_chat_template(engine, callbacks)),
         sampler_(data, engine.tokenizer(), chat_ ? &*chat_ : nullptr, options.seq_len,
                  options.chat_share) {
-    state_.settings = settings_json(options, adapter_.config, engine.precision(), data).dump();
+    state_.settings = settings_json(options, adapter_.config, engine, data).dump();
     if (eval_data != nullptr) {
       eval_sampler_.emplace(*eval_data, engine.tokenizer(), chat_ ? &*chat_ : nullptr,
                             options.seq_len, options.chat_share);

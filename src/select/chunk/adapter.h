@@ -2,20 +2,30 @@
 // section 3), with the folder they are kept in.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <string>
 #include <vector>
 
+#include "base/enum_names.h"
 #include "model/weights.h"
 
 namespace chunkllm {
 
+// How the first layer attends, whose output the Chunk Adapter reads.
 enum class FirstLayerKind { kGrid, kWindow, kDense };
-enum class ChunkKey { kBoundary, kMean };
+template <>
+inline constexpr auto kEnumNames<FirstLayerKind> =
+    std::to_array<EnumName<FirstLayerKind>>({{FirstLayerKind::kGrid, "grid"},
+                                             {FirstLayerKind::kWindow, "window"},
+                                             {FirstLayerKind::kDense, "dense"}});
 
-// "grid", "window" or "dense".
-const char* first_layer_name(FirstLayerKind kind);
+// What stands for a chunk: k^ of its boundary token, or the mean over its tokens.
+enum class ChunkKey { kBoundary, kMean };
+template <>
+inline constexpr auto kEnumNames<ChunkKey> = std::to_array<EnumName<ChunkKey>>(
+    {{ChunkKey::kBoundary, "boundary"}, {ChunkKey::kMean, "mean"}});
 
 struct AdapterConfig {
   std::string model_type;
@@ -38,6 +48,8 @@ struct AdapterConfig {
 
   // Whether the layer selects with a QK Adapter.
   bool selects(int64_t layer) const { return layer > 0 || first_layer == FirstLayerKind::kGrid; }
+  // What stands for the chunks of a layer.
+  ChunkKey key_of(int64_t layer) const { return layer == 0 ? ChunkKey::kMean : chunk_key; }
 };
 
 // q^ = q x and k^ = k x for the layer's normalised input x, without rotary embedding.
