@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/threads.h"
 #include "kernels/machine/isa.h"
 
 namespace {
@@ -32,5 +33,6 @@ int main(int argc, char** argv) {
     std::printf("skipped: this machine has no %s\n", variable);
     return kSkipped;
   }
+  chunkllm::set_threads(std::max(2, chunkllm::usable_cores()));
   return RUN_ALL_TESTS();
 }
