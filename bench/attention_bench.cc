@@ -4,7 +4,6 @@
 // for one token. Checks results first. CHUNKLLM_ISA and --benchmark_filter choose what is run.
 #include <benchmark/benchmark.h>
 #include <fmt/core.h>
-#include <omp.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -15,6 +14,7 @@
 #include <vector>
 
 #include "base/random.h"
+#include "base/threads.h"
 #include "kernels/attention/attention.h"
 #include "kernels/attention/kv_rows.h"
 #include "kernels/attention/ref.h"
@@ -160,9 +160,8 @@ double peak(KvType type, int n_threads) {
 void report(benchmark::State& state, const Layer& layer, const std::vector<AttentionSpan>& spans) {
   const int64_t pairs = count_pairs(spans) * layer.shape.n_heads;
   const double operations = static_cast<double>(4 * pairs * layer.shape.head_dim);
-  state.counters["share"] =
-      benchmark::Counter(operations / peak(layer.kv.type, omp_get_max_threads()),
-                         benchmark::Counter::kIsIterationInvariantRate);
+  state.counters["share"] = benchmark::Counter(operations / peak(layer.kv.type, current_threads()),
+                                               benchmark::Counter::kIsIterationInvariantRate);
   state.counters["GFLOP/s"] =
       benchmark::Counter(static_cast<double>(4 * pairs * layer.shape.head_dim) * 1e-9,
                          benchmark::Counter::kIsIterationInvariantRate);
@@ -170,7 +169,7 @@ void report(benchmark::State& state, const Layer& layer, const std::vector<Atten
 
 void run_spans(benchmark::State& state, const Layer& layer, const std::vector<AttentionSpan>& spans,
                int n_threads) {
-  omp_set_num_threads(n_threads);
+  set_threads(n_threads);
   attend(layer.block, layer.kv, spans);
   for (auto _ : state) attend(layer.block, layer.kv, spans);
   report(state, layer, spans);
@@ -204,7 +203,7 @@ void token_chunks(benchmark::State& state, Shape shape, KvType type) {
 void mass(benchmark::State& state, Shape shape, KvType type) {
   const int64_t n_queries = state.range(1);
   const Layer layer(shape, type, state.range(0), n_queries);
-  omp_set_num_threads(static_cast<int>(state.range(2)));
+  set_threads(static_cast<int>(state.range(2)));
   const auto spans = dense_span(layer.block);
   attend(layer.block, layer.kv, spans);
   std::vector<Range> ranges;

@@ -1,5 +1,6 @@
 # Debian 12 packages; script/bootstrap installs them. Nothing is downloaded at build time.
 find_package(OpenMP REQUIRED)
+find_package(Threads REQUIRED)
 find_package(ICU REQUIRED COMPONENTS uc i18n)
 find_package(nlohmann_json REQUIRED)
 find_package(CLI11 REQUIRED)

@@ -1,14 +1,19 @@
 #include "base/threads.h"
 
-#include <omp.h>
 #include <sched.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <fstream>
 #include <string>
 
 namespace chunkllm {
+namespace {
+
+std::atomic<int> threads = 0;  // 0: as many as there are cores
+
+}  // namespace
 
 int usable_cores() {
   int cores = 1;
@@ -27,8 +32,13 @@ int usable_cores() {
   return cores;
 }
 
-void set_threads(int n_threads) { omp_set_num_threads(n_threads); }
+void set_threads(int n_threads) { threads = std::max(1, n_threads); }
 
-int current_threads() { return omp_get_max_threads(); }
+int current_threads() {
+  const int n_threads = threads;
+  if (n_threads > 0) return n_threads;
+  static const int n_cores = usable_cores();
+  return n_cores;
+}
 
 }  // namespace chunkllm

@@ -7,11 +7,11 @@ namespace chunkllm {
 // least 1.
 int usable_cores();
 
-// Sets the number of threads that OpenMP and everything built on it use from the calling thread.
-// Call it once, before any model is loaded.
+// Sets the number of threads that loops are shared among (base/thread_pool.h), the caller's own
+// included. Any thread may call, but not while a loop runs.
 void set_threads(int n_threads);
 
-// The number of threads that parallel work started here would use.
+// That number; usable_cores() where none was set.
 int current_threads();
 
 }  // namespace chunkllm

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "base/quant_encode.h"
+#include "base/thread_pool.h"
 #include "engine/gguf_tokenizer.h"
 #include "formats/gguf.h"
 #include "model/checkpoint.h"
@@ -19,6 +20,7 @@ namespace chunkllm {
 namespace {
 
 constexpr int64_t kPieceElements = int64_t{1} << 20;  // read, converted and written at a time
+constexpr int64_t kShareElements = 16384;             // converted by one thread at a time
 
 // A tensor of the new file and where it comes from.
 struct Job {
@@ -201,16 +203,15 @@ class RowConverter {
   // Rows [begin, end) of the new tensor.
   std::span<const std::byte> convert(int64_t begin, int64_t end) {
     target_.resize(static_cast<size_t>((end - begin) * row_bytes()));
-    int64_t first_bad = end;
-#pragma omp parallel reduction(min : first_bad)
-    {
+    std::vector<uint8_t> fits(static_cast<size_t>(end - begin));
+    const int64_t grain = std::max<int64_t>(1, kShareElements / n_cols_);
+    parallel_for(end - begin, grain, [&](int64_t first, int64_t last, int) {
       std::vector<float> values(static_cast<size_t>(n_cols_));
-#pragma omp for schedule(static)
-      for (int64_t row = begin; row < end; ++row) {
-        std::byte* target = target_.data() + (row - begin) * row_bytes();
-        if (!convert_row(row, values, target)) first_bad = std::min(first_bad, row);
+      for (int64_t i = first; i < last; ++i) {
+        fits[i] = convert_row(begin + i, values, target_.data() + i * row_bytes());
       }
-    }
+    });
+    const int64_t first_bad = begin + (std::ranges::find(fits, 0) - fits.begin());
     if (first_bad < end) {
       fail(ErrorCode::kData,
            "{}: tensor {} holds a number in row {} that is not finite or too large for {}; use "

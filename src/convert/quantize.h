@@ -28,7 +28,7 @@ struct QuantizeResult {
 // Writes `in` to `out`, which replaces an older file only when it is complete. Vectors become F32,
 // matrices `type`; where that is quantised the matrix of the logits becomes kQ8_0, and a matrix
 // whose rows are no whole blocks becomes kF16. Metadata of a GGUF file stay as they are. Few rows
-// at a time are in memory; uses all OpenMP threads. Progress is in bytes written. Throws Error: as
+// at a time are in memory; uses all threads. Progress is in bytes written. Throws Error: as
 // load_weights() and the tokenizer's readers do; kData for a weight that is not finite or too large
 // for the type; kUnsupported for quantised matrices that would be quantised otherwise; kIo,
 // kInterrupted.

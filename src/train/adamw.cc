@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/thread_pool.h"
 
 namespace chunkllm {
 namespace {
@@ -18,13 +19,11 @@ double sum_of_squares(std::span<const float> values) {
   const int64_t n = std::ssize(values);
   const int64_t n_blocks = (n + kBlock - 1) / kBlock;
   std::vector<double> partial(n_blocks, 0.0);
-#pragma omp parallel for schedule(static) if (n > kBlock)
-  for (int64_t block = 0; block < n_blocks; ++block) {
-    const int64_t end = std::min(n, (block + 1) * kBlock);
+  parallel_for(n, kBlock, [&](int64_t begin, int64_t end, int) {
     double sum = 0.0;
-    for (int64_t i = block * kBlock; i < end; ++i) sum += double{values[i]} * double{values[i]};
-    partial[block] = sum;
-  }
+    for (int64_t i = begin; i < end; ++i) sum += double{values[i]} * double{values[i]};
+    partial[begin / kBlock] = sum;
+  });
   double total = 0.0;
   for (const double sum : partial) total += sum;
   return total;
@@ -115,16 +114,14 @@ double AdamW::step(double learning_rate) {
     const int64_t n = std::ssize(slot.parameter.values);
     // Blocks of a fixed length, so that every value is computed the same way at any number of
     // threads.
-#pragma omp parallel for schedule(static) if (n > kBlock)
-    for (int64_t begin = 0; begin < n; begin += kBlock) {
-      const int64_t end = std::min(n, begin + kBlock);
+    parallel_for(n, kBlock, [&](int64_t begin, int64_t end, int) {
       for (int64_t i = begin; i < end; ++i) {
         const float g = gradient[i] * scale;
         m[i] = beta1 * m[i] + rest1 * g;
         v[i] = beta2 * v[i] + rest2 * g * g;
         values[i] -= decay * values[i] + step_size * m[i] / (std::sqrt(v[i]) + epsilon);
       }
-    }
+    });
   }
   return norm;
 }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/thread_pool.h"
 #include "kernels/linear/sgemm.h"
 
 namespace chunkllm {
@@ -38,11 +39,16 @@ void check_inputs(const SelectionInputs& in) {
   }
 }
 
+// How many queries a thread takes at a time.
+int64_t queries_a_piece(int64_t n_chunks) {
+  constexpr int64_t kPieceElements = 8192;
+  return std::max<int64_t>(1, kPieceElements / std::max<int64_t>(n_chunks, 1));
+}
+
 // The eligible teacher mass of each query.
 std::vector<double> teacher_masses(const SelectionInputs& in) {
   std::vector<double> masses(in.n_queries, 0.0);
-#pragma omp parallel for schedule(static)
-  for (int64_t i = 0; i < in.n_queries; ++i) {
+  const auto mass_of = [&](int64_t i) {
     const float* row = in.teacher + i * in.n_chunks;
     bool usable = true;
     double mass = 0.0;
@@ -50,9 +56,11 @@ std::vector<double> teacher_masses(const SelectionInputs& in) {
       usable = usable && row[j] >= 0.0f && std::isfinite(row[j]);
       mass += double{row[j]};
     }
-    // An exception must not leave a parallel region; NaN carries the news out.
-    masses[i] = usable ? mass : std::numeric_limits<double>::quiet_NaN();
-  }
+    return usable ? mass : std::numeric_limits<double>::quiet_NaN();
+  };
+  parallel_for(in.n_queries, queries_a_piece(in.n_chunks), [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; ++i) masses[i] = mass_of(i);
+  });
   for (int64_t i = 0; i < in.n_queries; ++i) {
     if (std::isnan(masses[i])) {
       fail(ErrorCode::kData,
@@ -180,12 +188,11 @@ SelectionResult selection_loss(const SelectionInputs& in, const SelectionOutputs
           static_cast<float>(score_scale), q_hat, dim, keys, dim, 0.0f, tile.data(), width);
     if (out.scores) store_scores(in, rows, columns, tile.data(), out.scores);
 
-#pragma omp parallel for schedule(static)
-    for (int64_t i = rows.begin; i < rows.end; ++i) {
+    const auto finish_row = [&](int64_t i) {
       float* row = tile.data() + (i - rows.begin) * width;
       if (!is_used(i)) {
         std::fill_n(row, width, 0.0f);
-        continue;
+        return;
       }
       const Range eligible = in.eligible[i];
       float* scores = row + (eligible.begin - columns.begin);
@@ -194,7 +201,10 @@ SelectionResult selection_loss(const SelectionInputs& in, const SelectionOutputs
                      double{in.weights[i]} / result.weight_sum * score_scale, scores);
       std::fill(row, scores, 0.0f);
       std::fill(scores + eligible.size(), row + width, 0.0f);
-    }
+    };
+    parallel_for(rows.size(), queries_a_piece(width), [&](int64_t begin, int64_t end, int) {
+      for (int64_t i = begin; i < end; ++i) finish_row(rows.begin + i);
+    });
 
     if (out.d_q_hat) {
       sgemm({.m = rows.size(), .n = dim, .k = width}, 1.0f, tile.data(), width, keys, dim, 0.0f,

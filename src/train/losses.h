@@ -54,7 +54,7 @@ constexpr int64_t kSelectionScratchBytes = int64_t{16} << 20;
 // s = q_hat . chunk_key / sqrt(adapter_dim) in float32 and the teacher renormalised over the same
 // chunks. A query is used if its eligible teacher mass and its weight are positive. With no used
 // query the loss and the gradients are 0. Scores that are not finite give a loss and gradients that
-// are not finite either. Runs on all OpenMP threads, one call at a time; the result is the same bit
+// are not finite either. Runs on all threads, one call at a time; the result is the same bit
 // for bit at the same number of threads. Queries are taken in tiles whose scores fill at most
 // max_scratch_bytes (at least one row). Throws Error: kInvalidArgument on sizes, ranges or weights
 // that do not fit, kData on a teacher mass that is negative or not finite.

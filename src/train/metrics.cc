@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "base/thread_pool.h"
 
 namespace chunkllm {
 namespace {
@@ -84,13 +85,14 @@ void RecallAtK::add(const float* teacher, const float* scores, int64_t n_chunks,
     }
   }
   std::vector<QueryRecall> recalls(eligible.size());
-#pragma omp parallel for schedule(static)
-  for (int64_t i = 0; i < std::ssize(eligible); ++i) {
-    const Range range = eligible[i];
-    if (range.size() <= k_) continue;
-    const int64_t offset = i * n_chunks + range.begin;
-    recalls[i] = query_recall(teacher + offset, scores + offset, range.size(), k_);
-  }
+  parallel_for(std::ssize(eligible), 4, [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; ++i) {
+      const Range range = eligible[i];
+      if (range.size() <= k_) continue;
+      const int64_t offset = i * n_chunks + range.begin;
+      recalls[i] = query_recall(teacher + offset, scores + offset, range.size(), k_);
+    }
+  });
   for (size_t i = 0; i < recalls.size(); ++i) {
     if (!recalls[i].counted) continue;
     ++n_queries_;

@@ -42,7 +42,7 @@ class RecallAtK {
   explicit RecallAtK(int64_t k = 8);
 
   // teacher and scores are [eligible.size(), n_chunks], row-major: one row a query. Scores of
-  // chunks that are not eligible are not looked at. Uses all OpenMP threads; the result does not
+  // chunks that are not eligible are not looked at. Uses all threads; the result does not
   // depend on their number. Throws Error (kInvalidArgument) on a range outside [0, n_chunks).
   void add(const float* teacher, const float* scores, int64_t n_chunks,
            std::span<const Range> eligible);

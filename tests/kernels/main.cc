@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <string_view>
 
+#include "base/threads.h"
 #include "kernels/machine/isa.h"
 
 int main(int argc, char** argv) {
@@ -22,5 +23,6 @@ int main(int argc, char** argv) {
     std::printf("skipped: this machine has no %s\n", variable);
     return kSkipped;
   }
+  chunkllm::set_threads(std::max(2, chunkllm::usable_cores()));
   return RUN_ALL_TESTS();
 }

@@ -2,7 +2,6 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <omp.h>
 
 #include <algorithm>
 #include <cmath>
@@ -13,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/random.h"
+#include "base/threads.h"
 
 namespace chunkllm {
 namespace {
@@ -168,10 +168,10 @@ TEST(AdamW, RestoredStateContinuesBitForBit) {
 }
 
 TEST(AdamW, TheNumberOfThreadsChangesNothing) {
-  const int n_threads = omp_get_max_threads();
+  const int n_threads = current_threads();
   std::vector<std::vector<float>> weights;
   for (const int n : {1, 2, 5}) {
-    omp_set_num_threads(n);
+    set_threads(n);
     Model model(5);
     AdamW optimizer(model.parameters(), {});
     for (int step = 0; step < 3; ++step) {
@@ -180,7 +180,7 @@ TEST(AdamW, TheNumberOfThreadsChangesNothing) {
     }
     weights.push_back(model.weight);
   }
-  omp_set_num_threads(n_threads);
+  set_threads(n_threads);
   EXPECT_EQ(weights[1], weights[0]);
   EXPECT_EQ(weights[2], weights[0]);
 }

@@ -1,7 +1,6 @@
 #include "kernels/attention/attention.h"
 
 #include <hwy/aligned_allocator.h>
-#include <omp.h>
 
 #include <atomic>
 #include <cmath>
@@ -9,6 +8,8 @@
 #include <new>
 
 #include "base/error.h"
+#include "base/thread_pool.h"
+#include "base/threads.h"
 #include "kernels/attention/kernels.h"
 #include "kernels/attention/plan.h"
 #include "kernels/machine/isa.h"
@@ -62,27 +63,17 @@ auto with_memory(const Make& make) {
 }
 
 // Calls run(index, scratch) for each index below n_items, the next one going to whichever thread is
-// free. `scratch` has `scratch_floats` floats of the thread's own.
+// free, or all on the calling thread. `scratch` has `scratch_floats` floats for each thread.
 template <typename Run>
-void share(int64_t n_items, int n_threads, size_t scratch_floats, float* scratch, const Run& run) {
-  if (n_threads == 1) {
-    for (int64_t i = 0; i < n_items; ++i) run(i, scratch);
-    return;
-  }
-#pragma omp parallel num_threads(n_threads)
-  {
-    float* own = scratch + static_cast<size_t>(omp_get_thread_num()) * scratch_floats;
-#pragma omp for schedule(dynamic, 1) nowait
-    for (int64_t i = 0; i < n_items; ++i) run(i, own);
-  }
+void share(int64_t n_items, bool parallel, size_t scratch_floats, float* scratch, const Run& run) {
+  parallel_for(n_items, parallel ? 1 : n_items, [&](int64_t begin, int64_t end, int thread) {
+    float* own = scratch + static_cast<size_t>(thread) * scratch_floats;
+    for (int64_t i = begin; i < end; ++i) run(i, own);
+  });
 }
 
 // Rounded so that no two threads write to one line of cache.
 size_t round_to_lines(size_t n_floats) { return (n_floats + 31) / 32 * 32; }
-
-int threads_for(bool parallel, int64_t n_items) {
-  return parallel ? static_cast<int>(std::min<int64_t>(omp_get_max_threads(), n_items)) : 1;
-}
 
 void check_kv(const KvLayerView& kv, int64_t n_heads) {
   if (kv.head_dim < 8 || kv.head_dim > kMaxHeadDim || kv.head_dim % 8 != 0) {
@@ -210,10 +201,9 @@ void attend(const AttentionBlock& block, const KvLayerView& kv,
   float* scratch = nullptr;
   float* states = nullptr;
   size_t scratch_floats = 0;
-  int n_threads = 1;
   with_memory([&] {
-    plan_attention(block, kv, spans, omp_get_max_threads(), plan);
-    n_threads = threads_for(plan.parallel, static_cast<int64_t>(plan.items.size()));
+    plan_attention(block, kv, spans, current_threads(), plan);
+    const int n_threads = plan.parallel ? current_threads() : 1;
     scratch_floats = round_to_lines(
         std::max(attend_token_scratch(n_heads, head_dim),
                  attend_tile_scratch(kv.type, plan.max_tile_tokens, n_heads, head_dim)));
@@ -264,7 +254,7 @@ void attend(const AttentionBlock& block, const KvLayerView& kv,
       merge_parts(block, plan.groups[group], n_heads, head_dim, states, maxima, sums);
     }
   };
-  share(static_cast<int64_t>(plan.items.size()), n_threads, scratch_floats, scratch, run);
+  share(static_cast<int64_t>(plan.items.size()), plan.parallel, scratch_floats, scratch, run);
 }
 
 void chunk_attention_mass(const ChunkMassQuery& query, const KvLayerView& kv,
@@ -283,10 +273,9 @@ void chunk_attention_mass(const ChunkMassQuery& query, const KvLayerView& kv,
 
   float* scratch = nullptr;
   size_t scratch_floats = 0;
-  int n_threads = 1;
   with_memory([&] {
-    plan_chunk_mass(query, kv, chunks, omp_get_max_threads(), plan);
-    n_threads = threads_for(plan.parallel, static_cast<int64_t>(plan.items.size()));
+    plan_chunk_mass(query, kv, chunks, current_threads(), plan);
+    const int n_threads = plan.parallel ? current_threads() : 1;
     scratch_floats = round_to_lines(mass_tile_scratch(plan.max_tile_queries, n_heads, kv.head_dim));
     scratch = work.kernels.floats(static_cast<size_t>(n_threads) * scratch_floats);
   });
@@ -315,7 +304,7 @@ void chunk_attention_mass(const ChunkMassQuery& query, const KvLayerView& kv,
       mass_tile(task, head_view(kv, kv_head), own_scratch);
     }
   };
-  share(static_cast<int64_t>(plan.items.size()), n_threads, scratch_floats, scratch, run);
+  share(static_cast<int64_t>(plan.items.size()), plan.parallel, scratch_floats, scratch, run);
 }
 
 }  // namespace chunkllm

@@ -66,7 +66,7 @@ struct AttentionBlock {
 // blocks of several queries round queries, rows and weights to bf16. Running softmax over tiles of
 // rows (arXiv 2112.05682, 2205.14135); what one query gets does not depend on which other queries
 // share its call, up to rounding. NaN and infinities reach the queries that attend to them and no
-// others. Uses all OpenMP threads; for few queries the rows are divided among them. Allocates
+// others. Uses all threads; for few queries the rows are divided among them. Allocates
 // nothing once warm; the work space belongs to the calling thread, and any thread may call. Throws
 // Error (kInvalidArgument) if head_dim is no multiple of 8 up to 256 or does not fit the rows'
 // type, if the heads cannot share the KV heads, and on spans or rows that do not fit.
@@ -78,7 +78,7 @@ void attend(const AttentionBlock& block, const KvLayerView& kv,
 //                       exp(scale q[i, h] . k[r] - log_sum_exp[i, h])
 // q [n_queries, n_heads, head_dim] contiguous, log_sum_exp [n_queries, n_heads] as attend() gives
 // it for these queries, `positions` ascending [n_queries], `chunks` ascending and disjoint
-// [n_chunks], mass [n_queries, n_chunks]. Uses all OpenMP threads; allocates and throws as attend()
+// [n_chunks], mass [n_queries, n_chunks]. Uses all threads; allocates and throws as attend()
 // does.
 struct ChunkMassQuery {
   const float* q = nullptr;

@@ -4,6 +4,7 @@
 #include <cstddef>
 
 #include "base/scratch.h"
+#include "base/thread_pool.h"
 #include "kernels/linear/matvec.h"
 #include "kernels/ops/ops.h"
 
@@ -34,11 +35,9 @@ void Bf16Matrix::multiply(const TiledRows& x, float* y, int64_t y_stride) const 
   const int64_t n_panels = layout_.n_panels();
   const int64_t slab = slab_panels(n_panels);
   const bool parallel = pays_for_threads(x.n_tokens * layout_.n_out * layout_.n_in);
-#pragma omp parallel if (parallel)
-  {
+  parallel_for(n_panels, parallel ? slab : n_panels, [&](int64_t first, int64_t end, int) {
     kernels.begin();
-#pragma omp for schedule(dynamic)
-    for (int64_t begin = 0; begin < n_panels; begin += slab) {
+    for (int64_t begin = first; begin < end; begin += slab) {
       for (int64_t k = 0; k < x.n_k_tiles; k += kernels.slab_k_tiles) {
         const int64_t end_output = (begin + slab) * kTileOutputs;
         const WeightTiles weights{
@@ -52,7 +51,7 @@ void Bf16Matrix::multiply(const TiledRows& x, float* y, int64_t y_stride) const 
       }
     }
     kernels.end();
-  }
+  });
 }
 
 }  // namespace chunkllm

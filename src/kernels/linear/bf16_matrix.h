@@ -13,7 +13,7 @@
 namespace chunkllm {
 
 // Owns the packed matrix; no other copy is kept. Needs avx512_bf16. Any number of threads may call
-// an object; the products use all OpenMP threads.
+// an object; the products use all threads.
 class Bf16Matrix {
  public:
   // Packs `parts`, of floating types and the same number of columns, stacked by rows and rounded to

@@ -12,6 +12,8 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/thread_pool.h"
+#include "base/threads.h"
 #include "kernels/linear/matvec.h"
 #include "kernels/linear/panel_pack.h"
 #include "kernels/machine/isa.h"
@@ -117,12 +119,14 @@ struct FloatMatrix::Impl {
       return;
     }
     auto* target = reinterpret_cast<float*>(buffer.data());
-#pragma omp parallel for schedule(static)
-    for (int64_t o = 0; o < n_out; ++o) read_stacked(parts, o, 0, n_in, target + o * n_in);
+    parallel_for(n_out, 16, [&](int64_t begin, int64_t end, int) {
+      for (int64_t o = begin; o < end; ++o) read_stacked(parts, o, 0, n_in, target + o * n_in);
+    });
   }
 
   Product& product(int64_t n_tokens, int64_t y_stride) {
-    const int n_threads = omp_get_max_threads();
+    const int n_threads = current_threads();
+    omp_set_num_threads(n_threads);  // oneDNN's
     const auto found = std::ranges::find_if(products, [&](const Product& product) {
       return product.n_tokens == n_tokens && product.y_stride == y_stride &&
              product.n_threads == n_threads;

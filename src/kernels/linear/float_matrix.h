@@ -10,7 +10,7 @@
 namespace chunkllm {
 
 // Owns the packed matrix; no other copy is kept. One thread at a time may call an object; the
-// product itself uses all OpenMP threads.
+// product itself uses all threads.
 class FloatMatrix {
  public:
   // Packs `parts`, of floating types and the same number of columns, stacked by rows. The views are

@@ -2,15 +2,16 @@
 // multiplied and memory sets the pace.
 #pragma once
 
-#include <omp.h>
-
 #include <algorithm>
 #include <cstdint>
 
+#include "base/thread_pool.h"
+#include "base/threads.h"
+
 namespace chunkllm {
 
-// Calls work(p) for every panel below n_panels, of panel_bytes each; on all OpenMP threads where
-// the matrix is large enough for that to pay. Work must not throw.
+// Calls work(p) for every panel below n_panels, of panel_bytes each; on all threads where the
+// matrix is large enough for that to pay.
 //
 // Threads take runs of panels as they become free, since the cores of a machine may differ in speed
 // or be lent to others for a moment; a run is long enough for memory to be read in sequence.
@@ -20,14 +21,13 @@ void for_each_panel(int64_t n_panels, int64_t panel_bytes, const Work& work) {
   constexpr int64_t kMinParallelBytes = 160 * 1024;
   constexpr int64_t kRunBytes = 256 * 1024;
   constexpr int64_t kRunsPerThread = 4;
-  if (n_panels == 1 || n_panels * panel_bytes < kMinParallelBytes) {
-    for (int64_t p = 0; p < n_panels; ++p) work(p);
-    return;
-  }
-  const int64_t run = std::clamp<int64_t>(n_panels / (kRunsPerThread * omp_get_max_threads()), 1,
-                                          std::max<int64_t>(kRunBytes / panel_bytes, 1));
-#pragma omp parallel for schedule(dynamic, run)
-  for (int64_t p = 0; p < n_panels; ++p) work(p);
+  const int64_t run = n_panels * panel_bytes < kMinParallelBytes
+                          ? n_panels
+                          : std::clamp<int64_t>(n_panels / (kRunsPerThread * current_threads()), 1,
+                                                std::max<int64_t>(kRunBytes / panel_bytes, 1));
+  parallel_for(n_panels, run, [&](int64_t begin, int64_t end, int) {
+    for (int64_t p = begin; p < end; ++p) work(p);
+  });
 }
 
 }  // namespace chunkllm

@@ -13,7 +13,7 @@
 namespace chunkllm {
 
 // A weight matrix packed in the layout that the products want; no other copy is kept. Owns it.
-// One thread at a time may call an object; the product itself uses all OpenMP threads.
+// One thread at a time may call an object; the product itself uses all threads.
 class Linear {
  public:
   Linear();  // no matrix: may only be assigned to or destroyed

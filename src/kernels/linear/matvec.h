@@ -11,7 +11,7 @@ namespace chunkllm {
 constexpr int64_t kPanelWidth = 64;  // of float32 panels
 
 // y = W x for x [n_in] and y [n_out], pairing 1, width kPanelWidth. Sums are float32. Uses all
-// OpenMP threads if the matrix is large enough for that to pay.
+// threads if the matrix is large enough for that to pay.
 void matvec_f32(const PanelLayout& layout, const float* panels, const float* x, float* y);
 
 // The same for the words of bfloat16 weights and inputs, pairing 2, width 16, padded to a multiple

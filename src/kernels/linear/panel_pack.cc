@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstring>
 
+#include "base/thread_pool.h"
 #include "kernels/ops/ops.h"
 
 namespace chunkllm {
@@ -30,8 +31,7 @@ void pack_panels(std::span<const MatrixView> parts, const PanelLayout& layout, u
   const int64_t n_words = (layout.n_in + pairing - 1) / pairing;
   const int64_t panel_words = layout.panel_elements() / pairing;
   const int64_t n_panels = layout.n_panels();
-#pragma omp parallel for schedule(dynamic)
-  for (int64_t p = 0; p < n_panels; ++p) {
+  parallel_for(n_panels, 1, [&](int64_t p, int64_t, int) {
     std::array<float, 2 * kRunWords> values;
     std::array<uint32_t, kMaxWidth * kRunWords> tile;  // [width, kRunWords]
     const int64_t n_rows = std::min(width, layout.n_out - p * width);
@@ -53,7 +53,7 @@ void pack_panels(std::span<const MatrixView> parts, const PanelLayout& layout, u
         for (int64_t r = 0; r < n_rows; ++r) target[r] = tile[r * kRunWords + w];
       }
     }
-  }
+  });
 }
 
 }  // namespace chunkllm

@@ -29,7 +29,7 @@ void read_stacked(std::span<const MatrixView> parts, int64_t row, int64_t begin,
 
 // Writes `parts`, stacked by rows, as panels of words, a word being one float32 or (pairing 2) two
 // bfloat16 of adjacent inputs, rounded to nearest even. `panels` is zero beforehand. Uses all
-// OpenMP threads.
+// threads.
 void pack_panels(std::span<const MatrixView> parts, const PanelLayout& layout, uint32_t* panels);
 
 }  // namespace chunkllm

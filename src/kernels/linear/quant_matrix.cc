@@ -1,10 +1,10 @@
 #include "kernels/linear/quant_matrix.h"
 
-#include <omp.h>
-
 #include <algorithm>
 
 #include "base/scratch.h"
+#include "base/thread_pool.h"
+#include "base/threads.h"
 #include "kernels/linear/for_each_panel.h"
 #include "kernels/linear/sgemm.h"
 #include "kernels/quant/dequantize.h"
@@ -66,15 +66,14 @@ void QuantMatrix::multiply_bf16(const TiledRows& x, float* y, int64_t y_stride) 
   const int64_t panel_stride = kernels.slab_k_tiles * kTileWords;
   thread_local Scratch<uint16_t> scratch;
   // Here, where a failure can be told.
-  uint16_t* all_tiles = scratch.get(omp_get_max_threads() * kSlabPanels * panel_stride);
+  uint16_t* all_tiles = scratch.get(current_threads() * kSlabPanels * panel_stride);
   const bool parallel = pays_for_threads(x.n_tokens * panels_.n_out * panels_.n_in);
-#pragma omp parallel if (parallel)
-  {
-    uint16_t* tiles = all_tiles + omp_get_thread_num() * kSlabPanels * panel_stride;
+  const int64_t grain = parallel ? slab : panels_.n_panels;
+  parallel_for(panels_.n_panels, grain, [&](int64_t first, int64_t last, int thread) {
+    uint16_t* tiles = all_tiles + thread * kSlabPanels * panel_stride;
     kernels.begin();
-#pragma omp for schedule(dynamic)
-    for (int64_t begin = 0; begin < panels_.n_panels; begin += slab) {
-      const int64_t end = std::min(begin + slab, panels_.n_panels);
+    for (int64_t begin = first; begin < last; begin += slab) {
+      const int64_t end = std::min(begin + slab, last);
       for (int64_t k = 0; k < x.n_k_tiles; k += kernels.slab_k_tiles) {
         const int64_t n_k = std::min(kernels.slab_k_tiles, x.n_k_tiles - k);
         for (int64_t p = begin; p < end; ++p) {
@@ -91,7 +90,7 @@ void QuantMatrix::multiply_bf16(const TiledRows& x, float* y, int64_t y_stride) 
       }
     }
     kernels.end();
-  }
+  });
 }
 
 void QuantMatrix::multiply_f32(const float* x, int64_t n_tokens, float* y, int64_t y_stride) const {
@@ -111,10 +110,9 @@ void QuantMatrix::multiply_f32(const float* x, int64_t n_tokens, float* y, int64
   float* expanded = scratch.get(panels_.n_in * stride);
   for (int64_t begin = 0; begin < panels_.n_panels; begin += slab) {
     const int64_t end = std::min(begin + slab, panels_.n_panels);
-#pragma omp parallel for schedule(static)
-    for (int64_t p = begin; p < end; ++p) {
-      expand_panel_f32(panels_, p, expanded + (p - begin) * kOutputs, stride);
-    }
+    parallel_for(end - begin, 1, [&](int64_t p, int64_t, int) {
+      expand_panel_f32(panels_, begin + p, expanded + p * kOutputs, stride);
+    });
     const int64_t n_outputs = std::min(stride, panels_.n_out - begin * kOutputs);
     const GemmShape shape{.m = n_tokens, .n = n_outputs, .k = panels_.n_in};
     sgemm(shape, 1.0f, x, panels_.n_in, expanded, stride, 0.0f, y + begin * kOutputs, y_stride);

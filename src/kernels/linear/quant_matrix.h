@@ -13,7 +13,7 @@
 namespace chunkllm {
 
 // Owns the packed matrix; no other copy is kept. Any number of threads may call an object; the
-// products use all OpenMP threads. In all of them y[t * y_stride + o] is output o of token t.
+// products use all threads. In all of them y[t * y_stride + o] is output o of token t.
 class QuantMatrix {
  public:
   // Packs `parts`, all of one quantised type and the same number of columns (whole blocks), stacked

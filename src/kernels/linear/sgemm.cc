@@ -1,10 +1,12 @@
 #include "kernels/linear/sgemm.h"
 
+#include <omp.h>
 #include <oneapi/dnnl/dnnl_debug.h>
 
 #include <oneapi/dnnl/dnnl.hpp>
 
 #include "base/error.h"
+#include "base/threads.h"
 #include "kernels/machine/isa.h"
 
 namespace chunkllm {
@@ -21,6 +23,7 @@ void sgemm(const GemmShape& shape, float alpha, const float* a, int64_t lda, con
     return;
   }
   const auto letter = [](bool transpose) { return transpose ? 'T' : 'N'; };
+  omp_set_num_threads(current_threads());  // oneDNN's
   const dnnl::status status =
       dnnl::sgemm(letter(shape.transpose_a), letter(shape.transpose_b), shape.m, shape.n, shape.k,
                   alpha, a, lda, b, ldb, beta, c, ldc);

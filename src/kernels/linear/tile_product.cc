@@ -1,12 +1,12 @@
 #include "kernels/linear/tile_product.h"
 
-#include <omp.h>
-
 #include <algorithm>
 #include <cstring>
 #include <utility>
 
 #include "base/scratch.h"
+#include "base/thread_pool.h"
+#include "base/threads.h"
 #include "kernels/machine/kernel_set.h"
 
 namespace chunkllm {
@@ -57,8 +57,8 @@ TiledRows round_to_tiles(const float* x, int64_t n_tokens, int64_t n_in) {
   rows.tiles = tiles;
   constexpr int64_t kMinParallelInputs = 1 << 16;
   constexpr int64_t kInputsAtOnce = 512;  // 16 tiles: in the first-level cache until all rows are
-#pragma omp parallel for schedule(static) if (n_tokens * n_in >= kMinParallelInputs)
-  for (int64_t row_tile = 0; row_tile < rows.n_row_tiles; ++row_tile) {
+  const bool parallel = n_tokens * n_in >= kMinParallelInputs;
+  const auto round_row_tile = [&](int64_t row_tile) {
     const int64_t first = row_tile * kTileRows;
     const int64_t n_rows = std::min(kTileRows, n_tokens - first);
     uint16_t* tile = tiles + row_tile * row_words;
@@ -69,7 +69,11 @@ TiledRows round_to_tiles(const float* x, int64_t n_tokens, int64_t n_in) {
         packing.round_rows(x + (first + r) * n_in + i, n_inputs, tile + r * kTileInputs);
       }
     }
-  }
+  };
+  parallel_for(rows.n_row_tiles, parallel ? 1 : rows.n_row_tiles,
+               [&](int64_t begin, int64_t end, int) {
+                 for (int64_t t = begin; t < end; ++t) round_row_tile(t);
+               });
   return rows;
 }
 
@@ -106,7 +110,7 @@ void multiply_tiles(const TiledRows& x, const WeightTiles& weights, float* y, in
 }
 
 int64_t slab_panels(int64_t n_panels) {
-  const int64_t n_threads = omp_get_max_threads();
+  const int64_t n_threads = current_threads();
   const int64_t n_rounds = (n_panels + kSlabPanels * n_threads - 1) / (kSlabPanels * n_threads);
   const int64_t panels = (n_panels + n_rounds * n_threads - 1) / (n_rounds * n_threads);
   return panels + panels % 2;

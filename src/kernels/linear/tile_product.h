@@ -21,7 +21,7 @@ struct TiledRows {
 };
 
 // Rounds x [n_tokens, n_in]; zeros fill the last tile of inputs. Needs avx512_bf16. The result lies
-// in the calling thread's work space until its next call. Uses all OpenMP threads.
+// in the calling thread's work space until its next call. Uses all threads.
 TiledRows round_to_tiles(const float* x, int64_t n_tokens, int64_t n_in);
 
 // Weights of outputs [first_output, end_output) and n_k_tiles tiles of inputs from first_k_tile:

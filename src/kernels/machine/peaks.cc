@@ -1,13 +1,13 @@
 #include "kernels/machine/peaks.h"
 
-#include <omp.h>
-
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstring>
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/thread_pool.h"
 #include "base/timer.h"
 #include "kernels/machine/isa.h"
 #include "kernels/machine/kernel_set.h"
@@ -65,19 +65,16 @@ double memory_read_bandwidth(int n_threads) {
   constexpr int64_t kBytes = int64_t{256} << 20;
   const ReservedBuffer buffer(kBytes, Pages::kLarge);
   const int64_t part = kBytes / n_threads / 256 * 256;
-  uint64_t sum = 0;
-#pragma omp parallel for num_threads(n_threads) schedule(static, 1)
-  for (int i = 0; i < n_threads; ++i) {
-    std::memset(buffer.data() + i * part, i, static_cast<size_t>(part));
-  }
-  const auto n_bytes = static_cast<double>(part * n_threads);
-  const double rate = best_rate(n_bytes, [&] {
-#pragma omp parallel for num_threads(n_threads) schedule(static, 1) reduction(+ : sum)
-    for (int i = 0; i < n_threads; ++i) sum += read_lines(buffer.data() + i * part, part);
+  std::atomic<uint64_t> sum = 0;
+  parallel_for(n_threads, 1, [&](int64_t i, int64_t, int) {
+    std::memset(buffer.data() + i * part, static_cast<int>(i), static_cast<size_t>(part));
   });
-  volatile uint64_t used = sum;
-  static_cast<void>(used);
-  return rate;
+  const auto n_bytes = static_cast<double>(part * n_threads);
+  return best_rate(n_bytes, [&] {
+    parallel_for(n_threads, 1, [&](int64_t i, int64_t, int) {
+      sum += read_lines(buffer.data() + i * part, part);
+    });
+  });
 }
 
 double product_peak(ProductType type, int n_threads) {
@@ -88,15 +85,11 @@ double product_peak(ProductType type, int n_threads) {
          product_type_name(type), active_isa());
   }
   const ProductPeak peak = table();
-  float sum = 0;
   const double flops = peak.flops * static_cast<double>(peak.rounds * n_threads);
-  const double rate = best_rate(flops, [&] {
-#pragma omp parallel for num_threads(n_threads) schedule(static, 1) reduction(+ : sum)
-    for (int i = 0; i < n_threads; ++i) sum += peak.run(peak.rounds);
+  std::atomic<float> sum = 0;
+  return best_rate(flops, [&] {
+    parallel_for(n_threads, 1, [&](int64_t, int64_t, int) { sum += peak.run(peak.rounds); });
   });
-  volatile float used = sum;
-  static_cast<void>(used);
-  return rate;
 }
 
 namespace portable {

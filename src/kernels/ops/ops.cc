@@ -1,11 +1,10 @@
 #include "kernels/ops/ops.h"
 
-#include <omp.h>
-
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
 
+#include "base/thread_pool.h"
 #include "kernels/machine/isa.h"
 
 // Highway includes this file once a target; the order is its own.
@@ -214,24 +213,16 @@ HWY_EXPORT(silu_mul_rows);
 HWY_EXPORT(add_to_all);
 HWY_EXPORT(round_to_bf16_all);
 
-// Below this many elements a team of threads costs more than it saves.
+// Below this many elements other threads cost more than they save.
 constexpr int64_t kMinParallelElements = 32768;
+constexpr int64_t kPieceElements = 16384;  // some 10 microseconds
 
-// Calls body(begin, end) for the parts of [0, n), one a thread; n_elements is the size of it all.
+// Calls body(begin, end) for the parts of [0, n); n_elements is the size of it all.
 template <typename Body>
 void share(int64_t n, int64_t n_elements, const Body& body) {
-  if (n < 2 || n_elements < kMinParallelElements || omp_in_parallel()) {
-    body(int64_t{0}, n);
-    return;
-  }
-#pragma omp parallel
-  {
-    const int64_t n_threads = omp_get_num_threads();
-    const int64_t thread = omp_get_thread_num();
-    const int64_t begin = n * thread / n_threads;
-    const int64_t end = n * (thread + 1) / n_threads;
-    if (begin < end) body(begin, end);
-  }
+  const int64_t grain =
+      n_elements < kMinParallelElements ? n : std::max<int64_t>(n * kPieceElements / n_elements, 1);
+  parallel_for(n, grain, [&](int64_t begin, int64_t end, int) { body(begin, end); });
 }
 
 }  // namespace
@@ -317,11 +308,12 @@ void dot_rows(const float* x, int64_t n_x, const float* y, int64_t n_y, int64_t 
   const int64_t n_tiles = (n_y + tile_rows - 1) / tile_rows;
   const auto kernel = HWY_DYNAMIC_DISPATCH(dot_rows_tile);
   const bool parallel = n_tiles > 1 && n_x * n_y * n >= 8 * kMinParallelElements;
-#pragma omp parallel for schedule(static) if (parallel)
-  for (int64_t tile = 0; tile < n_tiles; ++tile) {
-    const int64_t begin = tile * tile_rows;
-    kernel(x, n_x, y, begin, std::min(n_y, begin + tile_rows), n, scale, out, n_y);
-  }
+  parallel_for(n_tiles, parallel ? 1 : n_tiles, [&](int64_t first, int64_t end, int) {
+    for (int64_t tile = first; tile < end; ++tile) {
+      const int64_t begin = tile * tile_rows;
+      kernel(x, n_x, y, begin, std::min(n_y, begin + tile_rows), n, scale, out, n_y);
+    }
+  });
 }
 
 void round_to_bf16(const float* x, int64_t n, uint16_t* y) {

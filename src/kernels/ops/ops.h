@@ -1,5 +1,5 @@
 // The small operations between the dense products. Vectorised with Highway, dispatched at run time.
-// All arrays are float32, row-major and contiguous. Rows are shared among the OpenMP threads.
+// All arrays are float32, row-major and contiguous. Rows are shared among the threads.
 #pragma once
 
 #include <cstdint>
@@ -44,7 +44,7 @@ float dot(const float* x, const float* y, int64_t n);
 
 // out[i, j] = scale * dot(x row i, y row j) for x [n_x, n], y [n_y, n] and out [n_x, n_y], all
 // contiguous. Each value is the same whatever other rows share the call. Reads y once for all of x.
-// Uses all OpenMP threads if there is enough to do.
+// Uses all threads if there is enough to do.
 void dot_rows(const float* x, int64_t n_x, const float* y, int64_t n_y, int64_t n, float scale,
               float* out);
 

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/quant_blocks.h"
+#include "base/thread_pool.h"
 
 namespace chunkllm {
 namespace {
@@ -124,8 +125,7 @@ void pack_quantized(std::span<const MatrixView> parts, const QuantPanels& layout
   const PackRow pack = packing(format).pack_row;
   const int64_t row_bytes = dtype_row_bytes(layout.dtype, layout.n_in);
   const int64_t n_blocks = layout.n_in / format.block_elements;
-#pragma omp parallel for schedule(static)
-  for (int64_t p = 0; p < layout.n_panels; ++p) {
+  parallel_for(layout.n_panels, 1, [&](int64_t p, int64_t, int) {
     uint8_t* panel = target + p * layout.panel_bytes;
     for (int64_t o = 0; o < kQuantPanelOutputs; ++o) {
       int64_t row = p * kQuantPanelOutputs + o;
@@ -138,7 +138,7 @@ void pack_quantized(std::span<const MatrixView> parts, const QuantPanels& layout
         row -= part.n_rows;
       }
     }
-  }
+  });
 }
 
 }  // namespace chunkllm

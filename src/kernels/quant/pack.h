@@ -18,7 +18,7 @@ struct QuantUnit {
 QuantUnit quant_unit(DType dtype);
 
 // Writes `parts` (quantised, all of the type and columns of `layout`), stacked by rows, to `target`
-// (layout.n_panels * layout.panel_bytes bytes, all zero beforehand). Exact. Uses all OpenMP
+// (layout.n_panels * layout.panel_bytes bytes, all zero beforehand). Exact. Uses all
 // threads.
 void pack_quantized(std::span<const MatrixView> parts, const QuantPanels& layout, uint8_t* target);
 

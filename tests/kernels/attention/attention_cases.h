@@ -2,7 +2,6 @@
 #pragma once
 
 #include <fmt/format.h>
-#include <omp.h>
 
 #include <algorithm>
 #include <array>
@@ -16,6 +15,7 @@
 #include "base/bf16.h"
 #include "base/half.h"
 #include "base/random.h"
+#include "base/threads.h"
 #include "kernels/attention/attention.h"
 #include "kernels/attention/ref.h"
 
@@ -196,8 +196,8 @@ inline std::vector<AttentionSpan> dense(int64_t first, int64_t n_tokens) {
 // Sets the number of threads for a scope.
 class Threads {
  public:
-  explicit Threads(int n) : before_(omp_get_max_threads()) { omp_set_num_threads(n); }
-  ~Threads() { omp_set_num_threads(before_); }
+  explicit Threads(int n) : before_(current_threads()) { set_threads(n); }
+  ~Threads() { set_threads(before_); }
   Threads(const Threads&) = delete;
   Threads& operator=(const Threads&) = delete;
 
