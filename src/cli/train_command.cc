@@ -42,6 +42,12 @@ TrainOptions to_options(const TrainArgs& args) {
   options.out = args.out;
   const std::string kind = args.first_layer.substr(0, args.first_layer.find(':'));
   options.first_layer = parse_enum<FirstLayerKind>("--first-layer", kind);
+  if (options.first_layer == FirstLayerKind::kBackbone) {
+    fail(ErrorCode::kInvalidArgument,
+         "--first-layer {}: must be grid:N, window:N or dense; a sliding first layer stays as it "
+         "is by itself",
+         args.first_layer);
+  }
   if (options.first_layer != FirstLayerKind::kDense) {
     options.first_layer_tokens = parse_suffix("--first-layer", args.first_layer, kind.size());
   } else if (kind != args.first_layer) {

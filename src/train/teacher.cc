@@ -37,10 +37,13 @@ TeacherPass::TeacherPass(const ModelConfig& model, const AdapterConfig& config,
       target_(options.target),
       lessons_(static_cast<size_t>(model.n_layers)) {
   for (int64_t layer = 0; layer < model.n_layers; ++layer) {
-    states_.push_back({.track = layer == 0 ? tracks.first_layer : tracks.others,
-                       .key_inputs = KeyInputs(model.d_model, config.key_of(layer))});
-    if (states_.back().track != nullptr) {
-      plan_layer(sequence, options, states_.back(), lessons_[static_cast<size_t>(layer)]);
+    states_.push_back(
+        {.track = nullptr, .key_inputs = KeyInputs(model.d_model, config.key_of(layer))});
+    LayerState& state = states_.back();
+    if (!config.selects(layer)) continue;
+    state.track = layer == 0 ? tracks.first_layer : tracks.others;
+    if (state.track != nullptr) {
+      plan_layer(sequence, options, state, lessons_[static_cast<size_t>(layer)]);
     }
   }
 }
@@ -137,7 +140,7 @@ void TeacherPass::collect_masses(const LayerInput& input, const float* log_sum_e
                         .log_sum_exp = log_sum_exp_.data(),
                         .positions = positions,
                         .n_heads = n_heads,
-                        .scale = 1.0f / std::sqrt(static_cast<float>(model_.head_dim))},
+                        .scale = model_.attention_scale()},
                        input.kv, chunks, mass_.data());
   for (const int64_t i : queries) {
     const auto index = static_cast<size_t>(i);

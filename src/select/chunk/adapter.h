@@ -2,6 +2,7 @@
 // section 3), with the folder they are kept in.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <filesystem>
@@ -13,13 +14,15 @@
 
 namespace chunkllm {
 
-// How the first layer attends, whose output the Chunk Adapter reads.
-enum class FirstLayerKind { kGrid, kWindow, kDense };
+// How the first layer attends, whose output the Chunk Adapter reads. kBackbone: it slides over a
+// window of its own, and stays as it is.
+enum class FirstLayerKind { kGrid, kWindow, kDense, kBackbone };
 template <>
 inline constexpr auto kEnumNames<FirstLayerKind> =
     std::to_array<EnumName<FirstLayerKind>>({{FirstLayerKind::kGrid, "grid"},
                                              {FirstLayerKind::kWindow, "window"},
-                                             {FirstLayerKind::kDense, "dense"}});
+                                             {FirstLayerKind::kDense, "dense"},
+                                             {FirstLayerKind::kBackbone, "backbone"}});
 
 // What stands for a chunk: k^ of its boundary token, or the mean over its tokens.
 enum class ChunkKey { kBoundary, kMean };
@@ -41,13 +44,22 @@ struct AdapterConfig {
   int64_t window = 512;                      // tokens
   FirstLayerKind first_layer = FirstLayerKind::kGrid;
   int64_t first_layer_tokens = 32;  // of a grid chunk, or of the window
-  std::string training = "{}";      // data, steps, target, losses: a JSON object's text
+  // Layers that slide over a window of their own and never select, ascending.
+  std::vector<int64_t> backbone_layers;
+  std::string training = "{}";  // data, steps, target, losses: a JSON object's text
 
   // Defaults for a backbone.
   static AdapterConfig for_model(const ModelWeights& weights);
 
   // Whether the layer selects with a QK Adapter.
-  bool selects(int64_t layer) const { return layer > 0 || first_layer == FirstLayerKind::kGrid; }
+  bool selects(int64_t layer) const {
+    if (layer == 0) return first_layer == FirstLayerKind::kGrid;
+    return !std::ranges::binary_search(backbone_layers, layer);
+  }
+  // Whether `first_layer_tokens` means anything.
+  bool has_first_layer_tokens() const {
+    return first_layer == FirstLayerKind::kGrid || first_layer == FirstLayerKind::kWindow;
+  }
   // What stands for the chunks of a layer.
   ChunkKey key_of(int64_t layer) const { return layer == 0 ? ChunkKey::kMean : chunk_key; }
 };

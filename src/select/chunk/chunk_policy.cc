@@ -270,7 +270,9 @@ void ChunkPolicy::restore(std::span<const int32_t> tokens, const PolicyState& st
 
 int64_t ChunkPolicy::index_bytes(const AdapterConfig& adapter, int64_t n_tokens) {
   constexpr int64_t kTokensPerChunk = 16;
-  return n_tokens / kTokensPerChunk * adapter.n_layers * 2 * adapter.adapter_dim * 4;
+  int64_t n_selecting = 0;
+  for (int64_t i = 0; i < adapter.n_layers; ++i) n_selecting += adapter.selects(i) ? 1 : 0;
+  return n_tokens / kTokensPerChunk * n_selecting * 2 * adapter.adapter_dim * 4;
 }
 
 int64_t ChunkPolicy::rows_attended(int64_t layer) const {
