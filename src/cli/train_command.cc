@@ -137,7 +137,7 @@ void add_train_command(CLI::App& app) {
       ->required()
       ->type_name("PATH...");
   command
-      ->add_option("--out", args->out, "Folder for adapters, checkpoint, train.jsonl and train.svg")
+      ->add_option("--out", args->out, "Folder for adapters, checkpoint and train.jsonl")
       ->required()
       ->type_name("DIR");
   add_paths(*command, "--eval-data", args->eval_data,

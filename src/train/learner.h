@@ -30,7 +30,7 @@ struct LearnerReport {
   double bce() const;
   double kl(int64_t layer) const;
   double mean_kl() const;  // over the selecting layers
-  // Fields as train.jsonl and train.svg have them (progress_log.h, plot.h).
+  // Fields as train.jsonl has them.
   nlohmann::ordered_json to_json(const AdapterConfig& config) const;
 };
 

@@ -3,7 +3,6 @@
 #include <array>
 #include <cmath>
 
-#include "base/atomic_file.h"
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/timer.h"
@@ -11,7 +10,6 @@
 #include "train/checkpoint.h"
 #include "train/data/sequences.h"
 #include "train/learner.h"
-#include "train/plot.h"
 #include "train/progress_log.h"
 
 namespace chunkllm {
@@ -253,7 +251,7 @@ void Run::announce(double seconds_a_step) const {
                   format_bytes(memory)));
 }
 
-// Checkpoint, adapter folder and picture, as they are after the last whole step.
+// Checkpoint and adapter folder, as they are after the last whole step.
 void Run::save(const nlohmann::ordered_json& losses) {
   save_checkpoint(options_.out, state_, trained());
   learner_.update_adapter();
@@ -263,9 +261,6 @@ void Run::save(const nlohmann::ordered_json& losses) {
   training["losses"] = losses;
   adapter_.config.training = training.dump();
   save_adapter(adapter_, options_.out);
-  const std::vector<nlohmann::json> records = read_progress_log(options_.out / "train.jsonl");
-  write_file_atomically(options_.out / "train.svg",
-                        render_training_svg("Adapter training", records));
 }
 
 // The record that the log ends with, for a run that has nothing left to do.

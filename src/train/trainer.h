@@ -16,7 +16,7 @@
 namespace chunkllm {
 
 struct TrainOptions {
-  std::filesystem::path out;     // the adapter folder; also checkpoint, train.jsonl and train.svg
+  std::filesystem::path out;     // the adapter folder; also checkpoint and train.jsonl
   int64_t seq_len = 4096;        // tokens a sequence
   int64_t batch_tokens = 16384;  // tokens a step
   int64_t steps = 120;

@@ -61,7 +61,7 @@ TEST(Interrupt, TrainingGoesOnWithResume) {
   expect_failure(result, kInterrupted, {"interrupted after step", "of 40", "--resume"},
                  "interrupted_train");
   const Arguments files{"adapter_config.json", "adapter_model.safetensors",
-                        "checkpoint.safetensors", "train.jsonl", "train.svg"};
+                        "checkpoint.safetensors", "train.jsonl"};
   ASSERT_EQ(list_files(scratch.path("out")), files);
   const auto contents = [&] {
     Arguments texts;

@@ -185,7 +185,7 @@ TEST(Train, JsonIsOneObjectWithAllFields) {
   }
   EXPECT_EQ(list_files(scratch.path("out")),
             (Arguments{"adapter_config.json", "adapter_model.safetensors", "checkpoint.safetensors",
-                       "train.jsonl", "train.svg"}));
+                       "train.jsonl"}));
   // What was trained can be used at once.
   EXPECT_EQ(json_of(chat_arguments({"--adapter", scratch / "out", "--prompt", kDocument, "--json"}))
                 .at("policy"),

@@ -69,7 +69,6 @@ TEST_F(TrainerTest, WritesWhatItPromises) {
   const Adapter adapter = load_adapter(folder_ / "out");
   EXPECT_NO_THROW(check_adapter_fits(adapter, engine_->weights(), folder_ / "out"));
   EXPECT_EQ(read_progress_log(folder_ / "out" / "train.jsonl").size(), 4u);
-  EXPECT_NE(read_text(folder_ / "out" / "train.svg").find("<svg"), std::string::npos);
   ASSERT_FALSE(messages_.empty());
   EXPECT_NE(messages_.front().find("of memory"), std::string::npos) << messages_.front();
 }
