@@ -136,8 +136,7 @@ void add_train_command(CLI::App& app) {
   add_paths(*command, "--data", args->data, ".txt or .jsonl files, or folders of them")
       ->required()
       ->type_name("PATH...");
-  command
-      ->add_option("--out", args->out, "Folder for adapters, checkpoint and train.jsonl")
+  command->add_option("--out", args->out, "Folder for adapters, checkpoint and train.jsonl")
       ->required()
       ->type_name("DIR");
   add_paths(*command, "--eval-data", args->eval_data,
