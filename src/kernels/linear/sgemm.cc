@@ -15,7 +15,7 @@ namespace {
 
 // Rows or columns of C that one thread computes at a time. Fixed, so that results do not depend on
 // the number of threads.
-constexpr int64_t kPiece = 64;
+constexpr int64_t kPiece = 128;
 
 // sgemm() on one thread.
 void multiply(const GemmShape& shape, float alpha, const float* a, int64_t lda, const float* b,
