@@ -12,8 +12,8 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/scratch.h"
 #include "base/thread_pool.h"
-#include "base/threads.h"
 #include "kernels/linear/matvec.h"
 #include "kernels/linear/panel_pack.h"
 #include "kernels/machine/isa.h"
@@ -28,8 +28,13 @@ using FormatTag = memory::format_tag;
 // The number of tokens whose product decides on the packed layout: a block of a prefill.
 constexpr int64_t kTypicalTokens = 512;
 
-// Products by n_tokens that an object keeps ready. A prefill needs two: whole blocks and the last
-// one.
+// Tokens that one thread multiplies at a time, and of a product of fewer than kManyTokens.
+constexpr int64_t kBlockTokens = 64;
+constexpr int64_t kSmallBlockTokens = 16;
+constexpr int64_t kManyTokens = 256;
+
+// Products by n_tokens that an object keeps ready. A prefill needs four: blocks of both lengths,
+// and what its last passes leave.
 constexpr size_t kMaxProducts = 4;
 
 const dnnl::engine& cpu_engine() {
@@ -49,7 +54,10 @@ dnnl::matmul::primitive_desc product_desc(int64_t n_tokens, const memory::desc& 
   const memory::dims shape = weights.dims();  // {n_in, n_out}
   const memory::desc x({n_tokens, shape[0]}, DataType::f32, FormatTag::ab);
   const memory::desc y({n_tokens, shape[1]}, DataType::f32, memory::dims{y_stride, 1});
-  return {dnnl::matmul::desc(x, weights, y), cpu_engine()};
+  dnnl::primitive_attr attributes;
+  attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  omp_set_num_threads(1);  // oneDNN divides the work when a product is made
+  return {dnnl::matmul::desc(x, weights, y), attributes, cpu_engine()};
 }
 
 // The panels of kPanelWidth outputs that oneDNN calls BA16a64b: outputs outermost, within a panel
@@ -84,15 +92,14 @@ auto with_onednn_errors(const char* what, const Work& work) {
 
 // The weights lie in panels where oneDNN has kernels for them (AVX-512 and up), else row-major.
 struct FloatMatrix::Impl {
-  // A product ready for one number of tokens; x and y are bound at each call.
+  // A product ready for one number of tokens. Any thread may run it: it brings x, y and work space.
   struct Product {
     int64_t n_tokens = 0;
     int64_t y_stride = 0;
-    int n_threads = 0;  // oneDNN divides the work when the product is made
     dnnl::matmul primitive;
-    memory x;
-    memory y;
-    std::unordered_map<int, memory> arguments;
+    memory::desc x;
+    memory::desc y;
+    memory::desc scratchpad;
   };
 
   int64_t n_in = 0;
@@ -125,32 +132,27 @@ struct FloatMatrix::Impl {
   }
 
   Product& product(int64_t n_tokens, int64_t y_stride) {
-    const int n_threads = current_threads();
-    omp_set_num_threads(n_threads);  // oneDNN's
     const auto found = std::ranges::find_if(products, [&](const Product& product) {
-      return product.n_tokens == n_tokens && product.y_stride == y_stride &&
-             product.n_threads == n_threads;
+      return product.n_tokens == n_tokens && product.y_stride == y_stride;
     });
     if (found != products.end()) {
       std::rotate(products.begin(), found, found + 1);
     } else {
       if (products.size() == kMaxProducts) products.pop_back();
-      products.insert(products.begin(), make_product(n_tokens, y_stride, n_threads));
+      products.insert(products.begin(), make_product(n_tokens, y_stride));
     }
     return products.front();
   }
 
-  Product make_product(int64_t n_tokens, int64_t y_stride, int n_threads) const {
+  Product make_product(int64_t n_tokens, int64_t y_stride) const {
     const auto pd = product_desc(n_tokens, desc, y_stride);
     Product product;
     product.n_tokens = n_tokens;
     product.y_stride = y_stride;
-    product.n_threads = n_threads;
     product.primitive = dnnl::matmul(pd);
-    product.x = memory(pd.src_desc(), cpu_engine(), DNNL_MEMORY_NONE);
-    product.y = memory(pd.dst_desc(), cpu_engine(), DNNL_MEMORY_NONE);
-    product.arguments = {
-        {DNNL_ARG_SRC, product.x}, {DNNL_ARG_WEIGHTS, weights}, {DNNL_ARG_DST, product.y}};
+    product.x = pd.src_desc();
+    product.y = pd.dst_desc();
+    product.scratchpad = pd.scratchpad_desc();
     return product;
   }
 
@@ -159,10 +161,30 @@ struct FloatMatrix::Impl {
       matvec_f32(*panels, reinterpret_cast<const float*>(buffer.data()), x, y);
       return;
     }
-    Product& ready = product(n_tokens, y_stride);
-    ready.x.set_data_handle(const_cast<float*>(x));  // only read
-    ready.y.set_data_handle(y);
-    ready.primitive.execute(cpu_stream(), ready.arguments);
+    // Blocks of tokens, each on one thread, so that oneDNN's threads wait for nobody.
+    const int64_t block = n_tokens >= kManyTokens ? kBlockTokens : kSmallBlockTokens;
+    const int64_t n_blocks = n_tokens / block;
+    const auto run = [&](const Product& ready, int64_t first) {
+      run_product(ready, x + first * n_in, y + first * y_stride);
+    };
+    if (n_blocks > 0) {
+      const Product& whole = product(block, y_stride);
+      parallel_for(n_blocks, 1, [&](int64_t b, int64_t, int) { run(whole, b * block); });
+    }
+    const int64_t n_done = n_blocks * block;
+    if (n_done < n_tokens) run(product(n_tokens - n_done, y_stride), n_done);
+  }
+
+  void run_product(const Product& ready, const float* x, float* y) const {
+    thread_local Scratch<std::byte> scratch;
+    omp_set_num_threads(1);
+    void* work_space = scratch.get(static_cast<int64_t>(ready.scratchpad.get_size()) + 1);
+    const std::unordered_map<int, memory> arguments = {
+        {DNNL_ARG_SRC, memory(ready.x, cpu_engine(), const_cast<float*>(x))},  // only read
+        {DNNL_ARG_WEIGHTS, weights},
+        {DNNL_ARG_DST, memory(ready.y, cpu_engine(), y)},
+        {DNNL_ARG_SCRATCHPAD, memory(ready.scratchpad, cpu_engine(), work_space)}};
+    ready.primitive.execute(cpu_stream(), arguments);
     cpu_stream().wait();
   }
 };

@@ -31,8 +31,8 @@ struct Vnni {
   static constexpr int kOrAnd = 0xf8;  // a | (b & c)
   template <int kFrom, int kTo, int kMask>
   static Bytes insert(Bytes b, Bytes high) {
-    return _mm512_ternarylogic_epi32(b, move<kFrom, kTo>(high), _mm512_set1_epi8(kMask << kTo),
-                                     kOrAnd);
+    const Bytes moved = move<kFrom, kTo>(high);  // clang's intrinsic is a macro: no commas in it
+    return _mm512_ternarylogic_epi32(b, moved, _mm512_set1_epi8(kMask << kTo), kOrAnd);
   }
   static Bytes look_up(const Codebook& book, Bytes codes) {
     const __m128i values = _mm_loadu_si128(reinterpret_cast<const __m128i*>(book.values));
