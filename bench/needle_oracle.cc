@@ -12,10 +12,10 @@ namespace {
 
 constexpr int64_t kBlockTokens = 512;
 
-SessionOptions options_for(const Engine& engine, PolicyKind policy, const KvBudget& budget,
+SessionOptions options_for(const Engine& engine, const PolicyEntry& policy, const KvBudget& budget,
                            int64_t ctx) {
   SessionOptions options;
-  options.policy = policy;
+  options.policy = &policy;
   options.selection.budget = budget;
   options.ctx = ctx;
   options.kv_type =
@@ -56,7 +56,7 @@ OracleAnswer ask_oracle(const Engine& engine, std::span<const int32_t> prompt,
   // The dense answer, and where chunks end under it.
   std::vector<int32_t> ids(prompt.begin(), prompt.end());
   {
-    Session session(engine, options_for(engine, PolicyKind::kFull, budget, ctx));
+    Session session(engine, options_for(engine, full_policy(), budget, ctx));
     const GenerateResult dense = complete(engine, session, prompt, max_tokens);
     ids.insert(ids.end(), dense.ids.begin(), dense.ids.end());
   }
@@ -64,7 +64,7 @@ OracleAnswer ask_oracle(const Engine& engine, std::span<const int32_t> prompt,
   {
     KvBudget everything;
     everything.fraction = 1.0;
-    Session session(engine, options_for(engine, PolicyKind::kChunk, everything, ctx));
+    Session session(engine, options_for(engine, policy_named("chunk"), everything, ctx));
     dynamic_cast<ChunkPolicy&>(session.policy()).record(&trace);
     const int64_t end = std::ssize(prompt) - 1;
     session.prefill(ids, {&end, 1});
@@ -100,7 +100,7 @@ OracleAnswer ask_oracle(const Engine& engine, std::span<const int32_t> prompt,
     }
   }
   trace.n_tokens = std::ssize(ids);
-  Session session(engine, options_for(engine, PolicyKind::kChunk, budget, ctx));
+  Session session(engine, options_for(engine, policy_named("chunk"), budget, ctx));
   TraceDifferences differences;
   dynamic_cast<ChunkPolicy&>(session.policy()).replay(&trace, &differences);
   const GenerateResult result = complete(engine, session, prompt, max_tokens);

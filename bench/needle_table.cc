@@ -107,7 +107,7 @@ Haystack make_haystack(const Engine& engine, const Corpus& corpus, int64_t n_tok
 SessionOptions session_options(const Engine& engine, const Options& options, const std::string& row,
                                int64_t ctx) {
   SessionOptions session;
-  session.policy = row == "full" ? PolicyKind::kFull : PolicyKind::kChunk;
+  session.policy = row == "full" ? &full_policy() : &policy_named("chunk");
   session.selection.budget = KvBudget::parse(options.kv_budget);
   if (row == "chunk-prefill-full") session.selection.prefill = PrefillKind::kFull;
   session.ctx = ctx;

@@ -18,7 +18,7 @@ namespace {
 // What the line of item `index` begins with; tells a line that was cut short from a strange file.
 std::string line_begin(size_t index) { return fmt::format("{{\"index\":{},", index); }
 
-BatchItem read_item(std::string_view line, const std::string& where, const BatchEncoder& encoder) {
+BatchItem read_item(std::string_view line, const std::string& where, const BatchPrompts& prompts) {
   if (line.find_first_not_of(" \t\r") == std::string_view::npos) {
     fail(ErrorCode::kData, "{}: the line is empty; remove it", where);
   }
@@ -35,12 +35,12 @@ BatchItem read_item(std::string_view line, const std::string& where, const Batch
     }
   }
   if (fields.has("messages")) {
-    item.prompt = encoder.messages(parse_messages(fields.at("messages"), where));
+    item.prompt = prompts.messages(parse_messages(fields.at("messages"), where));
     return item;
   }
   const std::string text = fields.string("prompt");
   if (text.empty()) fail(ErrorCode::kData, "{}: prompt is empty; give text", where);
-  item.prompt = encoder.text(text);
+  item.prompt = prompts.text(text);
   return item;
 }
 
@@ -66,14 +66,14 @@ void check_result(std::string_view line, const std::string& where, size_t index,
 
 }  // namespace
 
-std::vector<BatchItem> read_batch(const std::filesystem::path& path, const BatchEncoder& encoder) {
+std::vector<BatchItem> read_batch(const std::filesystem::path& path, const BatchPrompts& prompts) {
   const std::string text = read_text_file(path.string());
   std::vector<BatchItem> items;
   for (std::string_view left = text; !left.empty();) {
     const size_t end = std::min(left.find('\n'), left.size());
     const std::string where = fmt::format("{}:{}", path.string(), items.size() + 1);
     try {
-      items.push_back(read_item(left.substr(0, end), where, encoder));
+      items.push_back(read_item(left.substr(0, end), where, prompts));
     } catch (const Error& error) {
       // What a tokenizer or chat format says does not know the line.
       const std::string message = error.what();

@@ -18,14 +18,14 @@ struct BatchItem {
 };
 
 // How the two kinds of lines become prompts.
-struct BatchEncoder {
+struct BatchPrompts {
   std::function<Prompt(const std::string& text)> text;
   std::function<Prompt(const std::vector<ChatMessage>& messages)> messages;
 };
 
 // Reads {"prompt": TEXT} or {"messages": [...]}, with or without "id", from each line. Throws Error
 // (kIo, kData) naming file and line for the first line that cannot be used.
-std::vector<BatchItem> read_batch(const std::filesystem::path& path, const BatchEncoder& encoder);
+std::vector<BatchItem> read_batch(const std::filesystem::path& path, const BatchPrompts& prompts);
 
 // The file of results: one whole line for each prompt done, in order. One thread at a time.
 class BatchOutput {

@@ -26,7 +26,7 @@ namespace {
 struct BenchArgs {
   EngineArgs engine;
   SelectionArgs selection;
-  std::string kv_type;
+  std::optional<KvType> kv_type;
   std::vector<std::string> policies;
   std::vector<int64_t> prompt_lengths{512};
   std::vector<int64_t> generate_lengths{32};
@@ -155,14 +155,14 @@ class Bench {
     const double limit = prefill ? prefill_limit(depth, n, retention) : decode_limit(retention);
     const Engine& engine = session_.engine();
     const std::string model = std::filesystem::path(args_.engine.model).filename().string();
-    const bool chunk = session_.options().policy == PolicyKind::kChunk;
+    const PolicyEntry& policy = *session_.options().policy;
     return {{"model", model.empty() ? args_.engine.model : model},
             {"weights", weights_name(engine)},
             {"products", product_type_name(engine.precision().products)},
             {"int8_decode", engine.precision().int8_decode},
-            {"kv_type", kv_type_name(session_.options().kv_type)},
-            {"policy", policy_name(session_.options().policy)},
-            {"adapter", !chunk                             ? "none"
+            {"kv_type", enum_name(session_.options().kv_type)},
+            {"policy", policy.name},
+            {"adapter", !policy.needs_adapter              ? "none"
                         : engine.options().adapter.empty() ? "random"
                                                            : "trained"},
             {"threads", current_threads()},
@@ -185,15 +185,15 @@ class Bench {
     return limits_.bytes_per_second / (weights + retention.kv_bytes_attended());
   }
 
-  // Tokens a second if all products, those of attention included, ran at the peak. Under `chunk`
-  // all tokens are taken to attend to as many rows as the last one.
+  // Tokens a second if all products, those of attention included, ran at the peak. Under
+  // a policy that selects all tokens are taken to attend to as many rows as the last one.
   double prefill_limit(int64_t depth, int64_t n, const RetentionCount& retention) const {
     const ModelConfig& c = session_.engine().config();
     const int64_t n_embeddings = (c.tied_embeddings ? 1 : 2) * c.n_vocab * c.d_model;
     const auto n_weights =
         static_cast<double>(session_.engine().weights().n_parameters() - n_embeddings);
     const double n_visible = static_cast<double>(depth) + static_cast<double>(n + 1) / 2;
-    const double n_rows = session_.options().policy == PolicyKind::kChunk
+    const double n_rows = session_.options().policy->selects()
                               ? retention.kv_retention() * static_cast<double>(depth + n)
                               : n_visible;
     const auto attention = static_cast<double>(4 * c.n_layers * c.q_dim()) * n_rows;
@@ -213,21 +213,20 @@ void run(const BenchArgs& args) {
   options.selection = to_settings(args.selection);
   const CancelToken& cancel = interrupt_token();
   Engine engine = open_engine(args.engine);
-  options.kv_type = parse_kv_type(args.kv_type, engine.precision());
+  options.kv_type = kv_type_or_default(args.kv_type, engine.precision());
   const int64_t longest = std::max(*std::ranges::max_element(args.prompt_lengths),
                                    *std::ranges::max_element(args.generate_lengths));
   if (longest < 1) fail(ErrorCode::kInvalidArgument, "nothing to measure; give -p or -n above 0");
   options.ctx = *std::ranges::max_element(args.depths) + longest;
-  std::vector<PolicyKind> policies;
-  for (const std::string& name : args.policies)
-    policies.push_back(parse_policy(name, PolicyKind::kFull, "full or chunk"));
+  std::vector<const PolicyEntry*> policies;
+  for (const std::string& name : args.policies) policies.push_back(&policy_named(name));
   if (policies.empty()) {
-    policies.push_back(PolicyKind::kFull);
-    if (engine.adapter() != nullptr) policies.push_back(PolicyKind::kChunk);
+    policies.push_back(&full_policy());
+    if (engine.adapter() != nullptr) policies.push_back(&default_policy(engine.adapter()));
   }
   require_session_memory(engine, options);
   engine.load_weights();
-  if (engine.adapter() == nullptr && std::ranges::count(policies, PolicyKind::kChunk) > 0) {
+  if (engine.adapter() == nullptr && std::ranges::any_of(policies, &PolicyEntry::needs_adapter)) {
     Rng rng(static_cast<uint64_t>(args.seed));
     engine.use_adapter(make_random_adapter(engine.weights(), kMeanSentenceTokens, rng));
   }
@@ -240,7 +239,7 @@ void run(const BenchArgs& args) {
                  .c_str(),
              stderr);
   std::vector<Row> rows;
-  for (const PolicyKind policy : policies) {
+  for (const PolicyEntry* policy : policies) {
     options.policy = policy;
     const std::vector<Row> more = Bench(engine, args, options, limits).run(cancel);
     rows.insert(rows.end(), more.begin(), more.end());
@@ -256,8 +255,9 @@ void add_bench_command(CLI::App& app) {
   CLI::App* command = app.add_subcommand("bench", "Measure prefill and decode speed");
   add_engine_options(*command, args->engine, true);
   add_words(*command, "--policy", args->policies,
-            "full, chunk (default: full, and chunk with an adapter); chunk without an adapter "
-            "uses a random one that ends a chunk every 24 tokens")
+            "A list of " + policy_help() +
+                " (default: full, and chunk with an adapter); without an adapter a random one is "
+                "used, which ends a chunk every 24 tokens")
       ->type_name("NAME,...");
   add_selection_options(*command, args->selection);
   add_kv_type_option(*command, args->kv_type);

@@ -3,7 +3,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <csignal>
 #include <cstdio>
@@ -34,27 +33,6 @@ std::string format_duration(double seconds) {
   return fmt::format("{}m{:02}s", total / 60, total % 60);
 }
 
-void parse_refresh(const std::string& text, SelectionSettings& settings) {
-  constexpr std::string_view kEveryPrefix = "every:";
-  if (text == "prompt-end") {
-    settings.refresh = RefreshKind::kPromptEnd;
-  } else if (text == "boundary") {
-    settings.refresh = RefreshKind::kBoundary;
-  } else if (text.starts_with(kEveryPrefix)) {
-    settings.refresh = RefreshKind::kEvery;
-    const char* begin = text.data() + kEveryPrefix.size();
-    const char* end = text.data() + text.size();
-    const auto [stop, error] = std::from_chars(begin, end, settings.refresh_every);
-    if (error != std::errc() || stop != end || settings.refresh_every < 1) {
-      fail(ErrorCode::kInvalidArgument, "--refresh {}: N in every:N must be a number above 0",
-           text);
-    }
-  } else {
-    fail(ErrorCode::kInvalidArgument, "--refresh {}: must be prompt-end, boundary or every:N",
-         text);
-  }
-}
-
 }  // namespace
 
 void add_engine_options(CLI::App& app, EngineArgs& args, bool with_adapter) {
@@ -64,10 +42,7 @@ void add_engine_options(CLI::App& app, EngineArgs& args, bool with_adapter) {
   if (with_adapter) {
     app.add_option("--adapter", args.adapter, "Folder of trained adapters")->type_name("DIR");
   }
-  app.add_option("--dtype", args.dtype,
-                 "Type of the dense products: auto (bf16 where the processor has it), bf16, f32")
-      ->check(CLI::IsMember({"auto", "bf16", "f32"}))
-      ->capture_default_str();
+  add_dtype_option(app, args.dtype);
   app.add_option("-t,--threads", args.threads, "Threads; default: the cores this process may use")
       ->transform(whole_number(1, 4096));
 }
@@ -78,105 +53,44 @@ Engine open_engine(const EngineArgs& args) {
   EngineOptions options;
   options.model = args.model;
   options.adapter = args.adapter;
-  options.dtype = args.dtype == "bf16"  ? DtypeChoice::kBf16
-                  : args.dtype == "f32" ? DtypeChoice::kF32
-                                        : DtypeChoice::kAuto;
+  options.dtype = args.dtype;
   return Engine(options);
 }
 
 void add_selection_options(CLI::App& app, SelectionArgs& args) {
-  const CLI::Validator tokens = whole_number(1, int64_t{1} << 40);
-  app.add_option("--kv-budget", args.kv_budget,
-                 "Tokens attended at a refresh, or with a point a fraction of those so far "
-                 "(default: 2048)")
-      ->type_name("N|0.x");
-  app.add_option(
-         "--kv-budget-min", args.kv_budget_min,
-         "Least tokens of a fractional budget (default: max(256, sink + window + 2 max_chunk))")
-      ->transform(tokens);
-  app.add_option("--top-k-chunks", args.top_k_chunks, "Chunks selected, instead of --kv-budget")
-      ->transform(tokens);
-  app.add_option("--window", args.window, "Tokens of the local range (default: the adapter's)")
-      ->transform(tokens);
-  app.add_option("--sink", args.sink, "First tokens always attended (default: the adapter's)")
-      ->transform(whole_number(0, int64_t{1} << 40));
-  app.add_option(
-         "--refresh", args.refresh,
-         "When the selection is renewed: prompt-end (boundaries and prompt ends), boundary, "
-         "every:N tokens")
-      ->capture_default_str();
-  app.add_option(
-         "--prefill", args.prefill,
-         "chunk: prompt tokens attend to selections; full: to everything before the prompt end")
-      ->check(CLI::IsMember({"chunk", "full"}))
-      ->capture_default_str();
+  for (const SettingEntry& entry : setting_entries()) {
+    app.add_option_function<std::string>(
+           std::string(entry.flag),
+           [&args, &entry](const std::string& text) {
+             entry.set(args.settings, text);
+             args.given.push_back(entry.setting);
+           },
+           std::string(entry.help))
+        ->type_name(std::string(entry.value));
+  }
 }
 
 SelectionSettings to_settings(const SelectionArgs& args) {
-  SelectionSettings settings;
-  if (args.top_k_chunks && args.kv_budget) {
-    fail(ErrorCode::kInvalidArgument,
-         "--kv-budget and --top-k-chunks exclude each other; give one");
-  }
-  if (args.kv_budget) settings.budget = KvBudget::parse(*args.kv_budget);
-  if (args.kv_budget_min && !settings.budget.fraction) {
-    fail(ErrorCode::kInvalidArgument,
-         "--kv-budget-min is for a fractional --kv-budget such as 0.1; give one or leave it out");
-  }
-  settings.budget.min_tokens = args.kv_budget_min;
-  settings.budget.top_k_chunks = args.top_k_chunks;
-  settings.window = args.window;
-  settings.sink = args.sink;
-  parse_refresh(args.refresh, settings);
-  settings.prefill = args.prefill == "full" ? PrefillKind::kFull : PrefillKind::kChunk;
-  return settings;
+  check_settings(args.settings, args.given);
+  return args.settings;
 }
 
-PolicyKind parse_policy(const std::string& name, PolicyKind fallback, const char* choices) {
-  if (name.empty()) return fallback;
-  if (name == "full") return PolicyKind::kFull;
-  if (name == "chunk") return PolicyKind::kChunk;
-  fail(ErrorCode::kInvalidArgument, "--policy {}: must be {}", name, choices);
+void add_dtype_option(CLI::App& app, DtypeChoice& dtype) {
+  add_enum_option(app, "--dtype", dtype,
+                  "Type of the dense products: auto (bf16 where the processor has it), bf16, f32 "
+                  "(default: auto)");
 }
 
-const char* policy_name(PolicyKind kind) {
-  switch (kind) {
-    case PolicyKind::kFull:
-      return "full";
-    case PolicyKind::kChunk:
-      return "chunk";
-  }
-  fail(ErrorCode::kInvalidArgument, "there is no selection policy of number {}",
-       static_cast<int>(kind));
+void add_kv_type_option(CLI::App& app, std::optional<KvType>& kv_type) {
+  app.add_option_function<std::string>(
+         "--kv-type",
+         [&kv_type](const std::string& name) { kv_type = parse_enum<KvType>("--kv-type", name); },
+         "Type of cached keys and values (default: that of the dense products)")
+      ->type_name(enum_list<KvType>("|", "|"));
 }
 
-void add_kv_type_option(CLI::App& app, std::string& kv_type) {
-  app.add_option("--kv-type", kv_type,
-                 "Type of cached keys and values: bf16, f16, f32, q8_0 (default: that of the dense "
-                 "products)")
-      ->check(CLI::IsMember({"bf16", "f16", "f32", "q8_0"}));
-}
-
-KvType parse_kv_type(const std::string& name, Precision precision) {
-  if (name.empty()) return precision.products == ProductType::kBf16 ? KvType::kBf16 : KvType::kF32;
-  for (const KvType type : {KvType::kF32, KvType::kF16, KvType::kQ8_0}) {
-    if (name == kv_type_name(type)) return type;
-  }
-  return KvType::kBf16;
-}
-
-const char* kv_type_name(KvType type) {
-  switch (type) {
-    case KvType::kF32:
-      return "f32";
-    case KvType::kBf16:
-      return "bf16";
-    case KvType::kF16:
-      return "f16";
-    case KvType::kQ8_0:
-      return "q8_0";
-  }
-  return "?";
+KvType kv_type_or_default(std::optional<KvType> kv_type, Precision precision) {
+  return kv_type.value_or(precision.products == ProductType::kBf16 ? KvType::kBf16 : KvType::kF32);
 }
 
 CancelToken& interrupt_token() {

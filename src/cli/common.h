@@ -8,10 +8,11 @@
 #include <vector>
 
 #include "base/cancel.h"
+#include "base/enum_names.h"
 #include "base/timer.h"
 #include "engine/engine.h"
 #include "kernels/attention/attention.h"
-#include "select/settings.h"
+#include "select/registry.h"
 
 namespace chunkllm::cli {
 
@@ -22,36 +23,41 @@ inline constexpr int64_t kMaxTokens = int64_t{1} << 30;
 struct EngineArgs {
   std::string model;
   std::string adapter;
-  std::string dtype = "auto";
+  DtypeChoice dtype = DtypeChoice::kAuto;
   int threads = 0;  // 0: usable_cores()
 };
 void add_engine_options(CLI::App& app, EngineArgs& args, bool with_adapter);
 // Sets the number of threads, then opens the engine without its weights.
 Engine open_engine(const EngineArgs& args);
 
-// --kv-budget, --kv-budget-min, --top-k-chunks, --window, --sink, --refresh, --prefill.
+// An option whose values are the names of an enum. A name that is none ends in Error
+// (kInvalidArgument) with the list.
+template <typename E>
+CLI::Option* add_enum_option(CLI::App& app, const std::string& flags, E& value,
+                             const std::string& help) {
+  const std::string flag = flags.substr(flags.rfind(',') + 1);
+  return app
+      .add_option_function<std::string>(
+          flags, [&value, flag](const std::string& name) { value = parse_enum<E>(flag, name); },
+          help)
+      ->type_name(enum_list<E>("|", "|"));
+}
+
+// The options of setting_entries().
 struct SelectionArgs {
-  std::optional<std::string> kv_budget;
-  std::optional<int64_t> kv_budget_min;
-  std::optional<int64_t> top_k_chunks;
-  std::optional<int64_t> window;
-  std::optional<int64_t> sink;
-  std::string refresh = "prompt-end";
-  std::string prefill = "chunk";
+  SelectionSettings settings;
+  std::vector<Setting> given;
 };
 void add_selection_options(CLI::App& app, SelectionArgs& args);
-// Throws Error (kInvalidArgument) for impossible values or combinations.
+// Throws Error (kInvalidArgument) for impossible combinations.
 SelectionSettings to_settings(const SelectionArgs& args);
 
-// "full", "chunk"; an empty name is `fallback`. Throws Error (kInvalidArgument) that lists
-// `choices`.
-PolicyKind parse_policy(const std::string& name, PolicyKind fallback, const char* choices);
-const char* policy_name(PolicyKind kind);
+// --dtype auto|bf16|f32.
+void add_dtype_option(CLI::App& app, DtypeChoice& dtype);
 
-// --kv-type bf16|f32; empty: bf16 with bf16 products, else f32.
-void add_kv_type_option(CLI::App& app, std::string& kv_type);
-KvType parse_kv_type(const std::string& name, Precision precision);
-const char* kv_type_name(KvType type);
+// --kv-type; not given: bf16 with bf16 products, else f32.
+void add_kv_type_option(CLI::App& app, std::optional<KvType>& kv_type);
+KvType kv_type_or_default(std::optional<KvType> kv_type, Precision precision);
 
 // Ctrl-C sets this token; a second one ends the program at once.
 CancelToken& interrupt_token();

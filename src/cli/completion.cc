@@ -14,6 +14,9 @@
 namespace chunkllm::cli {
 namespace {
 
+// The choice among policies by what is faster on this machine.
+constexpr const char kAutoPolicy[] = "auto";
+
 void add_sampling_options(CLI::App& app, CompletionArgs& args) {
   SamplingOptions& sampling = args.generate.sampling;
   app.add_option("--temperature,--temp", sampling.temperature, "0: always the likeliest token")
@@ -46,10 +49,9 @@ void add_sampling_options(CLI::App& app, CompletionArgs& args) {
 
 void add_completion_options(CLI::App& app, CompletionArgs& args) {
   add_engine_options(app, args.engine, true);
-  app.add_option(
-      "--policy", args.policy,
-      "What tokens attend to: full, chunk, or auto, which measures what is faster (default: chunk "
-      "with an adapter, else full)");
+  app.add_option("--policy", args.policy,
+                 "What tokens attend to: " + policy_help() + ", or " + kAutoPolicy +
+                     ", which measures what is faster (default: chunk with an adapter, else full)");
   add_selection_options(app, args.selection);
   add_kv_type_option(app, args.kv_type);
   app.add_option("--system", args.system, "The system message of a chat")->type_name("TEXT");
@@ -88,12 +90,12 @@ std::unique_ptr<Completer> open_completer(const CompletionArgs& args) {
   if (!args.chat_template.empty()) ChatTemplate::named(args.chat_template);
   auto completer = std::make_unique<Completer>(Completer{open_engine(args.engine), {}, {}, false});
   const Engine& engine = completer->engine;
-  const PolicyKind best = engine.adapter() != nullptr ? PolicyKind::kChunk : PolicyKind::kFull;
-  completer->auto_policy = args.policy == "auto";
-  completer->session.policy =
-      completer->auto_policy ? best : parse_policy(args.policy, best, "full, chunk or auto");
+  completer->auto_policy = args.policy == kAutoPolicy;
+  completer->session.policy = args.policy.empty() || completer->auto_policy
+                                  ? &default_policy(engine.adapter())
+                                  : &policy_named(args.policy, kAutoPolicy);
   completer->session.selection = settings;
-  completer->session.kv_type = parse_kv_type(args.kv_type, engine.precision());
+  completer->session.kv_type = kv_type_or_default(args.kv_type, engine.precision());
   completer->generate = args.generate;
   if (args.ignore_eos) {
     completer->generate.sampling.banned_ids = engine.eos_ids();
@@ -105,25 +107,27 @@ std::unique_ptr<Completer> open_completer(const CompletionArgs& args) {
 
 void settle_policy(Completer& completer, int64_t n_tokens) {
   if (!completer.auto_policy) return;
-  PolicyKind& policy = completer.session.policy;
+  const std::string_view best = completer.session.policy->name;
   std::string why = "there is no adapter";
   if (completer.engine.adapter() != nullptr) {
     SessionOptions options = completer.session;
     options.ctx = n_tokens;
     const Crossover crossover = measure_crossover(completer.engine, options);
-    policy = n_tokens >= crossover.n_tokens ? PolicyKind::kChunk : PolicyKind::kFull;
+    if (n_tokens < crossover.n_tokens) completer.session.policy = &full_policy();
     if (n_tokens <= crossover.n_same) {
       why = crossover.n_same == kNeverFaster
                 ? "the budget holds all of any context"
-                : fmt::format("up to {} tokens chunk does the same", crossover.n_same);
+                : fmt::format("up to {} tokens {} does the same", crossover.n_same, best);
     } else {
-      why = crossover.n_tokens == kNeverFaster
-                ? fmt::format("chunk is not faster here, measured in {:.1f} s", crossover.seconds)
-                : fmt::format("chunk is faster from {} on, measured in {:.1f} s",
-                              crossover.n_tokens, crossover.seconds);
+      why =
+          crossover.n_tokens == kNeverFaster
+              ? fmt::format("{} is not faster here, measured in {:.1f} s", best, crossover.seconds)
+              : fmt::format("{} is faster from {} on, measured in {:.1f} s", best,
+                            crossover.n_tokens, crossover.seconds);
     }
   }
-  std::fputs(fmt::format("policy auto: {} for {} tokens; {}\n", policy_name(policy), n_tokens, why)
+  std::fputs(fmt::format("policy {}: {} for {} tokens; {}\n", kAutoPolicy,
+                         completer.session.policy->name, n_tokens, why)
                  .c_str(),
              stderr);
 }

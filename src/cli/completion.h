@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,7 +17,7 @@ struct CompletionArgs {
   EngineArgs engine;
   SelectionArgs selection;
   std::string policy;
-  std::string kv_type;
+  std::optional<KvType> kv_type;
   std::string system;
   std::string chat_template;  // a format's name; empty: the model's own
   int64_t ctx = 0;            // 0: as needed
@@ -38,9 +39,9 @@ struct Completer {
 };
 std::unique_ptr<Completer> open_completer(const CompletionArgs& args);
 
-// Chooses between `full` and `chunk` if --policy auto asks for it, for contexts of `n_tokens`, by
-// what is faster on this machine with this model, and says so on stderr. The weights must be
-// loaded, and the session's context must be settled.
+// Chooses between `full` and the default policy if --policy auto asks for it, for contexts of
+// `n_tokens`, by what is faster on this machine with this model, and says so on stderr. The weights
+// must be loaded, and the session's context must be settled.
 void settle_policy(Completer& completer, int64_t n_tokens);
 
 // The chat format that the options name, or else the model's own. Throws Error.

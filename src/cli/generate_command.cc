@@ -54,9 +54,9 @@ std::string read_prompt(const GenerateArgs& args, const CancelToken& cancel) {
 }
 
 // Makes prompts of what the user gave, as the options say.
-class Encoder {
+class PromptMaker {
  public:
-  Encoder(const Engine& engine, const GenerateArgs& args) : engine_(engine), args_(args) {}
+  PromptMaker(const Engine& engine, const GenerateArgs& args) : engine_(engine), args_(args) {}
 
   Prompt text(const std::string& text) {
     if (!args_.chat && args_.completion.system.empty() && args_.completion.chat_template.empty()) {
@@ -87,9 +87,9 @@ class Encoder {
 };
 
 Prompt encode_prompt(const Engine& engine, const GenerateArgs& args, const CancelToken& cancel) {
-  Encoder encoder(engine, args);
-  if (args.messages_file.empty()) return encoder.text(read_prompt(args, cancel));
-  return encoder.messages(parse_messages(read_json_file(args.messages_file), args.messages_file));
+  PromptMaker maker(engine, args);
+  if (args.messages_file.empty()) return maker.text(read_prompt(args, cancel));
+  return maker.messages(parse_messages(read_json_file(args.messages_file), args.messages_file));
 }
 
 // The context to reserve: what the longest prompt and its answer need, up to the model's own limit,
@@ -114,7 +114,7 @@ nlohmann::ordered_json to_json(const GenerateResult& result, const Session& sess
   nlohmann::ordered_json json;
   json["text"] = result.text;
   json["finish_reason"] = result.finish_reason;
-  json["policy"] = policy_name(session.options().policy);
+  json["policy"] = session.options().policy->name;
   json["prompt_tokens"] = result.prompt_tokens;
   json["cached_tokens"] = result.cached_tokens;
   json["generated_tokens"] = result.generated_tokens;
@@ -131,7 +131,7 @@ nlohmann::ordered_json to_json(const GenerateResult& result, const Session& sess
   return json;
 }
 
-void report_speed(const GenerateResult& result, PolicyKind policy) {
+void report_speed(const GenerateResult& result, std::string_view policy) {
   const auto rate = [](int64_t n, double seconds) {
     return seconds > 0 ? static_cast<double>(n) / seconds : 0.0;
   };
@@ -143,7 +143,7 @@ void report_speed(const GenerateResult& result, PolicyKind policy) {
   std::fputs(
       fmt::format("\n{}: {} prompt tokens{} in {:.2f} s ({:.0f}/s), {} generated in {:.2f} s "
                   "({:.1f}/s), {:.1f}% of the KV cache attended\n",
-                  policy_name(policy), result.prompt_tokens, cached, result.prefill_seconds,
+                  policy, result.prompt_tokens, cached, result.prefill_seconds,
                   rate(n_run, result.prefill_seconds), result.generated_tokens,
                   result.decode_seconds, rate(n_decoded, result.decode_seconds),
                   100.0 * result.retention.kv_retention())
@@ -183,17 +183,17 @@ void run_one(const GenerateArgs& args, Completer& completer) {
     std::puts(to_json(result, session, load_seconds).dump().c_str());
   } else {
     std::puts("");
-    report_speed(result, completer.session.policy);
+    report_speed(result, completer.session.policy->name);
   }
   if (!args.save_cache.empty()) save_prompt_cache(args.save_cache, session);
 }
 
 std::vector<BatchItem> read_items(const Engine& engine, const GenerateArgs& args) {
-  Encoder encoder(engine, args);
+  PromptMaker maker(engine, args);
   return read_batch(
       args.input,
-      {.text = [&](const std::string& text) { return encoder.text(text); },
-       .messages = [&](const std::vector<ChatMessage>& list) { return encoder.messages(list); }});
+      {.text = [&](const std::string& text) { return maker.text(text); },
+       .messages = [&](const std::vector<ChatMessage>& list) { return maker.messages(list); }});
 }
 
 void run_batch(const GenerateArgs& args, Completer& completer) {

@@ -22,8 +22,8 @@ using Json = nlohmann::ordered_json;
 struct InspectArgs {
   std::string path;
   std::string adapter;
-  std::string kv_type;
-  std::string dtype = "auto";
+  std::optional<KvType> kv_type;
+  DtypeChoice dtype = DtypeChoice::kAuto;
   int64_t ctx = 0;
   bool tensors = false;
   bool json = false;
@@ -78,9 +78,7 @@ Json describe_model(const InspectArgs& args) {
   const std::filesystem::path model = args.path;
   const ModelConfig config = read_model_config(model);
   const Checkpoint checkpoint(model, config);
-  const Precision precision = resolve_precision(args.dtype == "f32"    ? DtypeChoice::kF32
-                                                : args.dtype == "bf16" ? DtypeChoice::kBf16
-                                                                       : DtypeChoice::kAuto);
+  const Precision precision = resolve_precision(args.dtype);
   const int64_t n_parameters = count_parameters(checkpoint.tensors());
   Json json = {{"model_type", config.model_type},
                {"n_layers", config.n_layers},
@@ -101,8 +99,8 @@ Json describe_model(const InspectArgs& args) {
   if (!args.adapter.empty()) adapter = load_adapter(args.adapter);
   SessionOptions options;
   options.ctx = args.ctx > 0 ? args.ctx : config.max_positions;
-  options.kv_type = parse_kv_type(args.kv_type, precision);
-  options.policy = adapter ? PolicyKind::kChunk : PolicyKind::kFull;
+  options.kv_type = kv_type_or_default(args.kv_type, precision);
+  options.policy = &default_policy(adapter ? &*adapter : nullptr);
   const SessionMemory session =
       session_memory(config, adapter ? &adapter->config : nullptr, options);
   const int64_t weights_bytes = packed_weights_bytes(checkpoint, config, precision);
@@ -110,7 +108,7 @@ Json describe_model(const InspectArgs& args) {
   json["memory"] = {{"ctx", options.ctx},
                     {"dtype", product_type_name(precision.products)},
                     {"int8_decode", precision.int8_decode},
-                    {"kv_type", kv_type_name(options.kv_type)},
+                    {"kv_type", enum_name(options.kv_type)},
                     {"weights_bytes", weights_bytes},
                     {"adapter_bytes", adapter_bytes},
                     {"kv_bytes", session.kv_bytes},
@@ -203,9 +201,7 @@ void add_inspect_command(CLI::App& app) {
   command
       ->add_option("--ctx", args->ctx, "Tokens to foretell memory for (default: the model's limit)")
       ->transform(whole_number(1, kMaxTokens));
-  command->add_option("--dtype", args->dtype, "Type of the dense products: auto, bf16, f32")
-      ->check(CLI::IsMember({"auto", "bf16", "f32"}))
-      ->capture_default_str();
+  add_dtype_option(*command, args->dtype);
   add_kv_type_option(*command, args->kv_type);
   command->add_flag("--tensors", args->tensors, "List every tensor");
   command->add_flag("--json", args->json, "Print one JSON object, tensors included");

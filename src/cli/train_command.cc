@@ -19,7 +19,6 @@ struct TrainArgs {
   std::vector<std::string> data;
   std::vector<std::string> eval_data;
   std::string out;
-  std::string target = "both";
   std::string first_layer = "grid:32";
   std::string chunks = "sentence";
   bool json = false;
@@ -41,19 +40,12 @@ int64_t parse_suffix(const char* option, const std::string& text, size_t name_le
 TrainOptions to_options(const TrainArgs& args) {
   TrainOptions options = args.train;
   options.out = args.out;
-  options.teacher.target = args.target == "own"    ? TeacherTarget::kOwn
-                           : args.target == "next" ? TeacherTarget::kNext
-                                                   : TeacherTarget::kBoth;
-  if (args.first_layer.starts_with("grid")) {
-    options.first_layer = FirstLayerKind::kGrid;
-    options.first_layer_tokens = parse_suffix("--first-layer", args.first_layer, 4);
-  } else if (args.first_layer.starts_with("window")) {
-    options.first_layer = FirstLayerKind::kWindow;
-    options.first_layer_tokens = parse_suffix("--first-layer", args.first_layer, 6);
-  } else if (args.first_layer == "dense") {
-    options.first_layer = FirstLayerKind::kDense;
-  } else {
-    fail(ErrorCode::kInvalidArgument, "--first-layer {}: must be grid:N, window:N or dense",
+  const std::string kind = args.first_layer.substr(0, args.first_layer.find(':'));
+  options.first_layer = parse_enum<FirstLayerKind>("--first-layer", kind);
+  if (options.first_layer != FirstLayerKind::kDense) {
+    options.first_layer_tokens = parse_suffix("--first-layer", args.first_layer, kind.size());
+  } else if (kind != args.first_layer) {
+    fail(ErrorCode::kInvalidArgument, "--first-layer {}: dense has no number of tokens",
          args.first_layer);
   }
   if (args.chunks.starts_with("fixed")) {
@@ -163,13 +155,9 @@ void add_train_command(CLI::App& app) {
       ->add_option("--adapter-dim", train.adapter_dim,
                    "Size of q^ and k^ (default: 128, or 64 where d_model is below 1024)")
       ->transform(whole_number(1, 65536));
-  command
-      ->add_option(
-          "--target", args->target,
-          "Whose attention teaches: own (the refresh token's), next (of all up to the next "
-          "refresh), both")
-      ->check(CLI::IsMember({"own", "next", "both"}))
-      ->capture_default_str();
+  add_enum_option(*command, "--target", train.teacher.target,
+                  "Whose attention teaches: own (the refresh token's), next (of all up to the next "
+                  "refresh), both (default: both)");
   command
       ->add_option("--prompt-end-weight", train.teacher.prompt_end_weight,
                    "Weight of prompt ends in the loss; other queries have 1")

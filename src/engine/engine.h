@@ -1,11 +1,13 @@
 // A model ready to run: weights, tokenizer, chat template and adapters, loaded from their files.
 #pragma once
 
+#include <array>
 #include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "base/enum_names.h"
 #include "model/weights.h"
 #include "select/chunk/adapter.h"
 #include "text/chat/chat_template.h"
@@ -14,6 +16,9 @@
 namespace chunkllm {
 
 enum class DtypeChoice { kAuto, kF32, kBf16 };
+template <>
+inline constexpr auto kEnumNames<DtypeChoice> = std::to_array<EnumName<DtypeChoice>>(
+    {{DtypeChoice::kAuto, "auto"}, {DtypeChoice::kBf16, "bf16"}, {DtypeChoice::kF32, "f32"}});
 
 struct EngineOptions {
   std::filesystem::path model;             // Hugging Face folder or GGUF file

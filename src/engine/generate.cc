@@ -92,12 +92,14 @@ int64_t common_prefix(const Prompt& prompt, std::span<const int32_t> tokens,
   using Origin = Session::Origin;
   const std::vector<Origin> wanted =
       Session::origins_of(prompt.n_tokens(), prompt.ends, prompt.answers);
-  // Full attention is the same for all; selections differ by prompt ends; and only a prefill in
-  // full treats answers unlike prompts.
+  // Full attention is the same for all; selections differ by prompt ends where these refresh them;
+  // and only a prefill in full treats answers unlike prompts.
+  const bool by_origin =
+      options.policy->reads(Setting::kPrefill) && options.selection.prefill == PrefillKind::kFull;
+  const bool by_prompt_end = options.policy->reads(Setting::kRefresh);
   const auto same = [&](Origin a, Origin b) {
-    if (options.policy == PolicyKind::kFull) return true;
-    if (options.selection.prefill == PrefillKind::kFull) return a == b;
-    return (a == Origin::kPromptEnd) == (b == Origin::kPromptEnd);
+    if (by_origin) return a == b;
+    return !by_prompt_end || (a == Origin::kPromptEnd) == (b == Origin::kPromptEnd);
   };
   const size_t n = std::min(wanted.size(), tokens.size());
   size_t i = 0;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <set>
 
 #include "base/error.h"
 #include "base/json.h"
@@ -44,8 +45,8 @@ std::string digest_of(const Adapter& adapter) {
   const std::string shape = fmt::format(
       "adapter_dim={} chunk_key={} fixed_chunk={} alpha={} max_chunk={} first_layer={}:{} "
       "bias={}\n",
-      c.adapter_dim, c.chunk_key == ChunkKey::kMean ? "mean" : "boundary", c.fixed_chunk, c.alpha,
-      c.max_chunk, first_layer_name(c.first_layer), c.first_layer_tokens, adapter.boundary_bias);
+      c.adapter_dim, enum_name(c.chunk_key), c.fixed_chunk, c.alpha, c.max_chunk,
+      enum_name(c.first_layer), c.first_layer_tokens, adapter.boundary_bias);
   hash.update(std::as_bytes(std::span(shape)));
   hash.update(std::as_bytes(std::span(adapter.boundary_weight)));
   for (const QkAdapter& layer : adapter.layers) {
@@ -53,18 +54,6 @@ std::string digest_of(const Adapter& adapter) {
     hash.update(std::as_bytes(std::span(layer.k)));
   }
   return hash.hex_digest();
-}
-
-std::string refresh_text(const SelectionSettings& settings) {
-  switch (settings.refresh) {
-    case RefreshKind::kPromptEnd:
-      return "prompt-end";
-    case RefreshKind::kBoundary:
-      return "boundary";
-    case RefreshKind::kEvery:
-      return fmt::format("every:{}", settings.refresh_every);
-  }
-  return "?";
 }
 
 // All that keys, values and selections depend on besides the tokens, under the names of the options
@@ -82,35 +71,19 @@ Json settings_of(const Session& session) {
                                                                       : "f32";
   json["--kv-type"] =
       options.kv_type == KvType::kQ8_0 ? "Q8_0" : dtype_name(dtype_of(options.kv_type));
-  if (options.policy == PolicyKind::kFull) {
-    json["--policy"] = "full";
-    return json;
-  }
-  if (options.policy != PolicyKind::kChunk) {
-    fail(ErrorCode::kUnsupported,
-         "a sequence under this policy cannot be saved or loaded; use the policy chunk or full");
-  }
-  json["--policy"] = "chunk";
-  const AdapterConfig& adapter = engine.adapter()->config;
-  const SelectionSettings& selection = options.selection;
-  const KvBudget& budget = selection.budget;
-  json["adapter digest"] = digest_of(*engine.adapter());
-  json["--window"] = selection.window.value_or(adapter.window);
-  json["--sink"] = selection.sink.value_or(adapter.sink);
-  json["--refresh"] = refresh_text(selection);
-  json["--prefill"] = selection.prefill == PrefillKind::kFull ? "full" : "chunk";
-  if (budget.top_k_chunks) {
-    json["--top-k-chunks"] = *budget.top_k_chunks;
-  } else if (budget.fraction) {
-    json["--kv-budget"] = *budget.fraction;
-    json["--kv-budget-min"] = budget.min_tokens ? Json(*budget.min_tokens) : Json("default");
-  } else {
-    json["--kv-budget"] = budget.n_tokens;
+  json["--policy"] = options.policy->name;
+  if (options.policy->needs_adapter) json["adapter digest"] = digest_of(*engine.adapter());
+  const SelectionSettings selection = settings_with_defaults(options.selection, engine.adapter());
+  for (const SettingEntry& entry : setting_entries()) {
+    if (!options.policy->reads(entry.setting)) continue;
+    const nlohmann::json value = entry.get(selection);
+    if (!value.is_null()) json[std::string(entry.flag)] = value;
   }
   return json;
 }
 
-void check_settings(const std::string& where, const nlohmann::json& saved, const Json& expected) {
+void check_saved_settings(const std::string& where, const nlohmann::json& saved,
+                          const Json& expected) {
   const auto refuse = [&](const std::string& name, const nlohmann::json& before,
                           const nlohmann::json& now) {
     constexpr size_t kMaxShown = 80;
@@ -151,8 +124,6 @@ std::string checksum_of(const std::string& state, std::vector<NamedBytes> tensor
 std::string rows_name(int64_t layer, bool values, int64_t head) {
   return fmt::format("layers.{}.{}.{}", layer, values ? "values" : "keys", head);
 }
-std::string chunk_keys_name(size_t layer) { return fmt::format("layers.{}.chunk_keys", layer); }
-std::string queries_name(size_t layer) { return fmt::format("layers.{}.refresh_queries", layer); }
 
 // Calls action(layer, values, head) for every block of rows.
 template <typename Action>
@@ -185,10 +156,9 @@ class CacheFile {
            kVersion);
     }
     n_tokens_ = fields.integer("n_tokens", 1, kMaxTokens);
-    n_chunks_ = fields.integer("n_chunks", 0, n_tokens_);
     const nlohmann::json& saved = fields.at("settings");
     if (!saved.is_object()) fail(ErrorCode::kData, "{}: settings is no object", where_);
-    check_settings(where_, saved, settings_of(session));
+    check_saved_settings(where_, saved, settings_of(session));
     std::vector<NamedBytes> tensors;
     for (const auto& [name, tensor] : file_.tensors()) {
       tensors.push_back({name, std::as_bytes(tensor.bytes)});
@@ -215,18 +185,22 @@ class CacheFile {
     return origins;
   }
 
+  // All arrays that are neither the sequence's own nor keys and values; the policy knows what they
+  // must be.
   PolicyState state(const Session& session) const {
+    std::set<std::string, std::less<>> known{"tokens", "origins"};
+    for_each_rows(session.engine().config(), [&](int64_t layer, bool values, int64_t head) {
+      known.insert(rows_name(layer, values, head));
+    });
     PolicyState state;
-    if (session.options().policy == PolicyKind::kFull) return state;
-    const AdapterConfig& adapter = session.engine().adapter()->config;
-    state.chunk_ends = numbers<int64_t>("chunk_ends", DType::kI64, {n_chunks_});
-    const auto n_layers = static_cast<size_t>(adapter.n_layers);
-    state.keys.resize(n_layers);
-    state.queries.resize(n_layers);
-    for (size_t i = 0; i < n_layers; ++i) {
-      if (!adapter.selects(static_cast<int64_t>(i))) continue;
-      state.keys[i] = floats(chunk_keys_name(i));
-      state.queries[i] = floats(queries_name(i));
+    for (const auto& [name, tensor] : file_.tensors()) {
+      if (known.contains(name)) continue;
+      const std::vector<int64_t> shape{tensor.n_elements()};
+      if (tensor.dtype == DType::kI64) {
+        state.positions[name] = numbers<int64_t>(name, DType::kI64, shape);
+      } else {
+        state.floats[name] = file_.require_floats(name, shape);
+      }
     }
     return state;
   }
@@ -269,16 +243,9 @@ class CacheFile {
     return values;
   }
 
-  // Of any length: the policy knows what it must be.
-  std::vector<float> floats(const std::string& name) const {
-    const TensorView* view = file_.find(name);
-    return file_.require_floats(name, {view == nullptr ? 0 : view->n_elements()});
-  }
-
   std::string where_;
   SafetensorsFile file_;
   int64_t n_tokens_ = 0;
-  int64_t n_chunks_ = 0;
 };
 
 }  // namespace
@@ -297,15 +264,11 @@ void save_prompt_cache(const std::filesystem::path& path, const Session& session
   };
   add("tokens", DType::kI32, {n_tokens}, session.tokens());
   add("origins", DType::kU8, {n_tokens}, session.origins());
-  for (size_t i = 0; i < state.keys.size(); ++i) {
-    const auto size_of = [](const std::vector<float>& v) { return static_cast<int64_t>(v.size()); };
-    if (!session.engine().adapter()->config.selects(static_cast<int64_t>(i))) continue;
-    add(chunk_keys_name(i), DType::kF32, {size_of(state.keys[i])}, std::span(state.keys[i]));
-    add(queries_name(i), DType::kF32, {size_of(state.queries[i])}, std::span(state.queries[i]));
+  for (const auto& [name, values] : state.positions) {
+    add(name, DType::kI64, {std::ssize(values)}, std::span(values));
   }
-  const auto n_chunks = static_cast<int64_t>(state.chunk_ends.size());
-  if (!state.keys.empty()) {
-    add("chunk_ends", DType::kI64, {n_chunks}, std::span(state.chunk_ends));
+  for (const auto& [name, values] : state.floats) {
+    add(name, DType::kF32, {std::ssize(values)}, std::span(values));
   }
   for_each_rows(config, [&](int64_t layer, bool values, int64_t head) {
     add(rows_name(layer, values, head), dtype_of(session.options().kv_type),
@@ -316,7 +279,6 @@ void save_prompt_cache(const std::filesystem::path& path, const Session& session
   Json json;
   json["version"] = kVersion;
   json["n_tokens"] = n_tokens;
-  json["n_chunks"] = n_chunks;
   json["settings"] = settings_of(session);
   const std::string text = json.dump();
   std::vector<NamedBytes> named;

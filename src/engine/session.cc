@@ -9,13 +9,11 @@ namespace chunkllm {
 
 SessionMemory session_memory(const ModelConfig& config, const AdapterConfig* adapter,
                              const SessionOptions& options) {
-  constexpr int64_t kTokensPerChunk = 16;
   SessionMemory memory;
   memory.kv_bytes = options.ctx * kv_bytes_per_position(config, options.kv_type);
   memory.workspace_bytes = Transformer::workspace_bytes(config, options.block_tokens);
-  if (options.policy == PolicyKind::kChunk && adapter != nullptr) {
-    memory.chunk_index_bytes =
-        options.ctx / kTokensPerChunk * config.n_layers * 2 * adapter->adapter_dim * 4;
+  if (options.policy->index_bytes != nullptr && adapter != nullptr) {
+    memory.chunk_index_bytes = options.policy->index_bytes(*adapter, options.ctx);
   }
   return memory;
 }
@@ -52,8 +50,10 @@ Session::Session(const Engine& engine, const SessionOptions& options)
       options_(checked(engine, options)),
       cache_(engine.config(), options.ctx, options.kv_type),
       transformer_(engine.weights(), options.block_tokens),
-      policy_(
-          make_policy(options.policy, options.selection, engine.adapter(), engine.special_ids())) {
+      special_ids_(engine.special_ids()),
+      policy_(make_policy(*options.policy, {.adapter = engine.adapter(),
+                                            .settings = options.selection,
+                                            .special_ids = special_ids_})) {
   tokens_.reserve(static_cast<size_t>(options.ctx));
   origins_.reserve(static_cast<size_t>(options.ctx));
 }

@@ -10,12 +10,12 @@
 #include "base/cancel.h"
 #include "engine/engine.h"
 #include "model/transformer.h"
-#include "select/policy.h"
+#include "select/registry.h"
 
 namespace chunkllm {
 
 struct SessionOptions {
-  PolicyKind policy = PolicyKind::kFull;
+  const PolicyEntry* policy = &full_policy();
   SelectionSettings selection;
   int64_t ctx = 0;  // tokens the KV cache can hold
   KvType kv_type = KvType::kF32;
@@ -26,7 +26,7 @@ struct SessionOptions {
 struct SessionMemory {
   int64_t kv_bytes = 0;
   int64_t workspace_bytes = 0;
-  int64_t chunk_index_bytes = 0;  // at one chunk every 16 tokens
+  int64_t chunk_index_bytes = 0;  // of the policy
   int64_t total_bytes() const { return kv_bytes + workspace_bytes + chunk_index_bytes; }
 };
 SessionMemory session_memory(const ModelConfig& config, const AdapterConfig* adapter,
@@ -124,6 +124,7 @@ class Session {
   SessionOptions options_;
   KvCache cache_;
   Transformer transformer_;
+  std::vector<int32_t> special_ids_;
   std::unique_ptr<SelectionPolicy> policy_;
   std::vector<int32_t> tokens_;
   std::vector<Origin> origins_;

@@ -13,15 +13,14 @@ namespace {
 constexpr int64_t kBlockTokens = 128;
 constexpr int64_t kBlocks = 3;  // timed at a depth; the quickest counts
 
-// Tokens up to which `chunk` attends to everything, and so does what `full` does.
+// Tokens up to which the policy attends to everything, and so does what `full` does.
 int64_t same_until(const Engine& engine, const SelectionSettings& settings) {
   const KvBudget& budget = settings.budget;
   if (budget.top_k_chunks) return 0;
   if (!budget.fraction) return budget.n_tokens;
   if (*budget.fraction >= 1.0) return kNeverFaster;
-  const AdapterConfig& config = engine.adapter()->config;
-  return budget.least_tokens(settings.sink.value_or(config.sink),
-                             settings.window.value_or(config.window), config.max_chunk);
+  const SelectionSettings all = settings_with_defaults(settings, engine.adapter());
+  return budget.least_tokens(*all.sink, *all.window, engine.adapter()->config.max_chunk);
 }
 
 // Seconds of one prefilled token after about `depth` others.
@@ -40,9 +39,9 @@ double token_seconds(const Engine& engine, SessionOptions options, int64_t depth
   return least / static_cast<double>(kBlockTokens);
 }
 
-TokenCost token_cost(const Engine& engine, SessionOptions options, PolicyKind policy,
+TokenCost token_cost(const Engine& engine, SessionOptions options, const PolicyEntry& policy,
                      int64_t near_depth, int64_t far_depth) {
-  options.policy = policy;
+  options.policy = &policy;
   return TokenCost::through(near_depth, token_seconds(engine, options, near_depth), far_depth,
                             token_seconds(engine, options, far_depth));
 }
@@ -57,10 +56,10 @@ TokenCost TokenCost::through(int64_t n0, double seconds0, int64_t n1, double sec
 }
 
 // Both costs summed from n_same to n are equal where
-// (full.fixed - chunk.fixed) + (full.per_row - chunk.per_row) (n + n_same) / 2 = 0.
-int64_t crossover_length(const TokenCost& full, const TokenCost& chunk, int64_t n_same) {
-  const double gained = full.per_row - chunk.per_row;
-  const double lost = chunk.fixed - full.fixed;
+// (full.fixed - selecting.fixed) + (full.per_row - selecting.per_row) (n + n_same) / 2 = 0.
+int64_t crossover_length(const TokenCost& full, const TokenCost& selecting, int64_t n_same) {
+  const double gained = full.per_row - selecting.per_row;
+  const double lost = selecting.fixed - full.fixed;
   if (!(gained > 0)) return kNeverFaster;
   const double n = 2 * lost / gained - static_cast<double>(n_same);
   if (!(n < 1e15)) return kNeverFaster;
@@ -78,9 +77,9 @@ Crossover measure_crossover(const Engine& engine, const SessionOptions& options)
   SessionOptions measured = options;
   measured.selection.refresh = RefreshKind::kPromptEnd;
   measured.selection.prefill = PrefillKind::kChunk;
-  const TokenCost full = token_cost(engine, measured, PolicyKind::kFull, near_depth, far_depth);
-  const TokenCost chunk = token_cost(engine, measured, PolicyKind::kChunk, near_depth, far_depth);
-  crossover.n_tokens = crossover_length(full, chunk, crossover.n_same);
+  const TokenCost full = token_cost(engine, measured, full_policy(), near_depth, far_depth);
+  const TokenCost selecting = token_cost(engine, measured, *options.policy, near_depth, far_depth);
+  crossover.n_tokens = crossover_length(full, selecting, crossover.n_same);
   crossover.seconds = timer.seconds();
   return crossover;
 }

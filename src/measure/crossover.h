@@ -1,4 +1,4 @@
-// From which length on `chunk` is faster than `full`, measured on this machine with this model.
+// From which length on a policy is faster than `full`, measured on this machine with this model.
 #pragma once
 
 #include <cstdint>
@@ -19,18 +19,19 @@ struct TokenCost {
 
 inline constexpr int64_t kNeverFaster = std::numeric_limits<int64_t>::max();
 
-// The length of prompt from which on `chunk` takes no longer than `full`, if up to `n_same` tokens
-// both do the same; kNeverFaster if there is none.
-int64_t crossover_length(const TokenCost& full, const TokenCost& chunk, int64_t n_same);
+// The length of prompt from which on the selecting policy takes no longer than `full`, if up to
+// `n_same` tokens both do the same; kNeverFaster if there is none.
+int64_t crossover_length(const TokenCost& full, const TokenCost& selecting, int64_t n_same);
 
 struct Crossover {
-  int64_t n_same = 0;               // up to so many tokens `chunk` does what `full` does
-  int64_t n_tokens = kNeverFaster;  // prompts of at least so many tokens are faster under `chunk`
+  int64_t n_same = 0;               // up to so many tokens the policy does what `full` does
+  int64_t n_tokens = kNeverFaster;  // prompts of at least so many tokens are faster under it
   double seconds = 0;               // that the measurement took; 0 if none was needed
 };
 
-// Times blocks of a prefill under both policies after made-up contexts, and solves for the length
-// at which a whole prompt takes the same time. `options` are those of the session to come. The
+// Times blocks of a prefill under `full` and under the policy of `options` after made-up contexts,
+// and solves for the length at which a whole prompt takes the same time. `options` are those of the
+// session to come, their policy one that reads a budget. The
 // engine must have its weights and an adapter. Takes about as long as 1500 tokens of prefill, or no
 // time where both would do the same.
 // Throws Error.

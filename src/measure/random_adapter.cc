@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "select/chunk/chunk_policy.h"
+
 namespace chunkllm {
 namespace {
 
@@ -33,17 +35,20 @@ Adapter make_random_adapter(const ModelWeights& weights, int64_t chunk_tokens, R
 PolicyState make_random_state(const AdapterConfig& config, int64_t n_tokens, int64_t chunk_tokens,
                               Rng& rng) {
   PolicyState state;
+  state.positions[kChunkEnds] = {};
   for (int64_t end = chunk_tokens; end <= n_tokens; end += chunk_tokens) {
-    state.chunk_ends.push_back(end);
+    state.positions[kChunkEnds].push_back(end);
   }
   for (int64_t i = 0; i < config.n_layers; ++i) {
+    if (!config.selects(i)) continue;
     const bool is_grid = i == 0 && config.first_layer == FirstLayerKind::kGrid;
     const int64_t step = is_grid ? config.first_layer_tokens : chunk_tokens;
-    const int64_t n_chunks = config.selects(i) ? n_tokens / step : 0;
-    const int64_t n_refreshes =
-        config.selects(i) ? n_chunks + (n_tokens % step == 0 ? 0 : 1) : 0;  // and the prompt end
-    state.keys.push_back(random_values(n_chunks * config.adapter_dim, 1.0, rng));
-    state.queries.push_back(random_values(n_refreshes * config.adapter_dim, 1.0, rng));
+    const int64_t n_chunks = n_tokens / step;
+    const int64_t n_refreshes = n_chunks + (n_tokens % step == 0 ? 0 : 1);  // and the prompt end
+    const auto layer = static_cast<size_t>(i);
+    state.floats[chunk_keys_name(layer)] = random_values(n_chunks * config.adapter_dim, 1.0, rng);
+    state.floats[refresh_queries_name(layer)] =
+        random_values(n_refreshes * config.adapter_dim, 1.0, rng);
   }
   return state;
 }

@@ -35,8 +35,7 @@ int32_t plain_token(const Engine& engine) {
 
 int64_t fill_with_noise(Session& session, int64_t n_tokens, uint64_t seed) {
   const SessionOptions& options = session.options();
-  if (options.policy == PolicyKind::kChunk &&
-      options.selection.refresh != RefreshKind::kPromptEnd) {
+  if (options.policy->needs_adapter && options.selection.refresh != RefreshKind::kPromptEnd) {
     fail(ErrorCode::kInvalidArgument,
          "a made-up context has its refreshes at prompt ends and boundaries; leave out --refresh");
   }
@@ -46,7 +45,7 @@ int64_t fill_with_noise(Session& session, int64_t n_tokens, uint64_t seed) {
   const int64_t end = n_tokens - 1;
   const auto origins = Session::origins_of(n_tokens, {&end, 1}, {});
   PolicyState state;
-  if (options.policy == PolicyKind::kChunk) {
+  if (options.policy->needs_adapter) {
     state = make_random_state(engine.adapter()->config, n_tokens, kMeanSentenceTokens, rng);
   }
   return session.restore(tokens, origins, state, n_tokens, [&](KvCache& cache, int64_t n) {

@@ -1,23 +1,23 @@
-// Selection policies: what a sequence's tokens attend to, behind one interface.
+// Selection policies: what a sequence's tokens attend to, behind one interface. registry.h lists
+// them.
 #pragma once
 
 #include <cstdint>
-#include <memory>
+#include <map>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "model/transformer.h"
-#include "select/chunk/adapter.h"
-#include "select/settings.h"
 
 namespace chunkllm {
 
 // What a policy has computed for a sequence and cannot tell from its tokens: what a saved cache
-// holds besides keys and values. A plain value; empty for policies that compute nothing.
+// holds besides keys and values. Arrays under names that the policy chooses; a plain value, empty
+// for policies that compute nothing.
 struct PolicyState {
-  std::vector<int64_t> chunk_ends;          // one past each boundary token, ascending
-  std::vector<std::vector<float>> keys;     // [n_layers] of [n_chunks, adapter_dim], or empty
-  std::vector<std::vector<float>> queries;  // [n_layers] of [n_refreshes, adapter_dim], or empty
+  std::map<std::string, std::vector<int64_t>> positions;
+  std::map<std::string, std::vector<float>> floats;
 };
 
 // The state of one sequence under one policy. One thread at a time. Blocks must follow each other
@@ -48,11 +48,5 @@ class SelectionPolicy : public RowSelector {
   // Bytes that the policy itself keeps for the sequence.
   virtual int64_t size_bytes() const { return 0; }
 };
-
-// Makes the state of an empty sequence. `adapter` (null for kFull) must outlive it; `special_ids`
-// are the tokenizer's special tokens, ascending.
-std::unique_ptr<SelectionPolicy> make_policy(PolicyKind kind, const SelectionSettings& settings,
-                                             const Adapter* adapter,
-                                             std::span<const int32_t> special_ids);
 
 }  // namespace chunkllm

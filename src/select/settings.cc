@@ -2,10 +2,124 @@
 
 #include <algorithm>
 #include <charconv>
+#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 
 namespace chunkllm {
+namespace {
+
+using Json = nlohmann::json;
+
+// A whole number of at least `min`; `what` names the option.
+int64_t parse_count(std::string_view what, std::string_view text, int64_t min) {
+  constexpr int64_t kMost = int64_t{1} << 40;
+  int64_t n = 0;
+  const char* end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, n);
+  if (error != std::errc() || stop != end || n < min || n > kMost) {
+    fail(ErrorCode::kInvalidArgument, "{} {}: must be a number from {} to {}", what, text, min,
+         kMost);
+  }
+  return n;
+}
+
+void set_kv_budget(SelectionSettings& settings, std::string_view text) {
+  const KvBudget budget = KvBudget::parse(text);
+  settings.budget.n_tokens = budget.n_tokens;
+  settings.budget.fraction = budget.fraction;
+}
+
+Json get_kv_budget(const SelectionSettings& settings) {
+  const KvBudget& budget = settings.budget;
+  if (budget.top_k_chunks) return nullptr;
+  return budget.fraction ? Json(*budget.fraction) : Json(budget.n_tokens);
+}
+
+Json get_kv_budget_min(const SelectionSettings& settings) {
+  const KvBudget& budget = settings.budget;
+  if (budget.top_k_chunks || !budget.fraction) return nullptr;
+  return budget.min_tokens ? Json(*budget.min_tokens) : Json("default");
+}
+
+Json get_optional(const std::optional<int64_t>& value) { return value ? Json(*value) : Json(); }
+
+void set_refresh(SelectionSettings& settings, std::string_view text) {
+  const std::string_view name = text.substr(0, text.find(':'));
+  if (name == enum_name(RefreshKind::kEvery)) {
+    settings.refresh = RefreshKind::kEvery;
+    const std::string_view n = text.substr(std::min(name.size() + 1, text.size()));
+    const auto [stop, error] =
+        std::from_chars(n.data(), n.data() + n.size(), settings.refresh_every);
+    if (error == std::errc() && stop == n.data() + n.size() && settings.refresh_every > 0) return;
+    fail(ErrorCode::kInvalidArgument, "--refresh {}: N in every:N must be a number above 0", text);
+  }
+  settings.refresh = parse_enum<RefreshKind>("--refresh", text);
+}
+
+Json get_refresh(const SelectionSettings& settings) {
+  std::string text(enum_name(settings.refresh));
+  if (settings.refresh == RefreshKind::kEvery) {
+    text += ':' + std::to_string(settings.refresh_every);
+  }
+  return text;
+}
+
+constexpr SettingEntry kEntries[] = {
+    {Setting::kKvBudget, "--kv-budget", "N|0.x",
+     "Tokens attended at a refresh, or with a point a fraction of those so far (default: 2048)",
+     set_kv_budget, get_kv_budget},
+    {Setting::kKvBudgetMin, "--kv-budget-min", "N",
+     "Least tokens of a fractional budget (default: max(256, sink + window + 2 max_chunk))",
+     [](SelectionSettings& settings, std::string_view text) {
+       settings.budget.min_tokens = parse_count("--kv-budget-min", text, 1);
+     },
+     get_kv_budget_min},
+    {Setting::kTopKChunks, "--top-k-chunks", "N", "Chunks selected, instead of --kv-budget",
+     [](SelectionSettings& settings, std::string_view text) {
+       settings.budget.top_k_chunks = parse_count("--top-k-chunks", text, 1);
+     },
+     [](const SelectionSettings& settings) { return get_optional(settings.budget.top_k_chunks); }},
+    {Setting::kWindow, "--window", "N", "Tokens of the local range (default: the adapter's)",
+     [](SelectionSettings& settings, std::string_view text) {
+       settings.window = parse_count("--window", text, 1);
+     },
+     [](const SelectionSettings& settings) { return get_optional(settings.window); }},
+    {Setting::kSink, "--sink", "N", "First tokens always attended (default: the adapter's)",
+     [](SelectionSettings& settings, std::string_view text) {
+       settings.sink = parse_count("--sink", text, 0);
+     },
+     [](const SelectionSettings& settings) { return get_optional(settings.sink); }},
+    {Setting::kRefresh, "--refresh", "WHEN",
+     "When the selection is renewed: prompt-end (boundaries and prompt ends), boundary, every:N "
+     "tokens (default: prompt-end)",
+     set_refresh, get_refresh},
+    {Setting::kPrefill, "--prefill", "HOW",
+     "chunk: prompt tokens attend to selections; full: to everything before the prompt end "
+     "(default: chunk)",
+     [](SelectionSettings& settings, std::string_view text) {
+       settings.prefill = parse_enum<PrefillKind>("--prefill", text);
+     },
+     [](const SelectionSettings& settings) { return Json(enum_name(settings.prefill)); }},
+};
+
+}  // namespace
+
+std::span<const SettingEntry> setting_entries() { return kEntries; }
+
+void check_settings(const SelectionSettings& settings, std::span<const Setting> given) {
+  const auto has = [&](Setting setting) {
+    return std::ranges::find(given, setting) != given.end();
+  };
+  if (has(Setting::kKvBudget) && has(Setting::kTopKChunks)) {
+    fail(ErrorCode::kInvalidArgument,
+         "--kv-budget and --top-k-chunks exclude each other; give one");
+  }
+  if (has(Setting::kKvBudgetMin) && !settings.budget.fraction) {
+    fail(ErrorCode::kInvalidArgument,
+         "--kv-budget-min is for a fractional --kv-budget such as 0.1; give one or leave it out");
+  }
+}
 
 KvBudget KvBudget::parse(std::string_view text) {
   KvBudget budget;

@@ -1,24 +1,37 @@
-// How a policy selects: the choices a user has at run time.
+// How a policy selects: the choices a user has at run time, each an entry of one table that the
+// command line, its help and the head of a saved cache derive from.
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
+#include <span>
+#include <string>
 #include <string_view>
 
-namespace chunkllm {
+#include "base/enum_names.h"
 
-enum class PolicyKind { kFull, kChunk };
+namespace chunkllm {
 
 enum class RefreshKind {
   kPromptEnd,  // at boundaries and at prompt ends
   kBoundary,   // at boundaries only, as the paper has it
   kEvery,      // every N tokens, and at prompt ends
 };
+template <>
+inline constexpr auto kEnumNames<RefreshKind> =
+    std::to_array<EnumName<RefreshKind>>({{RefreshKind::kPromptEnd, "prompt-end"},
+                                          {RefreshKind::kBoundary, "boundary"},
+                                          {RefreshKind::kEvery, "every"}});
 
 enum class PrefillKind {
   kChunk,  // prompt tokens attend to selections as generated ones do
   kFull,   // prompt tokens before their prompt end attend to everything
 };
+template <>
+inline constexpr auto kEnumNames<PrefillKind> = std::to_array<EnumName<PrefillKind>>(
+    {{PrefillKind::kChunk, "chunk"}, {PrefillKind::kFull, "full"}});
 
 // Tokens attended at a refresh, sink and local range included.
 struct KvBudget {
@@ -42,5 +55,32 @@ struct SelectionSettings {
   int64_t refresh_every = 0;  // tokens, for RefreshKind::kEvery
   PrefillKind prefill = PrefillKind::kChunk;
 };
+
+enum class Setting {
+  kKvBudget,
+  kKvBudgetMin,
+  kTopKChunks,
+  kWindow,
+  kSink,
+  kRefresh,
+  kPrefill,
+};
+
+struct SettingEntry {
+  Setting setting;
+  std::string_view flag;   // "--kv-budget"
+  std::string_view value;  // "N|0.x"
+  std::string_view help;   // one line, with the default
+  // Takes what the user wrote. Throws Error (kInvalidArgument).
+  void (*set)(SelectionSettings& settings, std::string_view text);
+  // What is in force, as a saved cache has it; null where another setting takes its place.
+  nlohmann::json (*get)(const SelectionSettings& settings);
+};
+
+// All settings, in the order of Setting and of the help.
+std::span<const SettingEntry> setting_entries();
+
+// Throws Error (kInvalidArgument) if settings that a user gave do not go together.
+void check_settings(const SelectionSettings& settings, std::span<const Setting> given);
 
 }  // namespace chunkllm

@@ -1,10 +1,12 @@
 // What the frozen backbone teaches: inputs and attention of every layer in one dense pass.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <vector>
 
+#include "base/enum_names.h"
 #include "model/transformer.h"
 #include "select/chunk/adapter.h"
 #include "select/chunk/selection.h"
@@ -14,6 +16,9 @@ namespace chunkllm {
 
 // Over which tokens a query's teacher attention is averaged.
 enum class TeacherTarget { kOwn, kNext, kBoth };
+template <>
+inline constexpr auto kEnumNames<TeacherTarget> = std::to_array<EnumName<TeacherTarget>>(
+    {{TeacherTarget::kOwn, "own"}, {TeacherTarget::kNext, "next"}, {TeacherTarget::kBoth, "both"}});
 
 // What one layer's QK Adapter learns from one sequence.
 struct LayerLesson {

@@ -55,18 +55,6 @@ Adapter initial_adapter(const ModelWeights& weights, const TrainOptions& options
   return adapter;
 }
 
-const char* target_name(TeacherTarget target) {
-  switch (target) {
-    case TeacherTarget::kOwn:
-      return "own";
-    case TeacherTarget::kNext:
-      return "next";
-    case TeacherTarget::kBoth:
-      return "both";
-  }
-  return "?";
-}
-
 // All that decides the result; a checkpoint may only go on under the same.
 nlohmann::ordered_json settings_json(const TrainOptions& options, const AdapterConfig& config,
                                      Precision precision, const Corpus& data) {
@@ -79,11 +67,11 @@ nlohmann::ordered_json settings_json(const TrainOptions& options, const AdapterC
   json["batch_tokens"] = options.batch_tokens;
   json["learning_rate"] = options.learning_rate;
   json["boundary_learning_rate"] = options.boundary_learning_rate;
-  json["target"] = target_name(options.teacher.target);
+  json["target"] = enum_name(options.teacher.target);
   json["prompt_end_weight"] = options.teacher.prompt_end_weight;
   json["chat_share"] = options.chat_share;
   json["adapter_dim"] = config.adapter_dim;
-  json["first_layer"] = first_layer_name(config.first_layer);
+  json["first_layer"] = enum_name(config.first_layer);
   json["first_layer_tokens"] = config.first_layer_tokens;
   json["fixed_chunk"] = config.fixed_chunk;
   json["seed"] = options.seed;

@@ -103,7 +103,7 @@ TEST_P(InvarianceTest, GoingBackAndRunningAgainGivesTheSame) {
 TEST_P(InvarianceTest, ABudgetOfTheContextEqualsFull) {
   const std::vector<int32_t> tokens = make_tokens(kTokens);
   SessionOptions full = chunk_options(256, GetParam());
-  full.policy = PolicyKind::kFull;
+  full.policy = &full_policy();
   Session dense(*engine_, full);
   dense.prefill(tokens, kPromptEnds);
   const std::vector<float> expected(dense.logits().begin(), dense.logits().end());
@@ -129,7 +129,7 @@ TEST_F(InvarianceTest, PromptTokensOfAFullPrefillAreTheBackbonesOwn) {
   Session chunk(*engine_, chunk_options(128, PrefillKind::kFull));
   chunk.prefill(tokens, end);
   SessionOptions full = chunk_options(128, PrefillKind::kFull);
-  full.policy = PolicyKind::kFull;
+  full.policy = &full_policy();
   Session dense(*engine_, full);
   dense.prefill(tokens, end);
   // Keys of the last layer depend on all layers before; the prompt end's own row is selected.

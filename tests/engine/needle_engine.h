@@ -24,7 +24,7 @@ inline const Engine& needle_engine() {
 inline SessionOptions small_budget(PrefillKind prefill = PrefillKind::kChunk,
                                    int64_t budget = 128) {
   SessionOptions options;
-  options.policy = PolicyKind::kChunk;
+  options.policy = &policy_named("chunk");
   options.selection.budget.n_tokens = budget;
   options.selection.prefill = prefill;
   options.ctx = 2048;

@@ -122,7 +122,7 @@ INSTANTIATE_TEST_SUITE_P(Prefill, PromptCacheTest,
 
 TEST_F(PromptCacheTest, FullAttentionAndSmallerContexts) {
   SessionOptions options = options_in_blocks(PrefillKind::kChunk);
-  options.policy = PolicyKind::kFull;
+  options.policy = &full_policy();
   const Prompt prompt = raw_prompt(5 * kBlock);
   const std::filesystem::path path = save(prompt, options, 200);
   options.ctx = 5 * kBlock + 12;  // the file holds more
@@ -167,14 +167,14 @@ TEST_F(PromptCacheTest, NamesWhatDiffers) {
   refused("--prefill", [](SessionOptions& o) { o.selection.prefill = PrefillKind::kFull; });
   refused("--refresh", [](SessionOptions& o) { o.selection.refresh = RefreshKind::kBoundary; });
   refused("--kv-type", [](SessionOptions& o) { o.kv_type = KvType::kBf16; });
-  refused("--policy", [](SessionOptions& o) { o.policy = PolicyKind::kFull; });
+  refused("--policy", [](SessionOptions& o) { o.policy = &full_policy(); });
 }
 
 TEST_F(PromptCacheTest, NamesAnotherModelAndAnotherAdapter) {
   const Prompt prompt = raw_prompt(100);
   const std::filesystem::path path = save(prompt, small_budget());
   const auto refused = [&](const std::string& part, const std::filesystem::path& model,
-                           const std::filesystem::path& adapter, PolicyKind policy) {
+                           const std::filesystem::path& adapter, const PolicyEntry& policy) {
     EngineOptions engine_options;
     engine_options.model = model;
     engine_options.adapter = adapter;
@@ -182,17 +182,17 @@ TEST_F(PromptCacheTest, NamesAnotherModelAndAnotherAdapter) {
     Engine engine(engine_options);
     engine.load_weights();
     SessionOptions options = small_budget();
-    options.policy = policy;
+    options.policy = &policy;
     Session session(engine, options);
     expect_error(ErrorCode::kData, part, [&] { load_prompt_cache(path, prompt, session); });
   };
-  refused("model fingerprint", tiny_llama(), {}, PolicyKind::kFull);
+  refused("model fingerprint", tiny_llama(), {}, full_policy());
   const std::filesystem::path other = folder_ / "adapter";
   std::filesystem::create_directory(other);
   Adapter changed = load_adapter(needle_adapter());
   changed.layers[2].q[5] += 1.0f;
   save_adapter(changed, other);
-  refused("adapter digest", needle_model(), other, PolicyKind::kChunk);
+  refused("adapter digest", needle_model(), other, policy_named("chunk"));
 }
 
 // Everything a file can lie about ends in one error, whether its checksum was made anew or not.
@@ -276,8 +276,10 @@ TEST_F(PromptCacheTest, RefusesLiesUnderARightChecksum) {
   refused(data, "n_tokens", [](OpenCache& c) { c.state.erase("n_tokens"); });
   refused(data, "tokens", [](OpenCache& c) { c.state["n_tokens"] = 1 << 29; });
   refused(data, "tokens", [](OpenCache& c) { c.state["n_tokens"] = 100; });
-  refused(data, "n_chunks", [](OpenCache& c) { c.state["n_chunks"] = 201; });
-  refused(data, "chunk_ends", [](OpenCache& c) { c.state["n_chunks"] = 0; });
+  refused(data, "chunk_ends", [](OpenCache& c) { c.tensors.erase("chunk_ends"); });
+  refused(data, "arrays", [](OpenCache& c) {
+    c.tensors["layers.99.chunk_keys"] = c.tensors["layers.2.chunk_keys"];
+  });
   refused(data, "settings", [](OpenCache& c) { c.state["settings"] = 3; });
   refused(data, "another", [](OpenCache& c) { c.state["settings"]["another"] = 3; });
   refused(data, "origins holds 3", [](OpenCache& c) { c.tensors["origins"].bytes[7] = 3; });
@@ -326,14 +328,18 @@ TEST_F(PromptCacheTest, RefusesStatesThatNoSequenceHas) {
       session.restore(tokens, origins, state, 200, [](KvCache&, int64_t) { FAIL(); });
     });
   };
-  refused("chunk end", [](PolicyState& s) { s.chunk_ends.back() = 301; });
-  refused("chunk end", [](PolicyState& s) { s.chunk_ends[1] = s.chunk_ends[0]; });
-  refused("chunk end", [](PolicyState& s) { s.chunk_ends[0] = -1; });
-  refused("chunk end", [](PolicyState& s) { std::swap(s.chunk_ends[0], s.chunk_ends[1]); });
-  refused("layer 1", [](PolicyState& s) { s.chunk_ends.pop_back(); });
-  refused("layer 2", [](PolicyState& s) { s.keys[2].pop_back(); });
-  refused("layer 0", [](PolicyState& s) { s.queries[0].clear(); });
-  refused("5 layers", [](PolicyState& s) { s.keys.pop_back(); });
+  const auto ends = [](PolicyState& s) -> std::vector<int64_t>& {
+    return s.positions.at("chunk_ends");
+  };
+  refused("chunk end", [&](PolicyState& s) { ends(s).back() = 301; });
+  refused("chunk end", [&](PolicyState& s) { ends(s)[1] = ends(s)[0]; });
+  refused("chunk end", [&](PolicyState& s) { ends(s)[0] = -1; });
+  refused("chunk end", [&](PolicyState& s) { std::swap(ends(s)[0], ends(s)[1]); });
+  refused("layer 1", [&](PolicyState& s) { ends(s).pop_back(); });
+  refused("layer 2", [](PolicyState& s) { s.floats.at("layers.2.chunk_keys").pop_back(); });
+  refused("layer 0", [](PolicyState& s) { s.floats.at("layers.0.refresh_queries").clear(); });
+  refused("layers.5.chunk_keys", [](PolicyState& s) { s.floats.erase("layers.5.chunk_keys"); });
+  refused("arrays", [](PolicyState& s) { s.positions["page_bounds"] = {1}; });
   Session session(engine, small_budget());
   std::vector<int32_t> wrong = tokens;
   wrong[3] = 1 << 30;

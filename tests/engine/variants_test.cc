@@ -64,7 +64,7 @@ class VariantTest : public testing::TestWithParam<Variant> {
     options.dtype = DtypeChoice::kF32;
     engine_.emplace(options);
     engine_->load_weights();
-    options_.policy = PolicyKind::kChunk;
+    options_.policy = &policy_named("chunk");
     options_.selection.budget.n_tokens = 256;
     options_.ctx = 2048;
     options_.kv_type = KvType::kF32;

@@ -23,7 +23,7 @@ const Engine& engine() {
 
 SessionOptions session_options() {
   SessionOptions options;
-  options.policy = PolicyKind::kChunk;
+  options.policy = &policy_named("chunk");
   options.selection.budget.n_tokens = 16;
   options.ctx = 64;
   return options;

@@ -88,7 +88,7 @@ TEST(SyntheticContext, AttendsAsARealOneDoes) {
 
 TEST(SyntheticContext, FullNeedsNoState) {
   SessionOptions options = small_budget();
-  options.policy = PolicyKind::kFull;
+  options.policy = &full_policy();
   Session session(needle_engine(), options);
   EXPECT_EQ(fill_with_noise(session, 700, 1), 700);
   session.decode(1);

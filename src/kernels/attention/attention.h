@@ -1,10 +1,12 @@
 // Attention of blocks of queries, or of one, over lists of ranges of cached rows.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <vector>
 
+#include "base/enum_names.h"
 #include "base/quant_blocks.h"
 #include "base/range.h"
 
@@ -13,6 +15,12 @@ namespace chunkllm {
 // kF16 is binary16. A row of kQ8_0 is head_dim / 32 blocks of base/quant_blocks.h, so head_dim must
 // be a multiple of 32.
 enum class KvType { kF32, kBf16, kF16, kQ8_0 };
+template <>
+inline constexpr auto kEnumNames<KvType> = std::to_array<EnumName<KvType>>({{KvType::kBf16, "bf16"},
+                                                                            {KvType::kF16, "f16"},
+                                                                            {KvType::kF32, "f32"},
+                                                                            {KvType::kQ8_0,
+                                                                             "q8_0"}});
 
 // Whether rows of head_dim elements can be cached as this type.
 inline bool kv_type_fits(KvType type, int64_t head_dim) {

@@ -16,18 +16,12 @@ constexpr const char* kTensorFile = "adapter_model.safetensors";
 
 void read_first_layer(const JsonFields& fields, const std::string& where, AdapterConfig& config) {
   const JsonFields first(fields.at("first_layer"), where + ", first_layer");
-  const std::string kind = first.string("kind");
   constexpr int64_t kMaxTokens = int64_t{1} << 30;
-  if (kind == "grid") {
-    config.first_layer = FirstLayerKind::kGrid;
-    config.first_layer_tokens = first.integer("grid", 1, kMaxTokens);
-  } else if (kind == "window") {
-    config.first_layer = FirstLayerKind::kWindow;
-    config.first_layer_tokens = first.integer("window", 1, kMaxTokens);
-  } else if (kind == "dense") {
-    config.first_layer = FirstLayerKind::kDense;
-  } else {
-    fail(ErrorCode::kData, "{}: first_layer.kind '{}' must be grid, window or dense", where, kind);
+  const std::string kind = first.string("kind");
+  config.first_layer =
+      parse_enum<FirstLayerKind>(where + ": first_layer.kind", kind, ErrorCode::kData);
+  if (config.first_layer != FirstLayerKind::kDense) {
+    config.first_layer_tokens = first.integer(kind.c_str(), 1, kMaxTokens);
   }
 }
 
@@ -66,11 +60,8 @@ AdapterConfig read_config(const std::filesystem::path& path) {
     fail(ErrorCode::kUnsupported, "{}: selection_heads above 1 is not supported; train with 1",
          where);
   }
-  const std::string key = fields.string("chunk_key");
-  if (key != "boundary" && key != "mean") {
-    fail(ErrorCode::kData, "{}: chunk_key '{}' must be boundary or mean", where, key);
-  }
-  config.chunk_key = key == "mean" ? ChunkKey::kMean : ChunkKey::kBoundary;
+  config.chunk_key =
+      parse_enum<ChunkKey>(where + ": chunk_key", fields.string("chunk_key"), ErrorCode::kData);
   read_chunks(fields, where, config);
   config.alpha = static_cast<float>(fields.number("alpha", 1e-6, 1.0 - 1e-6));
   config.max_chunk = fields.integer("max_chunk", 1, int64_t{1} << 30);
@@ -91,7 +82,7 @@ nlohmann::ordered_json to_json(const AdapterConfig& config) {
   json["fingerprint"] = config.fingerprint;
   json["adapter_dim"] = config.adapter_dim;
   json["selection_heads"] = 1;
-  json["chunk_key"] = config.chunk_key == ChunkKey::kMean ? "mean" : "boundary";
+  json["chunk_key"] = enum_name(config.chunk_key);
   if (config.fixed_chunk > 0) {
     json["chunks"]["fixed"] = config.fixed_chunk;
   } else {
@@ -101,7 +92,7 @@ nlohmann::ordered_json to_json(const AdapterConfig& config) {
   json["max_chunk"] = config.max_chunk;
   json["sink"] = config.sink;
   json["window"] = config.window;
-  const char* kind = first_layer_name(config.first_layer);
+  const std::string kind(enum_name(config.first_layer));
   json["first_layer"]["kind"] = kind;
   if (config.first_layer != FirstLayerKind::kDense) {
     json["first_layer"][kind] = config.first_layer_tokens;
@@ -115,18 +106,6 @@ std::string layer_tensor(int64_t layer, const char* which) {
 }
 
 }  // namespace
-
-const char* first_layer_name(FirstLayerKind kind) {
-  switch (kind) {
-    case FirstLayerKind::kGrid:
-      return "grid";
-    case FirstLayerKind::kWindow:
-      return "window";
-    case FirstLayerKind::kDense:
-      return "dense";
-  }
-  return "?";
-}
 
 AdapterConfig AdapterConfig::for_model(const ModelWeights& weights) {
   AdapterConfig config;

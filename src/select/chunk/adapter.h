@@ -2,20 +2,30 @@
 // section 3), with the folder they are kept in.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <string>
 #include <vector>
 
+#include "base/enum_names.h"
 #include "model/weights.h"
 
 namespace chunkllm {
 
+// How the first layer attends, whose output the Chunk Adapter reads.
 enum class FirstLayerKind { kGrid, kWindow, kDense };
-enum class ChunkKey { kBoundary, kMean };
+template <>
+inline constexpr auto kEnumNames<FirstLayerKind> =
+    std::to_array<EnumName<FirstLayerKind>>({{FirstLayerKind::kGrid, "grid"},
+                                             {FirstLayerKind::kWindow, "window"},
+                                             {FirstLayerKind::kDense, "dense"}});
 
-// "grid", "window" or "dense".
-const char* first_layer_name(FirstLayerKind kind);
+// What stands for a chunk: k^ of its boundary token, or the mean over its tokens.
+enum class ChunkKey { kBoundary, kMean };
+template <>
+inline constexpr auto kEnumNames<ChunkKey> = std::to_array<EnumName<ChunkKey>>(
+    {{ChunkKey::kBoundary, "boundary"}, {ChunkKey::kMean, "mean"}});
 
 struct AdapterConfig {
   std::string model_type;

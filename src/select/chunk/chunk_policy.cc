@@ -16,6 +16,11 @@ constexpr int64_t kScoredTogether = 32;
 
 }  // namespace
 
+std::string chunk_keys_name(size_t layer) { return fmt::format("layers.{}.chunk_keys", layer); }
+std::string refresh_queries_name(size_t layer) {
+  return fmt::format("layers.{}.refresh_queries", layer);
+}
+
 ChunkPolicy::ChunkPolicy(const Adapter& adapter, const SelectionSettings& settings,
                          std::span<const int32_t> special_ids)
     : adapter_(adapter),
@@ -322,10 +327,11 @@ int64_t ChunkPolicy::truncate(int64_t n_tokens) {
 
 PolicyState ChunkPolicy::state() const {
   PolicyState state;
-  state.chunk_ends = sentences_.ends;
-  for (const LayerState& layer : layers_) {
-    state.keys.push_back(layer.index.keys());
-    state.queries.push_back(layer.index.queries());
+  state.positions[kChunkEnds] = sentences_.ends;
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    if (!adapter_.config.selects(static_cast<int64_t>(i))) continue;
+    state.floats[chunk_keys_name(i)] = layers_[i].index.keys();
+    state.floats[refresh_queries_name(i)] = layers_[i].index.queries();
   }
   return state;
 }
@@ -335,28 +341,42 @@ void ChunkPolicy::restore(std::span<const int32_t> tokens, const PolicyState& st
   const auto refuse = [](const std::string& what) {
     fail(ErrorCode::kData, "the saved chunk index does not fit its tokens: {}; make it anew", what);
   };
-  if (state.keys.size() != layers_.size() || state.queries.size() != layers_.size()) {
-    refuse(fmt::format("it has {} layers, the model {}", state.keys.size(), layers_.size()));
-  }
+  const auto find = [&](const auto& arrays, const std::string& name) -> const auto& {
+    const auto found = arrays.find(name);
+    if (found == arrays.end()) refuse(name + " is missing");
+    return found->second;
+  };
   begin_block({0, n_tokens}, tokens);
-  auto next_end = state.chunk_ends.begin();
+  const std::vector<int64_t>& ends = find(state.positions, kChunkEnds);
+  auto next_end = ends.begin();
   for (int64_t t = 0; t < n_tokens; ++t) {
-    const bool boundary = next_end != state.chunk_ends.end() && *next_end == t + 1;
+    const bool boundary = next_end != ends.end() && *next_end == t + 1;
     if (boundary) ++next_end;
     note_token(t, boundary);
   }
-  if (next_end != state.chunk_ends.end()) {
+  if (next_end != ends.end()) {
     refuse(fmt::format("chunk end {} is out of order or beyond {} tokens", *next_end, n_tokens));
   }
+  size_t n_used = 0;
   for (size_t i = 0; i < layers_.size(); ++i) {
     if (!adapter_.config.selects(static_cast<int64_t>(i))) continue;
     const ChunkTrack& track = track_of(static_cast<int64_t>(i));
-    if (!layers_[i].index.restore(track, state.keys[i], state.queries[i])) {
+    const std::vector<float>& keys = find(state.floats, chunk_keys_name(i));
+    const std::vector<float>& queries = find(state.floats, refresh_queries_name(i));
+    n_used += 2;
+    if (!layers_[i].index.restore(track, keys, queries)) {
       refuse(fmt::format("layer {} has {} numbers for {} chunks and {} for {} refreshes", i,
-                         state.keys[i].size(), track.n_chunks(), state.queries[i].size(),
-                         track.refreshes.size()));
+                         keys.size(), track.n_chunks(), queries.size(), track.refreshes.size()));
     }
   }
+  if (n_used != state.floats.size() || state.positions.size() != 1) {
+    refuse("it has arrays that no layer of the model has");
+  }
+}
+
+int64_t ChunkPolicy::index_bytes(const AdapterConfig& adapter, int64_t n_tokens) {
+  constexpr int64_t kTokensPerChunk = 16;
+  return n_tokens / kTokensPerChunk * adapter.n_layers * 2 * adapter.adapter_dim * 4;
 }
 
 int64_t ChunkPolicy::rows_attended(int64_t layer) const {

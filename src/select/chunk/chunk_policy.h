@@ -11,8 +11,15 @@
 #include "select/chunk/selection.h"
 #include "select/chunk/selection_trace.h"
 #include "select/policy.h"
+#include "select/settings.h"
 
 namespace chunkllm {
+
+// The arrays of its PolicyState: ends of chunks, and for each layer that selects the keys
+// [n_chunks, adapter_dim] and the queries [n_refreshes, adapter_dim].
+inline constexpr const char* kChunkEnds = "chunk_ends";
+std::string chunk_keys_name(size_t layer);
+std::string refresh_queries_name(size_t layer);
 
 class ChunkPolicy : public SelectionPolicy {
  public:
@@ -30,6 +37,9 @@ class ChunkPolicy : public SelectionPolicy {
   int64_t n_chunks() const override { return sentences_.n_chunks(); }
   int64_t n_refreshes() const override { return static_cast<int64_t>(sentences_.refreshes.size()); }
   int64_t size_bytes() const override;
+
+  // Bytes that its index takes at `n_tokens`, foretold at one chunk every 16 tokens.
+  static int64_t index_bytes(const AdapterConfig& adapter, int64_t n_tokens);
 
   // The chunks of the layers after the first.
   const ChunkTrack& sentences() const { return sentences_; }

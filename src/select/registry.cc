@@ -1,0 +1,86 @@
+#include "select/registry.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "select/chunk/chunk_policy.h"
+#include "select/full.h"
+
+namespace chunkllm {
+namespace {
+
+constexpr Setting kChunkSettings[] = {
+    Setting::kKvBudget, Setting::kKvBudgetMin, Setting::kTopKChunks, Setting::kWindow,
+    Setting::kSink,     Setting::kRefresh,     Setting::kPrefill};
+
+constexpr PolicyEntry kPolicies[] = {
+    {.name = "full",
+     .help = "everything",
+     .make = [](const PolicyInputs&) -> std::unique_ptr<SelectionPolicy> {
+       return std::make_unique<FullPolicy>();
+     }},
+    {.name = "chunk",
+     .help = "the chunks that trained adapters choose",
+     .needs_adapter = true,
+     .settings = kChunkSettings,
+     .make = [](const PolicyInputs& inputs) -> std::unique_ptr<SelectionPolicy> {
+       return std::make_unique<ChunkPolicy>(*inputs.adapter, inputs.settings, inputs.special_ids);
+     },
+     .index_bytes = ChunkPolicy::index_bytes},
+};
+
+}  // namespace
+
+bool PolicyEntry::reads(Setting setting) const {
+  return std::ranges::find(settings, setting) != settings.end();
+}
+
+std::span<const PolicyEntry> policies() { return kPolicies; }
+
+const PolicyEntry& full_policy() { return kPolicies[0]; }
+
+const PolicyEntry& default_policy(const Adapter* adapter) {
+  if (adapter == nullptr) return full_policy();
+  return *std::ranges::find_if(kPolicies, &PolicyEntry::needs_adapter);
+}
+
+const PolicyEntry& policy_named(std::string_view name, std::string_view also) {
+  const auto found = std::ranges::find(kPolicies, name, &PolicyEntry::name);
+  if (found != std::end(kPolicies)) return *found;
+  std::vector<std::string_view> names;
+  for (const PolicyEntry& policy : kPolicies) names.push_back(policy.name);
+  if (!also.empty()) names.push_back(also);
+  std::string list(names.front());
+  for (size_t i = 1; i < names.size(); ++i) {
+    list += i + 1 < names.size() ? ", " : " or ";
+    list += names[i];
+  }
+  fail(ErrorCode::kInvalidArgument, "--policy {}: must be {}", name, list);
+}
+
+std::string policy_help() {
+  std::string text;
+  for (const PolicyEntry& policy : kPolicies) {
+    text += fmt::format("{}{} ({})", text.empty() ? "" : ", ", policy.name, policy.help);
+  }
+  return text;
+}
+
+std::unique_ptr<SelectionPolicy> make_policy(const PolicyEntry& policy,
+                                             const PolicyInputs& inputs) {
+  if (policy.needs_adapter && inputs.adapter == nullptr) {
+    fail(ErrorCode::kInvalidArgument, "the policy '{}' needs trained adapters; give --adapter DIR",
+         policy.name);
+  }
+  return policy.make(inputs);
+}
+
+SelectionSettings settings_with_defaults(SelectionSettings settings, const Adapter* adapter) {
+  if (adapter != nullptr) {
+    settings.window = settings.window.value_or(adapter->config.window);
+    settings.sink = settings.sink.value_or(adapter->config.sink);
+  }
+  return settings;
+}
+
+}  // namespace chunkllm

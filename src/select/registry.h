@@ -1,0 +1,57 @@
+// All selection policies, one entry each: the command line and its help, `bench`, JSON, saved
+// caches and memory estimates derive from these.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "select/chunk/adapter.h"
+#include "select/policy.h"
+#include "select/settings.h"
+
+namespace chunkllm {
+
+// What a policy may be made from. All but `settings` must outlive it.
+struct PolicyInputs {
+  const Adapter* adapter = nullptr;  // null: there is none
+  SelectionSettings settings;
+  std::span<const int32_t> special_ids;  // the tokenizer's special tokens, ascending
+};
+
+struct PolicyEntry {
+  std::string_view name;
+  std::string_view help;              // what tokens attend to, in a few words
+  bool needs_adapter = false;         // made from trained adapters
+  std::span<const Setting> settings = {};  // those it reads; none: it attends to everything
+  // The state of an empty sequence. `inputs` has an adapter where one is needed. Throws Error
+  // (kInvalidArgument) for settings that it cannot use.
+  std::unique_ptr<SelectionPolicy> (*make)(const PolicyInputs& inputs) = nullptr;
+  // Bytes that its index takes at `n_tokens`, foretold; null: it keeps none.
+  int64_t (*index_bytes)(const AdapterConfig& adapter, int64_t n_tokens) = nullptr;
+
+  bool reads(Setting setting) const;
+  bool selects() const { return !settings.empty(); }
+};
+
+// In the order in which lists show them; `full` is the first.
+std::span<const PolicyEntry> policies();
+
+const PolicyEntry& full_policy();
+// What runs where nothing is asked for: the policy that is made for an adapter, or else `full`.
+const PolicyEntry& default_policy(const Adapter* adapter);
+// The entry of that name. Throws Error (kInvalidArgument) that lists the names, and `also`, a word
+// that the caller takes besides.
+const PolicyEntry& policy_named(std::string_view name, std::string_view also = {});
+// "full (everything), chunk (...)": names and help.
+std::string policy_help();
+
+// Throws Error (kInvalidArgument) if an adapter is needed and there is none.
+std::unique_ptr<SelectionPolicy> make_policy(const PolicyEntry& policy, const PolicyInputs& inputs);
+
+// The settings with the adapter's where the user left them open. `adapter` may be null.
+SelectionSettings settings_with_defaults(SelectionSettings settings, const Adapter* adapter);
+
+}  // namespace chunkllm
