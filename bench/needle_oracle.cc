@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "engine/generate.h"
-#include "select/chunk/chunk_policy.h"
+#include "testing/traced_chunk_policy.h"
 #include "train/teacher.h"
 
 namespace chunkllm {
@@ -34,7 +34,7 @@ GenerateResult complete(const Engine& engine, Session& session, std::span<const 
 
 // Labels that give the same chunks as the recorded boundaries.
 TrainingSequence sequence_of(const std::vector<int32_t>& ids, int64_t prompt_end,
-                             const SelectionTrace& trace) {
+                             const test::SelectionTrace& trace) {
   TrainingSequence sequence;
   sequence.ids = ids;
   sequence.labels.assign(ids.size(), 0);
@@ -60,12 +60,13 @@ OracleAnswer ask_oracle(const Engine& engine, std::span<const int32_t> prompt,
     const GenerateResult dense = complete(engine, session, prompt, max_tokens);
     ids.insert(ids.end(), dense.ids.begin(), dense.ids.end());
   }
-  SelectionTrace trace;
+  test::SelectionTrace trace;
   {
     KvBudget everything;
     everything.fraction = 1.0;
-    Session session(engine, options_for(engine, policy_named("chunk"), everything, ctx));
-    dynamic_cast<ChunkPolicy&>(session.policy()).record(&trace);
+    Session session(engine,
+                    test::traced(options_for(engine, policy_named("chunk"), everything, ctx)));
+    test::trace_of(session).record(&trace);
     const int64_t end = std::ssize(prompt) - 1;
     session.prefill(ids, {&end, 1});
   }
@@ -86,7 +87,7 @@ OracleAnswer ask_oracle(const Engine& engine, std::span<const int32_t> prompt,
 
   for (int64_t layer = 0; layer < engine.config().n_layers; ++layer) {
     const LayerLesson& lesson = teacher.lessons()[static_cast<size_t>(layer)];
-    auto& choices = trace.choices[static_cast<size_t>(layer)];
+    auto& choices = trace.choices[layer];
     choices.clear();
     for (int64_t i = 0; i < lesson.n_queries(); ++i) {
       const int64_t position = lesson.positions[static_cast<size_t>(i)];
@@ -100,9 +101,9 @@ OracleAnswer ask_oracle(const Engine& engine, std::span<const int32_t> prompt,
     }
   }
   trace.n_tokens = std::ssize(ids);
-  Session session(engine, options_for(engine, policy_named("chunk"), budget, ctx));
-  TraceDifferences differences;
-  dynamic_cast<ChunkPolicy&>(session.policy()).replay(&trace, &differences);
+  Session session(engine, test::traced(options_for(engine, policy_named("chunk"), budget, ctx)));
+  test::TraceDifferences differences;
+  test::trace_of(session).replay(&trace, &differences);
   const GenerateResult result = complete(engine, session, prompt, max_tokens);
   return {result.text, result.retention};
 }

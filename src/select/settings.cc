@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -142,6 +143,12 @@ KvBudget KvBudget::parse(std::string_view text) {
   fail(ErrorCode::kInvalidArgument,
        "--kv-budget {}: must be a number of tokens above 0 or, with a point, a fraction up to 1.0",
        text);
+}
+
+int64_t KvBudget::tokens_at(int64_t position, int64_t least) const {
+  if (!fraction) return n_tokens;
+  const double share = std::floor(*fraction * static_cast<double>(position + 1));
+  return std::max(static_cast<int64_t>(share), least);
 }
 
 int64_t KvBudget::least_tokens(int64_t sink, int64_t window, int64_t max_chunk) const {

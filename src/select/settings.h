@@ -43,6 +43,9 @@ struct KvBudget {
   // The least tokens of a fraction: min_tokens, or else max(256, sink + window + 2 max_chunk).
   int64_t least_tokens(int64_t sink, int64_t window, int64_t max_chunk) const;
 
+  // Tokens attended at a refresh at `position`; `least` is least_tokens().
+  int64_t tokens_at(int64_t position, int64_t least) const;
+
   // "2048", "0.1" or "1.0": with a point it is a fraction. Throws Error (kInvalidArgument).
   static KvBudget parse(std::string_view text);
 };

@@ -35,13 +35,13 @@ TeacherPass::TeacherPass(const ModelConfig& model, const AdapterConfig& config,
     : model_(model),
       config_(config),
       target_(options.target),
-      states_(static_cast<size_t>(model.n_layers)),
       lessons_(static_cast<size_t>(model.n_layers)) {
-  for (size_t layer = 0; layer < states_.size(); ++layer) {
-    LayerState& state = states_[layer];
-    state.track = layer == 0 ? tracks.first_layer : tracks.others;
-    state.mean_keys = layer == 0 || config.chunk_key == ChunkKey::kMean;
-    if (state.track != nullptr) plan_layer(sequence, options, state, lessons_[layer]);
+  for (int64_t layer = 0; layer < model.n_layers; ++layer) {
+    states_.push_back({.track = layer == 0 ? tracks.first_layer : tracks.others,
+                       .key_inputs = KeyInputs(model.d_model, config.key_of(layer))});
+    if (states_.back().track != nullptr) {
+      plan_layer(sequence, options, states_.back(), lessons_[static_cast<size_t>(layer)]);
+    }
   }
 }
 
@@ -53,7 +53,7 @@ void TeacherPass::plan_layer(const TrainingSequence& sequence, const TeacherOpti
   lesson.n_chunks = track.n_chunks();
   const auto n_queries = static_cast<size_t>(lesson.n_queries());
   lesson.query_inputs.resize(n_queries * static_cast<size_t>(model_.d_model));
-  lesson.key_inputs.resize(static_cast<size_t>(lesson.n_chunks * model_.d_model));
+  lesson.key_inputs.reserve(static_cast<size_t>(lesson.n_chunks * model_.d_model));
   lesson.teacher.assign(n_queries * static_cast<size_t>(lesson.n_chunks), 0.0f);
   for (const int64_t t : lesson.positions) {
     lesson.eligible.push_back(eligible_chunks(track, t, limits_of(config_)));
@@ -63,7 +63,6 @@ void TeacherPass::plan_layer(const TrainingSequence& sequence, const TeacherOpti
     const auto next = std::ranges::upper_bound(track.refreshes, t);
     state.span_ends.push_back(next == track.refreshes.end() ? sequence.n_tokens() : *next);
   }
-  state.open_sum.assign(static_cast<size_t>(model_.d_model), 0.0f);
 }
 
 void TeacherPass::begin_block(Range positions, std::span<const int32_t> tokens) {
@@ -91,26 +90,7 @@ void TeacherPass::collect_inputs(const LayerInput& input, LayerState& state,
     std::copy_n(row_of(*it), d_model,
                 lesson.query_inputs.begin() + (it - lesson.positions.begin()) * d_model);
   }
-  const ChunkTrack& track = *state.track;
-  for (int64_t t = input.positions.begin; t < input.positions.end; ++t) {
-    const bool ends = state.n_keys < track.n_chunks() && track.chunk(state.n_keys).end == t + 1;
-    const float* x = row_of(t);
-    if (state.mean_keys) {
-      for (int64_t i = 0; i < d_model; ++i) state.open_sum[static_cast<size_t>(i)] += x[i];
-    }
-    if (!ends) continue;
-    float* key = lesson.key_inputs.data() + state.n_keys * d_model;
-    if (state.mean_keys) {
-      const float inverse = 1.0f / static_cast<float>(track.chunk(state.n_keys).size());
-      for (int64_t i = 0; i < d_model; ++i) {
-        key[i] = state.open_sum[static_cast<size_t>(i)] * inverse;
-        state.open_sum[static_cast<size_t>(i)] = 0.0f;
-      }
-    } else {
-      std::copy_n(x, d_model, key);
-    }
-    ++state.n_keys;
-  }
+  state.key_inputs.extend(*state.track, input.positions, input.x, lesson.key_inputs);
 }
 
 void TeacherPass::collect_masses(const LayerInput& input, const float* log_sum_exp,

@@ -9,6 +9,7 @@
 #include "base/enum_names.h"
 #include "model/transformer.h"
 #include "select/chunk/adapter.h"
+#include "select/chunk/key_inputs.h"
 #include "select/chunk/selection.h"
 #include "train/data/sequences.h"
 
@@ -67,10 +68,8 @@ class TeacherPass : public RowSelector {
  private:
   struct LayerState {
     const ChunkTrack* track = nullptr;
-    bool mean_keys = false;
-    std::vector<float> open_sum;     // [d_model], for mean keys
-    std::vector<int64_t> span_ends;  // [n_queries], where the tokens that use the selection end
-    int64_t n_keys = 0;
+    KeyInputs key_inputs;
+    std::vector<int64_t> span_ends = {};  // [n_queries], where the tokens of the selection end
   };
   void plan_layer(const TrainingSequence& sequence, const TeacherOptions& options,
                   LayerState& state, LayerLesson& lesson) const;

@@ -8,9 +8,9 @@
 #include "engine/generate.h"
 #include "engine/needle_engine.h"
 #include "engine/session_cases.h"
-#include "select/chunk/chunk_policy.h"
 #include "testing/expect_error.h"
 #include "testing/relative_error.h"
+#include "testing/traced_chunk_policy.h"
 
 namespace chunkllm {
 namespace {
@@ -55,9 +55,9 @@ std::vector<float> hold(Session& session, const Prompt& prompt) {
 }
 
 // The refreshes at which each layer selected.
-std::vector<std::vector<int64_t>> selecting_refreshes(const SelectionTrace& trace) {
+std::vector<std::vector<int64_t>> selecting_refreshes(const test::SelectionTrace& trace) {
   std::vector<std::vector<int64_t>> refreshes;
-  for (const auto& choices : trace.choices) {
+  for (const auto& [layer, choices] : trace.choices) {
     refreshes.emplace_back();
     for (const auto& [position, chunks] : choices) refreshes.back().push_back(position);
   }
@@ -70,9 +70,9 @@ TEST_P(ReplayTest, OnePrefillSelectsAsTheConversationDidTurnByTurn) {
   const Prompt prompt = three_turns();
   ASSERT_EQ(prompt.ends.size(), 3u);
   ASSERT_EQ(prompt.answers.size(), 2u);
-  SelectionTrace trace;
-  Session held(needle_engine(), small_budget(GetParam()));
-  dynamic_cast<ChunkPolicy&>(held.policy()).record(&trace);
+  test::SelectionTrace trace;
+  Session held(needle_engine(), test::traced(small_budget(GetParam())));
+  test::trace_of(held).record(&trace);
   const std::vector<float> expected = hold(held, prompt);
   ASSERT_LT(held.policy().rows_attended(3), 400) << "the selection must be one";
   ASSERT_GT(held.n_tokens(), 700);
@@ -80,10 +80,10 @@ TEST_P(ReplayTest, OnePrefillSelectsAsTheConversationDidTurnByTurn) {
   for (const int64_t block : {int64_t{512}, int64_t{37}}) {
     SessionOptions options = small_budget(GetParam());
     options.block_tokens = block;
-    Session replayed(needle_engine(), options);
-    SelectionTrace own;
-    TraceDifferences differences;
-    auto& policy = dynamic_cast<ChunkPolicy&>(replayed.policy());
+    Session replayed(needle_engine(), test::traced(options));
+    test::SelectionTrace own;
+    test::TraceDifferences differences;
+    auto& policy = test::trace_of(replayed);
     policy.record(&own);
     policy.replay(&trace, &differences);
     replayed.prefill(prompt.ids, prompt.ends, {}, nullptr, prompt.answers);
@@ -102,9 +102,9 @@ TEST_P(ReplayTest, OnePrefillSelectsAsTheConversationDidTurnByTurn) {
 TEST_P(ReplayTest, AnswersMatterToAPrefillInFull) {
   const Prompt prompt = three_turns();
   const auto selecting = [&](std::span<const Range> answers) {
-    Session session(needle_engine(), small_budget(GetParam()));
-    SelectionTrace trace;
-    dynamic_cast<ChunkPolicy&>(session.policy()).record(&trace);
+    Session session(needle_engine(), test::traced(small_budget(GetParam())));
+    test::SelectionTrace trace;
+    test::trace_of(session).record(&trace);
     session.prefill(prompt.ids, prompt.ends, {}, nullptr, answers);
     return selecting_refreshes(trace);
   };

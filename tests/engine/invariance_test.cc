@@ -8,9 +8,9 @@
 #include "engine/needle_engine.h"
 #include "engine/session.h"
 #include "engine/session_cases.h"
-#include "select/chunk/chunk_policy.h"
 #include "testing/models.h"
 #include "testing/relative_error.h"
+#include "testing/traced_chunk_policy.h"
 
 namespace chunkllm {
 namespace {
@@ -49,9 +49,9 @@ Engine* InvarianceTest::engine_ = nullptr;
 
 TEST_P(InvarianceTest, AnySplitOfAPrefillGivesTheSame) {
   const std::vector<int32_t> tokens = make_tokens(kTokens);
-  SelectionTrace trace;
-  Session whole(*engine_, chunk_options(256, GetParam()));
-  dynamic_cast<ChunkPolicy&>(whole.policy()).record(&trace);
+  test::SelectionTrace trace;
+  Session whole(*engine_, test::traced(chunk_options(256, GetParam())));
+  test::trace_of(whole).record(&trace);
   whole.prefill(tokens, kPromptEnds);
   const std::vector<float> expected(whole.logits().begin(), whole.logits().end());
   ASSERT_GT(trace.boundaries.size(), 20u);
@@ -59,9 +59,9 @@ TEST_P(InvarianceTest, AnySplitOfAPrefillGivesTheSame) {
   ASSERT_LT(whole.policy().rows_attended(3), 600);
 
   for (const int64_t block : {int64_t{1}, int64_t{7}, int64_t{64}, int64_t{512}}) {
-    Session split(*engine_, chunk_options(256, GetParam()));
-    TraceDifferences differences;
-    dynamic_cast<ChunkPolicy&>(split.policy()).replay(&trace, &differences);
+    Session split(*engine_, test::traced(chunk_options(256, GetParam())));
+    test::TraceDifferences differences;
+    test::trace_of(split).replay(&trace, &differences);
     const std::vector<float> logits = test::run_in_blocks(split, tokens, kPromptEnds, block);
     EXPECT_LE(relative_error(logits, expected), kLogitsError) << "blocks of " << block;
     EXPECT_LE(differences.largest_boundary_gap, kScoreGap) << "blocks of " << block;
@@ -76,15 +76,15 @@ TEST_P(InvarianceTest, AnySplitOfAPrefillGivesTheSame) {
 
 TEST_P(InvarianceTest, GoingBackAndRunningAgainGivesTheSame) {
   const std::vector<int32_t> tokens = make_tokens(kTokens);
-  SelectionTrace trace;
-  Session straight(*engine_, chunk_options(256, GetParam()));
-  dynamic_cast<ChunkPolicy&>(straight.policy()).record(&trace);
+  test::SelectionTrace trace;
+  Session straight(*engine_, test::traced(chunk_options(256, GetParam())));
+  test::trace_of(straight).record(&trace);
   straight.prefill(tokens, kPromptEnds);
   const std::vector<float> expected(straight.logits().begin(), straight.logits().end());
 
-  Session session(*engine_, chunk_options(256, GetParam()));
-  TraceDifferences differences;
-  dynamic_cast<ChunkPolicy&>(session.policy()).replay(&trace, &differences);
+  Session session(*engine_, test::traced(chunk_options(256, GetParam())));
+  test::TraceDifferences differences;
+  test::trace_of(session).replay(&trace, &differences);
   session.prefill(tokens, kPromptEnds);
   for (const int64_t n : {int64_t{1300}, int64_t{1002}, int64_t{850}, int64_t{301}, int64_t{33}}) {
     session.truncate(n);

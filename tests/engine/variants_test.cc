@@ -5,10 +5,10 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/session_cases.h"
-#include "select/chunk/chunk_policy.h"
 #include "testing/models.h"
 #include "testing/relative_error.h"
 #include "testing/temp_folder.h"
+#include "testing/traced_chunk_policy.h"
 
 namespace chunkllm {
 namespace {
@@ -77,17 +77,17 @@ class VariantTest : public testing::TestWithParam<Variant> {
 
 TEST_P(VariantTest, NeitherSplitsNorGoingBackMatter) {
   const std::vector<int32_t> tokens = test::make_tokens(engine_->tokenizer(), test::kTokens);
-  SelectionTrace trace;
-  Session whole(*engine_, options_);
-  dynamic_cast<ChunkPolicy&>(whole.policy()).record(&trace);
+  test::SelectionTrace trace;
+  Session whole(*engine_, test::traced(options_));
+  test::trace_of(whole).record(&trace);
   whole.prefill(tokens, test::kPromptEnds);
   const std::vector<float> expected(whole.logits().begin(), whole.logits().end());
   ASSERT_LT(whole.policy().rows_attended(3), 800) << "the selection must be one";
 
   const auto replayed = [&](const std::function<void(Session&)>& run) {
-    Session session(*engine_, options_);
-    TraceDifferences differences;
-    dynamic_cast<ChunkPolicy&>(session.policy()).replay(&trace, &differences);
+    Session session(*engine_, test::traced(options_));
+    test::TraceDifferences differences;
+    test::trace_of(session).replay(&trace, &differences);
     run(session);
     EXPECT_LE(relative_error(session.logits(), expected), test::kLogitsError);
     EXPECT_LE(differences.largest_boundary_gap, test::kScoreGap);

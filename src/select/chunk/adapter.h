@@ -48,6 +48,8 @@ struct AdapterConfig {
 
   // Whether the layer selects with a QK Adapter.
   bool selects(int64_t layer) const { return layer > 0 || first_layer == FirstLayerKind::kGrid; }
+  // What stands for the chunks of a layer.
+  ChunkKey key_of(int64_t layer) const { return layer == 0 ? ChunkKey::kMean : chunk_key; }
 };
 
 // q^ = q x and k^ = k x for the layer's normalised input x, without rotary embedding.

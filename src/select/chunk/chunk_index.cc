@@ -1,6 +1,5 @@
 #include "select/chunk/chunk_index.h"
 
-#include <algorithm>
 #include <cmath>
 
 #include "kernels/linear/sgemm.h"
@@ -12,11 +11,11 @@ ChunkIndex::ChunkIndex(const QkAdapter& adapter, const AdapterConfig& config, Ch
     : adapter_(adapter),
       d_model_(config.d_model),
       adapter_dim_(config.adapter_dim),
-      chunk_key_(chunk_key),
-      open_sum_(static_cast<size_t>(config.d_model), 0.0f) {}
+      key_inputs_(config.d_model, chunk_key) {}
 
 void ChunkIndex::extend(const ChunkTrack& track, Range positions, const float* x) {
-  gather_key_inputs(track, positions, x);
+  inputs_.clear();
+  key_inputs_.extend(track, positions, x, inputs_);
   const int64_t n_keys = static_cast<int64_t>(inputs_.size()) / d_model_;
   project(adapter_.k, n_keys, keys_);
 
@@ -27,31 +26,6 @@ void ChunkIndex::extend(const ChunkTrack& track, Range positions, const float* x
     inputs_.insert(inputs_.end(), row, row + d_model_);
   }
   project(adapter_.q, refreshes.size(), queries_);
-}
-
-void ChunkIndex::gather_key_inputs(const ChunkTrack& track, Range positions, const float* x) {
-  inputs_.clear();
-  int64_t next = track.n_closed_at(positions.begin);
-  if (chunk_key_ == ChunkKey::kBoundary) {
-    for (; next < track.n_chunks() && track.chunk(next).end <= positions.end; ++next) {
-      const float* row = x + (track.chunk(next).end - 1 - positions.begin) * d_model_;
-      inputs_.insert(inputs_.end(), row, row + d_model_);
-    }
-    return;
-  }
-  // The projection is linear: the mean of k^ is the projection of the mean of x. Tokens are summed
-  // one by one, so that the sum does not depend on how the sequence is cut into blocks.
-  for (int64_t t = positions.begin; t < positions.end; ++t) {
-    const float* row = x + (t - positions.begin) * d_model_;
-    for (int64_t i = 0; i < d_model_; ++i) open_sum_[static_cast<size_t>(i)] += row[i];
-    if (next == track.n_chunks() || track.chunk(next).end != t + 1) continue;
-    const float inverse = 1.0f / static_cast<float>(track.chunk(next).size());
-    for (float& sum : open_sum_) {
-      inputs_.push_back(sum * inverse);
-      sum = 0.0f;
-    }
-    ++next;
-  }
 }
 
 void ChunkIndex::project(const std::vector<float>& weight, int64_t n, std::vector<float>& target) {
@@ -83,7 +57,7 @@ bool ChunkIndex::restore(const ChunkTrack& track, const std::vector<float>& keys
 void ChunkIndex::truncate(const ChunkTrack& track) {
   keys_.resize(static_cast<size_t>(track.n_chunks() * adapter_dim_));
   queries_.resize(track.refreshes.size() * static_cast<size_t>(adapter_dim_));
-  std::fill(open_sum_.begin(), open_sum_.end(), 0.0f);
+  key_inputs_.reset();
 }
 
 }  // namespace chunkllm

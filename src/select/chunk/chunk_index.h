@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "select/chunk/adapter.h"
+#include "select/chunk/key_inputs.h"
 #include "select/chunk/selection.h"
 
 namespace chunkllm {
@@ -38,19 +39,16 @@ class ChunkIndex {
   }
 
  private:
-  // Rows of x, one a chunk that ends in the block, whose product with k is the chunk's key.
-  void gather_key_inputs(const ChunkTrack& track, Range positions, const float* x);
   // Appends inputs_ [n, d_model] times weight^T to `target`.
   void project(const std::vector<float>& weight, int64_t n, std::vector<float>& target);
 
   const QkAdapter& adapter_;
   int64_t d_model_;
   int64_t adapter_dim_;
-  ChunkKey chunk_key_;
-  std::vector<float> keys_;      // [n_chunks, adapter_dim]
-  std::vector<float> queries_;   // [n_refreshes, adapter_dim]
-  std::vector<float> open_sum_;  // [d_model], sum of x over the open chunk, for mean keys
-  std::vector<float> inputs_;    // scratch [n, d_model]
+  KeyInputs key_inputs_;
+  std::vector<float> keys_;     // [n_chunks, adapter_dim]
+  std::vector<float> queries_;  // [n_refreshes, adapter_dim]
+  std::vector<float> inputs_;   // scratch [n, d_model]
 };
 
 }  // namespace chunkllm

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <iterator>
 
 #include "base/error.h"
 #include "kernels/ops/ops.h"
@@ -24,81 +23,39 @@ std::string refresh_queries_name(size_t layer) {
 ChunkPolicy::ChunkPolicy(const Adapter& adapter, const SelectionSettings& settings,
                          std::span<const int32_t> special_ids)
     : adapter_(adapter),
-      settings_(settings),
+      budget_(settings.budget),
       logit_threshold_(std::log(adapter.config.alpha / (1.0f - adapter.config.alpha))),
-      special_ids_(special_ids.begin(), special_ids.end()),
+      rules_(adapter.config, special_ids,
+             {.kind = settings.refresh, .every = settings.refresh_every}),
+      prompts_(settings.prefill),
       rows_attended_(static_cast<size_t>(adapter.config.n_layers), 0) {
   const AdapterConfig& config = adapter.config;
   limits_.sink = settings.sink.value_or(config.sink);
   limits_.window = settings.window.value_or(config.window);
-  limits_.budget = settings.budget.n_tokens;
   limits_.top_k_chunks = settings.budget.top_k_chunks.value_or(0);
+  least_budget_ = budget_.least_tokens(limits_.sink, limits_.window, config.max_chunk);
   for (int64_t i = 0; i < config.n_layers; ++i) {
-    const ChunkKey key = i == 0 ? ChunkKey::kMean : config.chunk_key;
-    layers_.push_back({ChunkIndex(adapter.layers[static_cast<size_t>(i)], config, key), {}, false});
+    layers_.push_back(
+        {ChunkIndex(adapter.layers[static_cast<size_t>(i)], config, config.key_of(i)), {}, false});
   }
 }
 
 SelectionLimits ChunkPolicy::limits_at(int64_t position) const {
   SelectionLimits limits = limits_;
-  if (settings_.budget.fraction) {
-    const auto n_rows = static_cast<int64_t>(
-        std::floor(*settings_.budget.fraction * static_cast<double>(position + 1)));
-    limits.budget = std::max(n_rows, settings_.budget.least_tokens(limits.sink, limits.window,
-                                                                   adapter_.config.max_chunk));
-  }
+  limits.budget = budget_.tokens_at(position, least_budget_);
   return limits;
 }
 
-bool ChunkPolicy::is_special(int32_t token) const {
-  return std::binary_search(special_ids_.begin(), special_ids_.end(), token);
-}
-
-bool ChunkPolicy::is_prompt_end(int64_t position) const {
-  return std::binary_search(prompt_ends_.begin(), prompt_ends_.end(), position);
-}
-
-bool ChunkPolicy::refreshes_without_boundary(int64_t position) const {
-  if (settings_.refresh == RefreshKind::kBoundary) return false;
-  return is_prompt_end(position) || (settings_.refresh == RefreshKind::kEvery &&
-                                     (position + 1) % settings_.refresh_every == 0);
-}
-
 void ChunkPolicy::add_prompt(Range positions, std::span<const int64_t> prompt_ends) {
-  prompt_ends_.insert(prompt_ends_.end(), prompt_ends.begin(), prompt_ends.end());
-  if (settings_.prefill != PrefillKind::kFull) return;
-  int64_t begin = positions.begin;
-  for (const int64_t end : prompt_ends) {
-    append_merged(full_prefill_, {begin, end});
-    begin = end + 1;
-  }
-  append_merged(full_prefill_, {begin, positions.end});
-}
-
-int64_t ChunkPolicy::full_prefill_end(int64_t position) const {
-  const auto after = std::ranges::upper_bound(full_prefill_, position, {}, &Range::begin);
-  if (after == full_prefill_.begin()) return position;
-  const Range& range = *std::prev(after);
-  return range.contains(position) ? range.end : position;
-}
-
-int64_t ChunkPolicy::next_full_prefill(int64_t position) const {
-  const auto after = std::ranges::upper_bound(full_prefill_, position, {}, &Range::begin);
-  return after == full_prefill_.end() ? block_.end : std::min(after->begin, block_.end);
+  prompts_.add(positions, prompt_ends);
 }
 
 void ChunkPolicy::begin_block(Range positions, std::span<const int32_t> tokens) {
-  block_ = positions;
   block_tokens_.assign(tokens.begin(), tokens.end());
   if (adapter_.config.first_layer != FirstLayerKind::kGrid) return;
-  const bool at_boundaries = settings_.refresh != RefreshKind::kEvery;
   for (int64_t t = positions.begin; t < positions.end; ++t) {
-    const bool grid_end = (t + 1) % adapter_.config.first_layer_tokens == 0;
-    if (grid_end) grid_.ends.push_back(t + 1);
-    const bool special = is_special(tokens[static_cast<size_t>(t - positions.begin)]);
-    if ((at_boundaries && (grid_end || special)) || refreshes_without_boundary(t)) {
-      grid_.refreshes.push_back(t);
-    }
+    rules_.add_to_grid(grid_, t, tokens[static_cast<size_t>(t - positions.begin)],
+                       prompts_.is_end(t));
   }
 }
 
@@ -109,70 +66,49 @@ void ChunkPolicy::layer_done(int64_t layer, Range positions, const float* hidden
   for (int64_t t = positions.begin; t < positions.end; ++t) {
     const float* h = hidden + (t - positions.begin) * d_model;
     const float logit = dot(adapter_.boundary_weight.data(), h, d_model) + adapter_.boundary_bias;
-    const bool boundary = decide_boundary(t, logit);
-    note_token(t, boundary);
-    if (record_ != nullptr) {
-      record_->n_tokens = t + 1;
-      if (boundary) record_->boundaries.push_back(t);
-    }
+    const int32_t token = block_tokens_[static_cast<size_t>(t - positions.begin)];
+    const bool boundary = rules_.ends_chunk(sentences_, t, token, logit > logit_threshold_);
+    rules_.add(sentences_, t, decide_boundary(t, logit - logit_threshold_, boundary),
+               prompts_.is_end(t));
   }
-}
-
-void ChunkPolicy::note_token(int64_t position, bool boundary) {
-  if (boundary) sentences_.ends.push_back(position + 1);
-  const bool refreshes = boundary && settings_.refresh != RefreshKind::kEvery;
-  if (refreshes || refreshes_without_boundary(position)) sentences_.refreshes.push_back(position);
-}
-
-bool ChunkPolicy::decide_boundary(int64_t position, float logit) {
-  const AdapterConfig& config = adapter_.config;
-  const bool replayed = replay_ != nullptr && position < replay_->n_tokens;
-  const int64_t open_tokens = position + 1 - sentences_.open_begin();
-  const bool forced = open_tokens >= config.max_chunk ||
-                      is_special(block_tokens_[static_cast<size_t>(position - block_.begin)]);
-  const bool seen =
-      config.fixed_chunk > 0 ? open_tokens >= config.fixed_chunk : logit > logit_threshold_;
-  const bool own = forced || seen;
-  if (!replayed) return own;
-  const bool decided = replay_->is_boundary(position);
-  if (decided != own) {
-    ++differences_->n_boundaries;
-    differences_->largest_boundary_gap =
-        std::max(differences_->largest_boundary_gap, std::abs(double{logit} - logit_threshold_));
-  }
-  return decided;
 }
 
 std::span<const AttentionSpan> ChunkPolicy::rows(const LayerInput& input) {
-  n_spans_ = 0;
+  spans_.clear();
   const Range positions = input.positions;
   if (adapter_.config.selects(input.layer)) {
     LayerState& state = layers_[static_cast<size_t>(input.layer)];
     state.index.extend(track_of(input.layer), positions, input.x);
     for (int64_t t = positions.begin; t < positions.end;) {
-      const int64_t full_end = std::min(full_prefill_end(t), positions.end);
+      const int64_t full_end = std::min(prompts_.full_end(t), positions.end);
       if (full_end > t) {
-        emit({t, full_end}, nullptr);
+        spans_.add_everything({t, full_end});
         t = full_end;
       } else {
-        const int64_t end = next_full_prefill(t);
-        emit_selected(input.layer, {t, end});
+        const int64_t end = prompts_.next_full(t, positions.end);
+        add_selected(input.layer, {t, end});
         t = end;
       }
     }
   } else if (adapter_.config.first_layer == FirstLayerKind::kWindow) {
-    emit_windows(positions);
+    add_windows(positions);
   } else {
-    emit(positions, nullptr);
+    spans_.add_everything(positions);
   }
-  rows_attended_[static_cast<size_t>(input.layer)] =
-      count_below(spans_[n_spans_ - 1].rows, positions.end);
-  return {spans_.data(), n_spans_};
+  rows_attended_[static_cast<size_t>(input.layer)] = spans_.rows_of_last_query();
+  return spans_.spans();
 }
 
 // Spans of the tokens between refreshes, each over the selection in force.
-void ChunkPolicy::emit_selected(int64_t layer, Range queries) {
-  LayerState& state = layers_[static_cast<size_t>(layer)];
+void ChunkPolicy::add_selected(int64_t layer, Range queries) {
+  const LayerState& state = layers_[static_cast<size_t>(layer)];
+  const auto add = [&](Range span) {
+    if (state.selected) {
+      spans_.add(span, state.selection.rows, state.selection.local_begin);
+    } else {
+      spans_.add_everything(span);
+    }
+  };
   const ChunkTrack& track = track_of(layer);
   const Range refreshes = track.refreshes_in(queries);
   int64_t begin = queries.begin;
@@ -181,50 +117,24 @@ void ChunkPolicy::emit_selected(int64_t layer, Range queries) {
       score(layer, {i, std::min(i + kScoredTogether, refreshes.end)});
     }
     const int64_t position = track.refreshes[static_cast<size_t>(i)];
-    emit({begin, position}, state.selected ? &state.selection : nullptr);
+    add({begin, position});
     select(layer, i);
     begin = position;
   }
-  emit({begin, queries.end}, state.selected ? &state.selection : nullptr);
-}
-
-void ChunkPolicy::emit(Range queries, const Selection* selection) {
-  if (queries.empty()) return;
-  const bool everything =
-      selection == nullptr ||
-      count_below(selection->rows, selection->local_begin) == selection->local_begin;
-  if (everything && n_spans_ > 0) {
-    // Neighbours that attend to everything are one span, computed just as `full` does it.
-    AttentionSpan& last = spans_[n_spans_ - 1];
-    if (last.queries.end == queries.begin && last.rows.size() == 1 &&
-        last.rows[0] == Range{0, queries.begin}) {
-      last.queries.end = queries.end;
-      last.rows[0].end = queries.end;
-      return;
-    }
-  }
-  if (n_spans_ == spans_.size()) spans_.emplace_back();
-  AttentionSpan& span = spans_[n_spans_++];
-  span.queries = queries;
-  span.rows.clear();
-  if (everything) {
-    span.rows.push_back({0, queries.end});
-  } else {
-    span.rows.assign(selection->rows.begin(), selection->rows.end());
-    append_merged(span.rows, {selection->local_begin, queries.end});
-  }
+  add({begin, queries.end});
 }
 
 // The first layer as sink and a sliding window; everything while the context is within the budget.
-void ChunkPolicy::emit_windows(Range queries) {
+void ChunkPolicy::add_windows(Range queries) {
   for (int64_t t = queries.begin; t < queries.end; ++t) {
     const SelectionLimits limits = limits_at(t);
-    Selection window;
-    if (full_prefill_end(t) == t && !everything_fits(t, limits)) {
-      window.local_begin = std::max<int64_t>(0, t + 1 - adapter_.config.first_layer_tokens);
-      append_merged(window.rows, {0, std::min(limits.sink, window.local_begin)});
+    if (prompts_.full_end(t) > t || everything_fits(t, limits)) {
+      spans_.add_everything({t, t + 1});
+      continue;
     }
-    emit({t, t + 1}, &window);
+    const int64_t begin = std::max<int64_t>(0, t + 1 - adapter_.config.first_layer_tokens);
+    const Range sink{0, std::min(limits.sink, begin)};
+    spans_.add({t, t + 1}, {&sink, sink.empty() ? size_t{0} : size_t{1}}, begin);
   }
 }
 
@@ -258,33 +168,19 @@ void ChunkPolicy::select(int64_t layer, int64_t refresh) {
     scores = std::span(scores_).subspan(static_cast<size_t>(row * scored_chunks_.size()),
                                         static_cast<size_t>(eligible.size()));
   }
-  Selection selection = select_chunks(track, position, limits, scores);
-  if (replay_ != nullptr && position < replay_->n_tokens) {
-    const auto& choices = replay_->choices[static_cast<size_t>(layer)];
-    if (const auto found = choices.find(position); found != choices.end()) {
-      note_difference(selection, eligible, scores, found->second);
-      selection = selection_of(track, position, limits, found->second);
-    }
-  }
-  if (record_ != nullptr) {
-    record_->choices[static_cast<size_t>(layer)][position] = selection.chunks;
-  }
-  state.selection = std::move(selection);
+  state.selection = choose({.layer = layer,
+                            .position = position,
+                            .track = track,
+                            .limits = limits,
+                            .eligible = eligible,
+                            .scores = scores});
   state.selected = true;
 }
 
-void ChunkPolicy::note_difference(const Selection& own, Range eligible,
-                                  std::span<const float> scores,
-                                  const std::vector<int64_t>& replayed) {
-  if (own.chunks == replayed || scores.empty()) return;
-  std::vector<int64_t> different;
-  std::ranges::set_symmetric_difference(own.chunks, replayed, std::back_inserter(different));
-  ++differences_->n_choices;
-  for (const int64_t j : different) {
-    const double gap =
-        std::abs(double{scores[static_cast<size_t>(j - eligible.begin)]} - own.first_refused_score);
-    differences_->largest_score_gap = std::max(differences_->largest_score_gap, gap);
-  }
+bool ChunkPolicy::decide_boundary(int64_t, float, bool own) { return own; }
+
+Selection ChunkPolicy::choose(const Candidates& candidates) {
+  return select_chunks(candidates.track, candidates.position, candidates.limits, candidates.scores);
 }
 
 // A mean key needs its chunk's inputs from the begin on.
@@ -303,9 +199,7 @@ int64_t ChunkPolicy::truncate(int64_t n_tokens) {
   n_tokens = restorable_length(n_tokens);
   grid_.truncate(n_tokens);
   sentences_.truncate(n_tokens);
-  std::erase_if(prompt_ends_, [&](int64_t end) { return end >= n_tokens; });
-  for (Range& range : full_prefill_) range.end = std::min(range.end, n_tokens);
-  std::erase_if(full_prefill_, [](const Range& range) { return range.empty(); });
+  prompts_.truncate(n_tokens);
   for (int64_t layer = 0; layer < adapter_.config.n_layers; ++layer) {
     LayerState& state = layers_[static_cast<size_t>(layer)];
     state.selected = false;
@@ -316,7 +210,7 @@ int64_t ChunkPolicy::truncate(int64_t n_tokens) {
     // full.
     for (auto i = static_cast<int64_t>(track.refreshes.size()) - 1; i >= 0; --i) {
       const int64_t position = track.refreshes[static_cast<size_t>(i)];
-      if (full_prefill_end(position) > position) continue;
+      if (prompts_.full_end(position) > position) continue;
       score(layer, {i, i + 1});
       select(layer, i);
       break;
@@ -352,7 +246,7 @@ void ChunkPolicy::restore(std::span<const int32_t> tokens, const PolicyState& st
   for (int64_t t = 0; t < n_tokens; ++t) {
     const bool boundary = next_end != ends.end() && *next_end == t + 1;
     if (boundary) ++next_end;
-    note_token(t, boundary);
+    rules_.add(sentences_, t, boundary, prompts_.is_end(t));
   }
   if (next_end != ends.end()) {
     refuse(fmt::format("chunk end {} is out of order or beyond {} tokens", *next_end, n_tokens));
@@ -389,16 +283,6 @@ int64_t ChunkPolicy::size_bytes() const {
                                          sizeof(int64_t));
   for (const LayerState& state : layers_) n_bytes += state.index.size_bytes();
   return n_bytes;
-}
-
-void ChunkPolicy::record(SelectionTrace* trace) {
-  record_ = trace;
-  if (trace != nullptr) trace->choices.resize(static_cast<size_t>(adapter_.config.n_layers));
-}
-
-void ChunkPolicy::replay(const SelectionTrace* trace, TraceDifferences* differences) {
-  replay_ = trace;
-  differences_ = differences;
 }
 
 }  // namespace chunkllm

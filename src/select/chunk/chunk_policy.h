@@ -4,14 +4,17 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 #include <vector>
 
+#include "select/chunk/boundaries.h"
 #include "select/chunk/chunk_index.h"
 #include "select/chunk/chunk_track.h"
 #include "select/chunk/selection.h"
-#include "select/chunk/selection_trace.h"
 #include "select/policy.h"
+#include "select/prompt_spans.h"
 #include "select/settings.h"
+#include "select/spans.h"
 
 namespace chunkllm {
 
@@ -44,36 +47,31 @@ class ChunkPolicy : public SelectionPolicy {
   // The chunks of the layers after the first.
   const ChunkTrack& sentences() const { return sentences_; }
 
-  // Writes down every decision from now on; `trace` must outlive the policy. Null ends it.
-  void record(SelectionTrace* trace);
-  // Decides as `trace` did wherever it covers the position, and counts in `differences` what would
-  // have been decided otherwise. Both must outlive the policy.
-  void replay(const SelectionTrace* trace, TraceDifferences* differences);
+ protected:
+  // What a refresh chooses from. Views of what is in force during the call.
+  struct Candidates {
+    int64_t layer = 0;
+    int64_t position = 0;  // of the refresh
+    const ChunkTrack& track;
+    const SelectionLimits& limits;
+    Range eligible;                 // chunk indices
+    std::span<const float> scores;  // of the eligible chunks; empty where all of them fit
+  };
+  // The two decisions that floating-point sums go into, so that a test can watch them or make them
+  // otherwise. `margin` is the Chunk Adapter's logit minus its threshold, `own` what the rules make
+  // of it.
+  virtual bool decide_boundary(int64_t position, float margin, bool own);
+  virtual Selection choose(const Candidates& candidates);
 
  private:
   SelectionLimits limits_at(int64_t position) const;
-  bool is_special(int32_t token) const;
-  bool is_prompt_end(int64_t position) const;
-  bool refreshes_without_boundary(int64_t position) const;
-  // The end of the run of tokens from `position` on that attend to everything because their prompt
-  // is prefilled in full; `position` itself if it does not.
-  int64_t full_prefill_end(int64_t position) const;
-  int64_t next_full_prefill(int64_t position) const;
-
   const ChunkTrack& track_of(int64_t layer) const { return layer == 0 ? grid_ : sentences_; }
-  // Scores of some of a layer's refreshes, all that select() may need for them.
+  void add_selected(int64_t layer, Range queries);
+  void add_windows(Range queries);
+  // Scores refreshes with these numbers, all in one pass over the keys, for select().
   void score(int64_t layer, Range refreshes);
-  // Makes the choice of a refresh, whose scores must be there.
   void select(int64_t layer, int64_t refresh);
-  void note_difference(const Selection& own, Range eligible, std::span<const float> scores,
-                       const std::vector<int64_t>& replayed);
   int64_t restorable_length(int64_t n_tokens) const;
-  void emit(Range queries, const Selection* selection);
-  void emit_selected(int64_t layer, Range queries);
-  void emit_windows(Range queries);
-  bool decide_boundary(int64_t position, float logit);
-  // Enters a token of the layers after the first into their track.
-  void note_token(int64_t position, bool boundary);
 
   // What a layer that selects keeps.
   struct LayerState {
@@ -83,27 +81,22 @@ class ChunkPolicy : public SelectionPolicy {
   };
 
   const Adapter& adapter_;
-  SelectionSettings settings_;
-  SelectionLimits limits_;
+  KvBudget budget_;
+  int64_t least_budget_ = 0;  // tokens, of a fraction
+  SelectionLimits limits_;    // but for the budget
   float logit_threshold_;
-  std::vector<int32_t> special_ids_;  // ascending
-  ChunkTrack grid_;                   // of the first layer
-  ChunkTrack sentences_;              // of all other layers
-  std::vector<int64_t> prompt_ends_;  // ascending
-  std::vector<Range> full_prefill_;   // ascending, disjoint
-  std::vector<LayerState> layers_;    // [n_layers]
+  ChunkRules rules_;
+  ChunkTrack grid_;       // of the first layer
+  ChunkTrack sentences_;  // of all other layers
+  PromptSpans prompts_;
+  std::vector<LayerState> layers_;  // [n_layers]
   std::vector<int32_t> block_tokens_;
-  Range block_;
-  std::vector<AttentionSpan> spans_;  // reused; the first n_spans_ are valid
-  size_t n_spans_ = 0;
+  SpanList spans_;
   std::vector<int64_t> rows_attended_;  // [n_layers]
   // What score() leaves: scores_ [refreshes, chunks].
   Range scored_refreshes_;
   Range scored_chunks_;
   std::vector<float> scores_;
-  SelectionTrace* record_ = nullptr;
-  const SelectionTrace* replay_ = nullptr;
-  TraceDifferences* differences_ = nullptr;
 };
 
 }  // namespace chunkllm

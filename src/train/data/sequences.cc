@@ -4,6 +4,7 @@
 #include <iterator>
 
 #include "base/error.h"
+#include "select/chunk/boundaries.h"
 #include "text/sentences.h"
 #include "train/data/facts.h"
 
@@ -171,10 +172,6 @@ void SequenceSampler::finish(TrainingSequence& sequence, Rng& rng) const {
 
 namespace {
 
-bool is_special(const std::vector<int32_t>& special_ids, int32_t id) {
-  return std::ranges::binary_search(special_ids, id);
-}
-
 bool is_prompt_end(const TrainingSequence& sequence, int64_t t) {
   return std::ranges::binary_search(sequence.prompt_ends, t);
 }
@@ -183,29 +180,22 @@ bool is_prompt_end(const TrainingSequence& sequence, int64_t t) {
 
 ChunkTrack sentence_track(const TrainingSequence& sequence, const AdapterConfig& config,
                           const std::vector<int32_t>& special_ids) {
+  const ChunkRules rules(config, special_ids);
   ChunkTrack track;
   for (int64_t t = 0; t < sequence.n_tokens(); ++t) {
-    const int64_t open_tokens = t + 1 - track.open_begin();
-    const bool seen = config.fixed_chunk > 0 ? open_tokens >= config.fixed_chunk
-                                             : sequence.labels[static_cast<size_t>(t)] != 0;
-    const bool boundary = seen || open_tokens >= config.max_chunk ||
-                          is_special(special_ids, sequence.ids[static_cast<size_t>(t)]);
-    if (boundary) track.ends.push_back(t + 1);
-    if (boundary || is_prompt_end(sequence, t)) track.refreshes.push_back(t);
+    const auto i = static_cast<size_t>(t);
+    const bool boundary = rules.ends_chunk(track, t, sequence.ids[i], sequence.labels[i] != 0);
+    rules.add(track, t, boundary, is_prompt_end(sequence, t));
   }
   return track;
 }
 
 ChunkTrack grid_track(const TrainingSequence& sequence, const AdapterConfig& config,
                       const std::vector<int32_t>& special_ids) {
+  const ChunkRules rules(config, special_ids);
   ChunkTrack track;
   for (int64_t t = 0; t < sequence.n_tokens(); ++t) {
-    const bool grid_end = (t + 1) % config.first_layer_tokens == 0;
-    if (grid_end) track.ends.push_back(t + 1);
-    if (grid_end || is_prompt_end(sequence, t) ||
-        is_special(special_ids, sequence.ids[static_cast<size_t>(t)])) {
-      track.refreshes.push_back(t);
-    }
+    rules.add_to_grid(track, t, sequence.ids[static_cast<size_t>(t)], is_prompt_end(sequence, t));
   }
   return track;
 }

@@ -55,13 +55,12 @@ class SequenceSampler {
   int64_t corpus_bytes_;
 };
 
-// Chunks of the layers after the first: ends at labels, special tokens and after max_chunk tokens,
-// or, for fixed chunks, after their length. Its refreshes are the boundary tokens and the prompt
-// ends.
+// Chunks and refreshes of the layers after the first as inference makes them (ChunkRules), with
+// labels for predictions.
 ChunkTrack sentence_track(const TrainingSequence& sequence, const AdapterConfig& config,
                           const std::vector<int32_t>& special_ids);
 
-// Chunks of a grid first layer, refreshed at their ends, at special tokens and at prompt ends.
+// Those of a grid first layer.
 ChunkTrack grid_track(const TrainingSequence& sequence, const AdapterConfig& config,
                       const std::vector<int32_t>& special_ids);
 

@@ -1,0 +1,80 @@
+#include "select/registry.h"
+
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "testing/expect_error.h"
+
+namespace chunkllm {
+namespace {
+
+TEST(Policies, HaveNamesOfTheirOwnAndAreFoundByThem) {
+  std::set<std::string_view> names;
+  for (const PolicyEntry& policy : policies()) {
+    EXPECT_TRUE(names.insert(policy.name).second) << policy.name;
+    EXPECT_EQ(&policy_named(policy.name), &policy);
+    EXPECT_FALSE(policy.help.empty());
+    EXPECT_NE(policy_help().find(policy.name), std::string::npos);
+  }
+  EXPECT_EQ(full_policy().name, "full");
+  EXPECT_FALSE(full_policy().selects());
+}
+
+TEST(Policies, AnUnknownNameIsRefusedWithTheList) {
+  for (const PolicyEntry& policy : policies()) {
+    expect_error(ErrorCode::kInvalidArgument, std::string(policy.name),
+                 [] { policy_named("none"); });
+  }
+  expect_error(ErrorCode::kInvalidArgument, "--policy none: must be full, chunk or auto",
+               [] { policy_named("none", "auto"); });
+}
+
+TEST(Policies, OneThatNeedsAnAdapterIsNotMadeWithout) {
+  for (const PolicyEntry& policy : policies()) {
+    if (!policy.needs_adapter) {
+      EXPECT_NE(make_policy(policy, {}), nullptr);
+    } else {
+      expect_error(ErrorCode::kInvalidArgument, "--adapter", [&] { make_policy(policy, {}); });
+    }
+  }
+}
+
+TEST(Policies, TheDefaultGoesByTheAdapter) {
+  EXPECT_EQ(&default_policy(nullptr), &full_policy());
+  const Adapter adapter;
+  EXPECT_TRUE(default_policy(&adapter).needs_adapter);
+}
+
+TEST(Settings, StandInTheOrderOfTheEnumAndAreReadBackAsWritten) {
+  const std::span<const SettingEntry> entries = setting_entries();
+  for (size_t i = 0; i < entries.size(); ++i) {
+    EXPECT_EQ(static_cast<size_t>(entries[i].setting), i);
+    EXPECT_TRUE(entries[i].flag.starts_with("--"));
+  }
+  const auto written = [&](Setting setting, std::string_view text) {
+    const SettingEntry& entry = entries[static_cast<size_t>(setting)];
+    SelectionSettings settings;
+    entry.set(settings, text);
+    return entry.get(settings);
+  };
+  EXPECT_EQ(written(Setting::kKvBudget, "300"), 300);
+  EXPECT_EQ(written(Setting::kKvBudget, "0.5"), 0.5);
+  EXPECT_EQ(written(Setting::kTopKChunks, "3"), 3);
+  EXPECT_EQ(written(Setting::kWindow, "5"), 5);
+  EXPECT_EQ(written(Setting::kSink, "0"), 0);
+  EXPECT_EQ(written(Setting::kRefresh, "every:16"), "every:16");
+  EXPECT_EQ(written(Setting::kRefresh, "boundary"), "boundary");
+  EXPECT_EQ(written(Setting::kPrefill, "full"), "full");
+  for (const SettingEntry& entry : entries) {
+    SelectionSettings settings;
+    expect_error(ErrorCode::kInvalidArgument, std::string(entry.flag),
+                 [&] { entry.set(settings, "every:"); });
+    expect_error(ErrorCode::kInvalidArgument, std::string(entry.flag),
+                 [&] { entry.set(settings, "-1"); });
+  }
+}
+
+}  // namespace
+}  // namespace chunkllm

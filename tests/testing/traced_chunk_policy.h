@@ -1,0 +1,126 @@
+// `chunk` with its decisions written down or prescribed, so that two runs can be made to decide the
+// same and their own wishes compared.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <iterator>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "engine/session.h"
+#include "select/chunk/chunk_policy.h"
+
+namespace chunkllm::test {
+
+// Boundaries and choices by position. A plain value.
+struct SelectionTrace {
+  int64_t n_tokens = 0;             // positions below this are covered
+  std::vector<int64_t> boundaries;  // positions of boundary tokens, ascending
+  std::map<int64_t, std::map<int64_t, std::vector<int64_t>>> choices;  // layer: refresh -> chunks
+
+  bool is_boundary(int64_t position) const {
+    return std::ranges::binary_search(boundaries, position);
+  }
+};
+
+// How far a replayed run's own decisions were from those of the trace. A difference that rounding
+// explains has a small gap.
+struct TraceDifferences {
+  int64_t n_boundaries = 0;         // decided otherwise
+  int64_t n_choices = 0;            // decided otherwise
+  double largest_boundary_gap = 0;  // |logit - threshold| of those
+  double largest_score_gap = 0;     // |score - first refused score| of chunks in one choice only
+};
+
+class TracedChunkPolicy : public ChunkPolicy {
+ public:
+  using ChunkPolicy::ChunkPolicy;
+
+  // Writes down every decision from now on; `trace` must outlive the policy.
+  void record(SelectionTrace* trace) { record_ = trace; }
+  // Decides as `trace` did wherever it covers the position, and counts in `differences` what would
+  // have been decided otherwise. Both must outlive the policy.
+  void replay(const SelectionTrace* trace, TraceDifferences* differences) {
+    replay_ = trace;
+    differences_ = differences;
+  }
+
+ protected:
+  bool decide_boundary(int64_t position, float margin, bool own) override {
+    bool decided = own;
+    if (replay_ != nullptr && position < replay_->n_tokens) {
+      decided = replay_->is_boundary(position);
+      if (decided != own) {
+        ++differences_->n_boundaries;
+        differences_->largest_boundary_gap =
+            std::max(differences_->largest_boundary_gap, std::abs(double{margin}));
+      }
+    }
+    if (record_ != nullptr) {
+      record_->n_tokens = position + 1;
+      if (decided) record_->boundaries.push_back(position);
+    }
+    return decided;
+  }
+
+  Selection choose(const Candidates& candidates) override {
+    Selection selection = ChunkPolicy::choose(candidates);
+    const int64_t position = candidates.position;
+    if (replay_ != nullptr && position < replay_->n_tokens) {
+      if (const std::vector<int64_t>* chunks = replayed(candidates.layer, position)) {
+        note_difference(selection, candidates, *chunks);
+        selection = selection_of(candidates.track, position, candidates.limits, *chunks);
+      }
+    }
+    if (record_ != nullptr) record_->choices[candidates.layer][position] = selection.chunks;
+    return selection;
+  }
+
+ private:
+  const std::vector<int64_t>* replayed(int64_t layer, int64_t position) const {
+    const auto choices = replay_->choices.find(layer);
+    if (choices == replay_->choices.end()) return nullptr;
+    const auto found = choices->second.find(position);
+    return found == choices->second.end() ? nullptr : &found->second;
+  }
+
+  void note_difference(const Selection& own, const Candidates& candidates,
+                       const std::vector<int64_t>& replayed) {
+    if (own.chunks == replayed || candidates.scores.empty()) return;
+    std::vector<int64_t> different;
+    std::ranges::set_symmetric_difference(own.chunks, replayed, std::back_inserter(different));
+    ++differences_->n_choices;
+    for (const int64_t j : different) {
+      const float score = candidates.scores[static_cast<size_t>(j - candidates.eligible.begin)];
+      differences_->largest_score_gap = std::max(differences_->largest_score_gap,
+                                                 std::abs(double{score} - own.first_refused_score));
+    }
+  }
+
+  SelectionTrace* record_ = nullptr;
+  const SelectionTrace* replay_ = nullptr;
+  TraceDifferences* differences_ = nullptr;
+};
+
+// The same options with a TracedChunkPolicy in place of `chunk`.
+inline SessionOptions traced(SessionOptions options) {
+  static const PolicyEntry entry = [] {
+    PolicyEntry traced = policy_named("chunk");
+    traced.make = [](const PolicyInputs& inputs) -> std::unique_ptr<SelectionPolicy> {
+      return std::make_unique<TracedChunkPolicy>(*inputs.adapter, inputs.settings,
+                                                 inputs.special_ids);
+    };
+    return traced;
+  }();
+  options.policy = &entry;
+  return options;
+}
+
+inline TracedChunkPolicy& trace_of(Session& session) {
+  return dynamic_cast<TracedChunkPolicy&>(session.policy());
+}
+
+}  // namespace chunkllm::test
