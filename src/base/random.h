@@ -1,5 +1,4 @@
-// A small random generator whose sequence is the same on every machine and whose state can be
-// saved.
+// A small random generator whose sequence is the same on every machine.
 #pragma once
 
 #include <cmath>
@@ -30,9 +29,6 @@ class Rng {
     const double radius = std::sqrt(-2.0 * std::log(1.0 - uniform()));
     return radius * std::cos(2.0 * std::numbers::pi * uniform());
   }
-
-  uint64_t state() const { return state_; }
-  void set_state(uint64_t state) { state_ = state; }
 
  private:
   __extension__ using Wide = unsigned __int128;

@@ -63,9 +63,8 @@ Json settings_of(const Session& session) {
   const SessionOptions& options = session.options();
   Json json;
   json["model fingerprint"] = engine.weights().fingerprint();
-  // The fingerprint is the same in every precision.
-  const DType type = engine.weights().main_type();
-  if (is_quantized(type)) json["weights of type"] = dtype_name(type);
+  // The fingerprint is the same for all weights of a backbone.
+  json["weights digest"] = engine.weights().digest();
   json["--dtype"] = engine.precision().products == ProductType::kBf16 ? "bf16"
                     : engine.precision() == kF32Int8DecodePrecision   ? "auto"
                                                                       : "f32";

@@ -41,6 +41,9 @@ struct ModelWeights {
   // SHA-256 over the shape and all RMSNorm weights as float32 in layer order: the same for every
   // quantisation of a backbone, so that adapters know the model they were trained on.
   std::string fingerprint() const;
+  // SHA-256 over every tensor's name, type and shape and its first and last 64 KiB: other weights
+  // of the same backbone, be they rounded or trained further, have another one.
+  std::string digest() const;
 };
 
 // Reads the tensors of a Hugging Face folder or GGUF file of the families Llama, Mistral, Qwen2 and

@@ -59,13 +59,6 @@ void BoundaryCounts::add(std::span<const float> logits, std::span<const uint8_t>
   }
 }
 
-void BoundaryCounts::merge(const BoundaryCounts& other) {
-  n_true_positive += other.n_true_positive;
-  n_false_positive += other.n_false_positive;
-  n_false_negative += other.n_false_negative;
-  n_true_negative += other.n_true_negative;
-}
-
 double BoundaryCounts::precision() const {
   return ratio(n_true_positive, n_true_positive + n_false_positive);
 }
@@ -107,17 +100,6 @@ void RecallAtK::add(const float* teacher, const float* scores, int64_t n_chunks,
     recency_sum_ += recalls[i].by_recency;
     chance_sum_ += ratio(k_, eligible[i].size());
   }
-}
-
-void RecallAtK::merge(const RecallAtK& other) {
-  if (other.k_ != k_) {
-    fail(ErrorCode::kInvalidArgument, "recall at {} cannot be merged with recall at {}", k_,
-         other.k_);
-  }
-  n_queries_ += other.n_queries_;
-  score_sum_ += other.score_sum_;
-  recency_sum_ += other.recency_sum_;
-  chance_sum_ += other.chance_sum_;
 }
 
 double RecallAtK::mean(double sum) const {

@@ -20,7 +20,6 @@ struct BoundaryCounts {
   // Counts tokens with sigmoid(logit) > alpha as boundaries; alpha in (0, 1). labels [n_tokens] are
   // zero or not. Throws Error (kInvalidArgument) on unequal sizes and on an alpha outside.
   void add(std::span<const float> logits, std::span<const uint8_t> labels, double alpha);
-  void merge(const BoundaryCounts& other);
 
   // Each is 0 where its denominator is.
   double precision() const;
@@ -47,8 +46,6 @@ class RecallAtK {
   // depend on their number. Throws Error (kInvalidArgument) on a range outside [0, n_chunks).
   void add(const float* teacher, const float* scores, int64_t n_chunks,
            std::span<const Range> eligible);
-  // Throws Error (kInvalidArgument) if the other one has another k.
-  void merge(const RecallAtK& other);
 
   int64_t k() const { return k_; }
   // The number of queries counted. The means over them are 0 if there are none.

@@ -57,9 +57,11 @@ Adapter initial_adapter(const ModelWeights& weights, const TrainOptions& options
 
 // All that decides the result; a checkpoint may only go on under the same.
 nlohmann::ordered_json settings_json(const TrainOptions& options, const AdapterConfig& config,
-                                     Precision precision, const Corpus& data) {
+                                     const Engine& engine, const Corpus& data) {
   nlohmann::ordered_json json;
-  json["dtype"] = product_type_name(precision.products);
+  json["dtype"] = product_type_name(engine.precision().products);
+  json["int8_decode"] = engine.precision().int8_decode;
+  json["weights"] = engine.weights().digest();
   json["data"] = data.fingerprint;
   json["fingerprint"] = config.fingerprint;
   json["steps"] = options.steps;
@@ -111,7 +113,7 @@ class Run {
         chat_(find_chat_template(engine, callbacks)),
         sampler_(data, engine.tokenizer(), chat_ ? &*chat_ : nullptr, options.seq_len,
                  options.chat_share) {
-    state_.settings = settings_json(options, adapter_.config, engine.precision(), data).dump();
+    state_.settings = settings_json(options, adapter_.config, engine, data).dump();
     if (eval_data != nullptr) {
       eval_sampler_.emplace(*eval_data, engine.tokenizer(), chat_ ? &*chat_ : nullptr,
                             options.seq_len, options.chat_share);

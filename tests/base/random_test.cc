@@ -18,11 +18,10 @@ TEST(Rng, IsSplitMix64) {
   }
 }
 
-TEST(Rng, StateContinuesTheSequence) {
+TEST(Rng, ACopyContinuesTheSequence) {
   Rng a(5);
   for (int i = 0; i < 10; ++i) a.next();
-  Rng b;
-  b.set_state(a.state());
+  Rng b = a;
   for (int i = 0; i < 10; ++i) EXPECT_EQ(a.next(), b.next());
   EXPECT_NE(Rng(1).next(), Rng(2).next());
 }

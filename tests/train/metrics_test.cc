@@ -34,7 +34,7 @@ TEST(BoundaryCounts, AlphaMovesTheThreshold) {
   EXPECT_EQ(counts.n_true_positive, 3);
 }
 
-TEST(BoundaryCounts, MergingEqualsCountingTogether) {
+TEST(BoundaryCounts, AddingInPartsEqualsCountingTogether) {
   Rng rng(1);
   std::vector<float> logits;
   std::vector<uint8_t> labels;
@@ -44,12 +44,10 @@ TEST(BoundaryCounts, MergingEqualsCountingTogether) {
   }
   BoundaryCounts whole;
   whole.add(logits, labels, 0.5);
-  BoundaryCounts first;
-  BoundaryCounts second;
-  first.add(std::span(logits).first(33), std::span(labels).first(33), 0.5);
-  second.add(std::span(logits).subspan(33), std::span(labels).subspan(33), 0.5);
-  first.merge(second);
-  EXPECT_EQ(first, whole);
+  BoundaryCounts parts;
+  parts.add(std::span(logits).first(33), std::span(labels).first(33), 0.5);
+  parts.add(std::span(logits).subspan(33), std::span(labels).subspan(33), 0.5);
+  EXPECT_EQ(parts, whole);
 }
 
 TEST(BoundaryCounts, EmptyCountsAreZeroAndUnfitInputIsRefused) {
@@ -191,23 +189,20 @@ TEST(RecallAtK, ChanceIsWhatRandomScoresReach) {
   EXPECT_NEAR(recall.by_recency(), recall.by_chance(), 0.01);
 }
 
-TEST(RecallAtK, PerfectScoresAndMergingAndNan) {
+TEST(RecallAtK, PerfectScoresAndPartsAndNan) {
   const Rows rows(4);
   RecallAtK whole;
   whole.add(rows.teacher.data(), rows.teacher.data(), Rows::kChunks, rows.eligible);
   EXPECT_DOUBLE_EQ(whole.by_score(), 1.0);
 
-  RecallAtK first;
-  RecallAtK second;
+  RecallAtK parts;
   const std::span<const Range> eligible = rows.eligible;
-  first.add(rows.teacher.data(), rows.teacher.data(), Rows::kChunks, eligible.first(80));
+  parts.add(rows.teacher.data(), rows.teacher.data(), Rows::kChunks, eligible.first(80));
   const float* rest = rows.teacher.data() + 80 * Rows::kChunks;
-  second.add(rest, rest, Rows::kChunks, eligible.subspan(80));
-  first.merge(second);
-  EXPECT_EQ(first.n_queries(), whole.n_queries());
-  EXPECT_NEAR(first.by_recency(), whole.by_recency(), 1e-12);
-  EXPECT_NEAR(first.by_chance(), whole.by_chance(), 1e-12);
-  EXPECT_THROW(first.merge(RecallAtK(3)), Error);
+  parts.add(rest, rest, Rows::kChunks, eligible.subspan(80));
+  EXPECT_EQ(parts.n_queries(), whole.n_queries());
+  EXPECT_NEAR(parts.by_recency(), whole.by_recency(), 1e-12);
+  EXPECT_NEAR(parts.by_chance(), whole.by_chance(), 1e-12);
 
   const std::vector<float> nans(rows.scores.size(), std::nanf(""));
   RecallAtK lost;

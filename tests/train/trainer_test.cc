@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "formats/safetensors.h"
 #include "select/chunk/adapter.h"
 #include "testing/expect_error.h"
 #include "testing/failing_calls.h"
@@ -101,6 +102,32 @@ TEST_F(TrainerTest, RefusesToMixRuns) {
   TrainOptions other = options("out", 2);
   other.resume = true;
   expect_error(ErrorCode::kData, "steps = 1", [&] { train(other); });
+}
+
+// Weights that only the bytes of a matrix tell apart: the fingerprint, over norms, is the same.
+TEST_F(TrainerTest, RefusesToGoOnWithOtherWeights) {
+  train(options("out", 1));
+  const std::filesystem::path other = folder_ / "other";
+  std::filesystem::copy(needle_model(), other);
+  std::string file = read_text(other / "model.safetensors");
+  {
+    const SafetensorsFile tensors(other / "model.safetensors");
+    const TensorView* matrix = tensors.find("model.layers.3.mlp.down_proj.weight");
+    ASSERT_NE(matrix, nullptr);
+    const std::string_view bytes(reinterpret_cast<const char*>(matrix->bytes.data()),
+                                 matrix->bytes.size());
+    const size_t at = file.find(bytes);
+    ASSERT_NE(at, std::string::npos);
+    file[at] = static_cast<char>(file[at] ^ 1);
+  }
+  write_text(other / "model.safetensors", file);
+  const std::string fingerprint = engine_->weights().fingerprint();
+  engine_.emplace(EngineOptions{.model = other, .dtype = DtypeChoice::kF32});
+  engine_->load_weights();
+  ASSERT_EQ(engine_->weights().fingerprint(), fingerprint);
+  TrainOptions resume = options("out", 1);
+  resume.resume = true;
+  expect_error(ErrorCode::kData, "weights = ", [&] { train(resume); });
 }
 
 TEST_F(TrainerTest, ATruncatedCheckpointIsAnError) {
