@@ -149,10 +149,11 @@ void check_all() {
 
 // Operations a second that the level in use can do for rows of this type.
 double peak(KvType type, int n_threads) {
-  static std::map<std::pair<Isa, int>, double> peaks;
-  const Isa level = type == KvType::kF32 ? std::min(active_isa(), Isa::kAvx512) : active_isa();
-  const auto [found, is_new] = peaks.try_emplace({level, n_threads});
-  if (is_new) found->second = product_peak(level, n_threads);
+  static std::map<std::pair<ProductType, int>, double> peaks;
+  const bool f32 = type == KvType::kF32 || !bf16_products_available();
+  const ProductType products = f32 ? ProductType::kF32 : ProductType::kBf16;
+  const auto [found, is_new] = peaks.try_emplace({products, n_threads});
+  if (is_new) found->second = product_peak(products, n_threads);
   return found->second;
 }
 

@@ -56,12 +56,12 @@ double memory_peak() {
   return bandwidth;
 }
 double flops_peak(Precision precision) {
-  const auto measure = [](Isa isa) { return product_peak(isa, current_threads()); };
+  const auto measure = [](ProductType type) { return product_peak(type, current_threads()); };
   if (precision.products == ProductType::kBf16) {
-    static const double peak = measure(active_isa());
+    static const double peak = measure(ProductType::kBf16);
     return peak;
   }
-  static const double peak = measure(std::min(active_isa(), Isa::kAvx512));
+  static const double peak = measure(ProductType::kF32);
   return peak;
 }
 

@@ -47,9 +47,8 @@ struct Limits {
 
 Limits measure_limits(const Engine& engine) {
   const int n_threads = current_threads();
-  const bool bf16 = engine.precision().products == ProductType::kBf16;
   return {memory_read_bandwidth(n_threads),
-          product_peak(bf16 ? active_isa() : std::min(active_isa(), Isa::kAvx512), n_threads)};
+          product_peak(engine.precision().products, n_threads)};
 }
 
 // What the products read: the type that a quantised file has, else that of the products.
@@ -166,7 +165,7 @@ class Bench {
                         : engine.options().adapter.empty() ? "random"
                                                            : "trained"},
             {"threads", current_threads()},
-            {"isa", isa_name(active_isa())},
+            {"isa", active_isa()},
             {"test", test},
             {"depth", depth},
             {"fill", depth == 0        ? "none"
@@ -235,7 +234,7 @@ void run(const BenchArgs& args) {
   const Limits limits = measure_limits(engine);
   std::fputs(fmt::format("this machine, {} threads, {}: reads {:.1f} GB/s, multiplies at {:.0f} "
                          "GFLOP/s\n",
-                         current_threads(), isa_name(active_isa()), limits.bytes_per_second * 1e-9,
+                         current_threads(), active_isa(), limits.bytes_per_second * 1e-9,
                          limits.flops * 1e-9)
                  .c_str(),
              stderr);

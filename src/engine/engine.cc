@@ -13,7 +13,7 @@ Precision resolve_precision(DtypeChoice choice) {
   if (choice == DtypeChoice::kBf16) {
     fail(ErrorCode::kInvalidArgument,
          "--dtype bf16 needs a processor with avx512_bf16, and {} is in use; try --dtype f32",
-         isa_name(active_isa()));
+         active_isa());
   }
   return kF32Int8DecodePrecision;
 }

@@ -20,18 +20,7 @@ inline bool kv_type_fits(KvType type, int64_t head_dim) {
 }
 
 // Bytes of one cached row of one KV head, keys or values.
-inline int64_t kv_row_bytes(KvType type, int64_t head_dim) {
-  switch (type) {
-    case KvType::kF32:
-      return head_dim * 4;
-    case KvType::kBf16:
-    case KvType::kF16:
-      return head_dim * 2;
-    case KvType::kQ8_0:
-      return head_dim / kSmallBlock * static_cast<int64_t>(sizeof(BlockQ8_0));
-  }
-  return 0;
-}
+int64_t kv_row_bytes(KvType type, int64_t head_dim);
 
 // One layer's cached keys and values; row = position. A view: whoever owns the cache owns the rows.
 struct KvLayerView {

@@ -5,11 +5,10 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
-#include "kernels/attention/bf16.h"
 #include "kernels/attention/block-inl.h"
 #include "kernels/attention/decode-inl.h"
 #include "kernels/attention/mass-inl.h"
-#include "kernels/machine/isa.h"
+#include "kernels/machine/kernel_set.h"
 
 #if HWY_ONCE
 namespace chunkllm {
@@ -23,30 +22,23 @@ HWY_EXPORT(mass_tile_simd);
 
 namespace {
 
-// What a tile of queries is multiplied with.
-enum class TileUnit { kSimd, kBf16, kAmx };
-
-TileUnit tile_unit(KvType type, int64_t head_dim) {
-  if (type == KvType::kF32 || head_dim % 32 != 0) return TileUnit::kSimd;
-  if (active_isa() >= Isa::kAmx) return TileUnit::kAmx;
-  return active_isa() >= Isa::kAvx512Bf16 ? TileUnit::kBf16 : TileUnit::kSimd;
+// The kernel for bf16 pairs that takes a tile of queries over such rows; null: Highway's.
+const AttentionTileKernel* bf16_kernel(KvType type, int64_t head_dim) {
+  static const auto table = active_kernels().attention_tile;
+  if (table == nullptr || type == KvType::kF32 || head_dim % 32 != 0) return nullptr;
+  static const AttentionTileKernel kernel = table();
+  return &kernel;
 }
 
 }  // namespace
 
 int64_t attend_tile_columns(KvType type, int64_t head_dim) {
-  return tile_unit(type, head_dim) == TileUnit::kSimd ? 192 : 512;
+  return bf16_kernel(type, head_dim) == nullptr ? 192 : 512;
 }
 
 size_t attend_tile_scratch(KvType type, int64_t n_tokens, int64_t n_heads, int64_t head_dim) {
-  switch (tile_unit(type, head_dim)) {
-    case TileUnit::kAmx:
-      return attend_tile_amx_scratch(n_tokens, n_heads, head_dim);
-    case TileUnit::kBf16:
-      return attend_tile_bf16_scratch(n_tokens, n_heads, head_dim);
-    case TileUnit::kSimd:
-      break;
-  }
+  const AttentionTileKernel* bf16 = bf16_kernel(type, head_dim);
+  if (bf16 != nullptr) return bf16->scratch(n_tokens, n_heads, head_dim);
   return HWY_DYNAMIC_DISPATCH(attend_tile_scratch_simd)(n_tokens, n_heads, head_dim);
 }
 
@@ -60,14 +52,8 @@ size_t mass_tile_scratch(int64_t n_tokens, int64_t n_heads, int64_t head_dim) {
 
 void attend_tile(const QueryTile& query, int64_t first_position, const KvHeadView& kv,
                  RowCursor rows, const AttentionTarget& target, float* scratch) {
-  switch (tile_unit(kv.type, kv.head_dim)) {
-    case TileUnit::kAmx:
-      return attend_tile_amx(query, first_position, kv, rows, target, scratch);
-    case TileUnit::kBf16:
-      return attend_tile_bf16(query, first_position, kv, rows, target, scratch);
-    case TileUnit::kSimd:
-      break;
-  }
+  const AttentionTileKernel* bf16 = bf16_kernel(kv.type, kv.head_dim);
+  if (bf16 != nullptr) return bf16->attend(query, first_position, kv, rows, target, scratch);
   HWY_DYNAMIC_DISPATCH(attend_tile_simd)(query, first_position, kv, rows, target, scratch);
 }
 

@@ -47,6 +47,14 @@ struct AttentionTarget {
   float* sum = nullptr;  // [n_tokens, n_heads]
 };
 
+// attend_tile() of one instruction set that multiplies pairs of bf16 numbers: for head_dim a
+// multiple of 32 and rows that are not float32, and as exact as bf16 queries and weights allow.
+struct AttentionTileKernel {
+  size_t (*scratch)(int64_t n_tokens, int64_t n_heads, int64_t head_dim);  // floats
+  void (*attend)(const QueryTile& query, int64_t first_position, const KvHeadView& kv,
+                 RowCursor rows, const AttentionTarget& target, float* scratch);
+};
+
 // (token, head) columns from which on more would not make attend_tile() more efficient.
 int64_t attend_tile_columns(KvType type, int64_t head_dim);
 

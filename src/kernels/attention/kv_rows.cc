@@ -91,6 +91,19 @@ HWY_EXPORT(round_to_q8_0);
 
 }  // namespace
 
+int64_t kv_row_bytes(KvType type, int64_t head_dim) {
+  switch (type) {
+    case KvType::kF32:
+      return head_dim * 4;
+    case KvType::kBf16:
+    case KvType::kF16:
+      return head_dim * 2;
+    case KvType::kQ8_0:
+      return head_dim / kSmallBlock * static_cast<int64_t>(sizeof(BlockQ8_0));
+  }
+  return 0;
+}
+
 void round_kv_rows(KvType type, const float* from, int64_t from_stride, int64_t n_rows,
                    int64_t head_dim, void* to) {
   active_isa();

@@ -45,31 +45,19 @@ inline RowCursor rows_until(std::span<const Range> list, int64_t position) {
 
 // The positions of up to kKvTileRows rows, which may lie in several ranges: rows of short ranges
 // are worked on together, as if they were one.
+//
+// Kernels that are compiled for one instruction set use this: what they call is either in rows.cc
+// or always inlined, so that no copy of theirs is linked where others call it.
 struct RowTile {
   int32_t positions[kKvTileRows];
   int n_rows = 0;
 
+  [[gnu::always_inline]] RowTile() {}  // NOLINT(modernize-use-equals-default)
   int32_t first() const { return positions[0]; }
-  int32_t last() const { return positions[n_rows - 1]; }
+  [[gnu::always_inline]] int32_t last() const { return positions[n_rows - 1]; }
 
   // Takes the next rows, as many as there are and fit.
-  void fill(RowCursor& cursor) {
-    n_rows = 0;
-    while (n_rows < kKvTileRows && cursor.n_rows > 0) {
-      while (cursor.position >= cursor.range->end) {
-        ++cursor.range;
-        cursor.position = cursor.range->begin;
-      }
-      const int n = static_cast<int>(std::min(
-          {int64_t{kKvTileRows - n_rows}, cursor.n_rows, cursor.range->end - cursor.position}));
-      for (int i = 0; i < n; ++i) {
-        positions[n_rows + i] = static_cast<int32_t>(cursor.position) + i;
-      }
-      n_rows += n;
-      cursor.position += n;
-      cursor.n_rows -= n;
-    }
-  }
+  void fill(RowCursor& cursor);
 
   // How many rows are at or before `position`.
   int count_until(int64_t position) const {

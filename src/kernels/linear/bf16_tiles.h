@@ -34,7 +34,7 @@ struct TileBlock {
   const uint16_t* next[2] = {nullptr, nullptr};
 };
 
-// Kernels of one instruction set.
+// Products of one instruction set.
 struct TileKernels {
   // To be called by a thread before its first multiply and after its last.
   void (*begin)();
@@ -44,22 +44,17 @@ struct TileKernels {
   int64_t slab_k_tiles;
 };
 
-namespace avx512 {
-// Rounds n inputs to the same row of as many tiles as they need, the first at `row`; zeros fill the
-// last.
-void round_tile_rows(const float* x, int64_t n, uint16_t* row);
-
 // Dequantises the blocks [first_block, first_block + n_blocks) of one panel into that many tiles of
 // B, rounded to nearest even. `panel` holds whole units.
 using DequantizeTiles = void (*)(const uint8_t* panel, int64_t first_block, int64_t n_blocks,
                                  uint16_t* tiles);
-const DequantizeTiles* tile_dequantizers();  // one for each row of kQuantFormats
 
-TileKernels tile_kernels();  // needs avx512_bf16
-}  // namespace avx512
-
-namespace amx {
-TileKernels tile_kernels();  // needs amx
-}  // namespace amx
+// Conversions to tiles.
+struct TilePacking {
+  // Rounds n inputs to the same row of as many tiles as they need, the first at `row`; zeros fill
+  // the last.
+  void (*round_rows)(const float* x, int64_t n, uint16_t* row);
+  const DequantizeTiles* dequantizers;  // one for each row of kQuantFormats
+};
 
 }  // namespace chunkllm

@@ -60,27 +60,20 @@ dnnl::matmul::primitive_desc product_desc(int64_t n_tokens, const memory::desc& 
   return {dnnl::matmul::desc(x, weights, y), attributes, cpu_engine()};
 }
 
-// `desc` as panels, if that is what it is: outputs in blocks of kPanelWidth outermost, within a
-// block the inputs in ascending order.
-std::optional<PanelLayout> panel_layout(const memory::desc& desc) {
-  const dnnl_memory_desc_t& data = desc.data;
-  if (data.format_kind != dnnl_blocked || data.offset0 != 0 || data.extra.flags != 0) return {};
-  const dnnl_blocking_desc_t& blocking = data.format_desc.blocking;
-  constexpr int kInputs = 0;
-  constexpr int kOutputs = 1;
-  if (blocking.inner_nblks != 2 || blocking.inner_idxs[0] != kInputs ||
-      blocking.inner_idxs[1] != kOutputs || blocking.inner_blks[1] != kPanelWidth) {
-    return {};
-  }
-  const PanelLayout layout{.n_out = data.dims[kOutputs],
-                           .n_in = data.dims[kInputs],
-                           .padded_n_in = data.padded_dims[kInputs],
-                           .pairing = 1,
-                           .width = kPanelWidth};
-  const bool contiguous = blocking.strides[kInputs] == blocking.inner_blks[0] * kPanelWidth &&
-                          blocking.strides[kOutputs] == layout.panel_elements();
-  if (!contiguous || data.padded_dims[kOutputs] != layout.n_panels() * kPanelWidth) return {};
-  return layout;
+// The panels of kPanelWidth outputs that oneDNN calls BA16a64b: outputs outermost, within a panel
+// the inputs in ascending order, padded to a multiple of 16.
+memory::desc panel_desc(const memory::dims& shape) {
+  static_assert(kPanelWidth == 64);
+  return {shape, DataType::f32, FormatTag::BA16a64b};
+}
+
+PanelLayout panel_layout(int64_t n_in, int64_t n_out) {
+  constexpr int64_t kInputs = 16;
+  return {.n_out = n_out,
+          .n_in = n_in,
+          .padded_n_in = (n_in + kInputs - 1) / kInputs * kInputs,
+          .pairing = 1,
+          .width = kPanelWidth};
 }
 
 // Runs `work`, turning oneDNN's exceptions into Errors.
@@ -121,8 +114,11 @@ struct FloatMatrix::Impl {
     const memory::dims shape{n_in, n_out};
     const memory::desc any(shape, DataType::f32, FormatTag::any);
     desc = product_desc(kTypicalTokens, any, n_out).weights_desc();
-    panels = panel_layout(desc);
-    if (!panels) desc = memory::desc(shape, DataType::f32, FormatTag::ba);
+    if (desc == panel_desc(shape)) {
+      panels = panel_layout(n_in, n_out);
+    } else {
+      desc = memory::desc(shape, DataType::f32, FormatTag::ba);
+    }
     buffer = ReservedBuffer(desc.get_size(), Pages::kLarge);
     weights = memory(desc, cpu_engine(), buffer.data());
     if (panels) {

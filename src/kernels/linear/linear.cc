@@ -12,6 +12,7 @@
 #include "kernels/linear/quant_matrix.h"
 #include "kernels/linear/tile_product.h"
 #include "kernels/machine/isa.h"
+#include "kernels/machine/kernel_set.h"
 #include "kernels/ops/ops.h"
 #include "kernels/quant/dot.h"
 #include "kernels/quant/pack.h"
@@ -66,7 +67,7 @@ std::string_view product_type_name(ProductType type) {
   return "?";
 }
 
-bool bf16_products_available() { return active_isa() >= Isa::kAvx512Bf16; }
+bool bf16_products_available() { return active_kernels().tile_product != nullptr; }
 
 struct Linear::Impl {
   Precision precision;
@@ -135,8 +136,7 @@ Linear::Linear(std::span<const MatrixView> parts, Precision precision, std::vect
     : impl_(std::make_unique<Impl>()) {
   if (precision.products == ProductType::kBf16 && !bf16_products_available()) {
     fail(ErrorCode::kUnsupported,
-         "bfloat16 products need avx512_bf16, this process uses {}; use float32",
-         isa_name(active_isa()));
+         "bfloat16 products need avx512_bf16, this process uses {}; use float32", active_isa());
   }
   check_parts(parts);
   impl_->precision = precision;

@@ -28,7 +28,7 @@ inline constexpr Precision kF32Precision{ProductType::kF32, false};
 inline constexpr Precision kF32Int8DecodePrecision{ProductType::kF32, true};
 inline constexpr Precision kBf16Precision{ProductType::kBf16, true};
 
-// Whether active_isa() multiplies bfloat16 natively (avx512_bf16 and above).
+// Whether active_isa() multiplies bfloat16 natively.
 bool bf16_products_available();
 
 }  // namespace chunkllm

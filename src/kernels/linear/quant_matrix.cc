@@ -61,8 +61,7 @@ void QuantMatrix::multiply_int8(const Int8Rows& x, float* y, int64_t y_stride) c
 
 void QuantMatrix::multiply_bf16(const TiledRows& x, float* y, int64_t y_stride) const {
   const TileKernels& kernels = tile_kernels();
-  const avx512::DequantizeTiles dequantize =
-      avx512::tile_dequantizers()[quant_index(panels_.dtype)];
+  const DequantizeTiles dequantize = tile_packing().dequantizers[quant_index(panels_.dtype)];
   const int64_t slab = slab_panels(panels_.n_panels);
   const int64_t panel_stride = kernels.slab_k_tiles * kTileWords;
   thread_local Scratch<uint16_t> scratch;

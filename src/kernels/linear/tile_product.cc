@@ -7,7 +7,7 @@
 #include "base/scratch.h"
 #include "base/thread_pool.h"
 #include "base/threads.h"
-#include "kernels/machine/isa.h"
+#include "kernels/machine/kernel_set.h"
 
 namespace chunkllm {
 namespace {
@@ -37,12 +37,17 @@ void multiply_edge(TileBlock block, int64_t n_rows, int64_t n_outputs) {
 }  // namespace
 
 const TileKernels& tile_kernels() {
-  static const TileKernels kernels =
-      active_isa() >= Isa::kAmx ? amx::tile_kernels() : avx512::tile_kernels();
+  static const TileKernels kernels = active_kernels().tile_product();
   return kernels;
 }
 
+const TilePacking& tile_packing() {
+  static const TilePacking packing = active_kernels().tile_packing();
+  return packing;
+}
+
 TiledRows round_to_tiles(const float* x, int64_t n_tokens, int64_t n_in) {
+  const TilePacking& packing = tile_packing();
   thread_local Scratch<uint16_t> scratch;
   TiledRows rows{.n_tokens = n_tokens,
                  .n_row_tiles = (n_tokens + kTileRows - 1) / kTileRows,
@@ -61,7 +66,7 @@ TiledRows round_to_tiles(const float* x, int64_t n_tokens, int64_t n_in) {
     for (int64_t i = 0; i < n_in; i += kInputsAtOnce, tile += kInputsAtOnce * kTileRows) {
       const int64_t n_inputs = std::min(kInputsAtOnce, n_in - i);
       for (int64_t r = 0; r < n_rows; ++r) {
-        avx512::round_tile_rows(x + (first + r) * n_in + i, n_inputs, tile + r * kTileInputs);
+        packing.round_rows(x + (first + r) * n_in + i, n_inputs, tile + r * kTileInputs);
       }
     }
   };

@@ -10,6 +10,7 @@ namespace chunkllm {
 
 // The kernels of the level in use.
 const TileKernels& tile_kernels();
+const TilePacking& tile_packing();
 
 // Inputs rounded to bfloat16, in tiles (bf16_tiles.h); rows that only pad are zero.
 struct TiledRows {

@@ -9,6 +9,8 @@
 #include "base/memory.h"
 #include "base/thread_pool.h"
 #include "base/timer.h"
+#include "kernels/machine/isa.h"
+#include "kernels/machine/kernel_set.h"
 
 namespace chunkllm {
 namespace {
@@ -75,52 +77,25 @@ double memory_read_bandwidth(int n_threads) {
   });
 }
 
-double product_peak(Isa isa, int n_threads) {
-  if (isa > active_isa()) {
-    fail(ErrorCode::kUnsupported, "the peak of {} cannot be measured: this process uses {}",
-         isa_name(isa), isa_name(active_isa()));
+double product_peak(ProductType type, int n_threads) {
+  const KernelSet& kernels = active_kernels();
+  const auto table = type == ProductType::kF32 ? kernels.f32_peak : kernels.bf16_peak;
+  if (table == nullptr) {
+    fail(ErrorCode::kUnsupported, "the peak of {} products cannot be measured: {} has none",
+         product_type_name(type), active_isa());
   }
-  struct Peak {
-    int64_t rounds;  // about 2 ms
-    double flops;    // of one round
-  };
-  const auto peak = [isa]() -> Peak {
-    switch (isa) {
-      case Isa::kAmx:
-        return {60'000, 4 * 2.0 * 16 * 16 * 32};
-      case Isa::kAvx512Bf16:
-        return {200'000, 16 * 2.0 * 32};
-      case Isa::kAvx512:
-        return {400'000, 16 * 2.0 * 16};
-      case Isa::kAvx2:
-        return {500'000, 12 * 2.0 * 8};
-      case Isa::kScalar:
-        break;
-    }
-    return {300'000, 32 * 2.0};
-  }();
+  const ProductPeak peak = table();
   std::atomic<float> sum = 0;
   const double flops = peak.flops * static_cast<double>(peak.rounds * n_threads);
   return best_rate(flops, [&] {
-    parallel_for(n_threads, 1, [&](int64_t, int64_t, int) {
-      switch (isa) {
-        case Isa::kAmx:
-          amx::tile_rounds(peak.rounds);
-          break;
-        case Isa::kAvx512Bf16:
-          sum += avx512::bf16_dot_rounds(peak.rounds);
-          break;
-        case Isa::kAvx512:
-          sum += avx512::multiply_add_rounds(peak.rounds);
-          break;
-        case Isa::kAvx2:
-          sum += avx2::multiply_add_rounds(peak.rounds);
-          break;
-        case Isa::kScalar:
-          sum += portable_rounds(peak.rounds);
-      }
-    });
+    parallel_for(n_threads, 1, [&](int64_t, int64_t, int) { sum += peak.run(peak.rounds); });
   });
 }
+
+namespace portable {
+
+ProductPeak f32_peak() { return {.run = portable_rounds, .rounds = 300'000, .flops = 32 * 2.0}; }
+
+}  // namespace portable
 
 }  // namespace chunkllm

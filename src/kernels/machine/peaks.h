@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "kernels/machine/isa.h"
+#include "kernels/linear/precision.h"
 
 namespace chunkllm {
 
@@ -13,21 +13,16 @@ namespace chunkllm {
 double memory_read_bandwidth(int n_threads);
 
 // Floating-point operations per second (a multiply-add is two) of `n_threads` threads together on
-// data in registers or the first-level cache: bfloat16 tiles for kAmx, bfloat16 dot products for
-// kAvx512Bf16, float32 multiply-adds below; the best of several passes. Takes some 0.3 s. Throws
-// Error (kUnsupported) for a level above active_isa().
-double product_peak(Isa isa, int n_threads);
+// data in registers or the first-level cache, by the best instructions for such products at the
+// level in use; the best of several passes. Takes some 0.3 s. Throws Error (kUnsupported) for
+// bfloat16 where bf16_products_available() says no.
+double product_peak(ProductType type, int n_threads);
 
-namespace avx512 {
-// Runs `rounds` rounds of independent multiply-adds; returns a value that depends on them.
-float multiply_add_rounds(int64_t rounds);
-float bf16_dot_rounds(int64_t rounds);  // needs avx512_bf16
-}  // namespace avx512
-namespace avx2 {
-float multiply_add_rounds(int64_t rounds);
-}
-namespace amx {
-void tile_rounds(int64_t rounds);  // needs amx
-}
+// The fastest run of products of one instruction set.
+struct ProductPeak {
+  float (*run)(int64_t rounds) = nullptr;  // independent products; gives what depends on them
+  int64_t rounds = 0;                      // that take about 2 ms
+  double flops = 0;                        // of one round
+};
 
 }  // namespace chunkllm

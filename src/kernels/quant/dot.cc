@@ -11,7 +11,7 @@
 #include "base/bf16.h"
 #include "base/half.h"
 #include "base/quant_blocks.h"
-#include "kernels/machine/isa.h"
+#include "kernels/machine/kernel_set.h"
 
 namespace chunkllm {
 namespace portable {
@@ -123,12 +123,6 @@ const QuantDotKernel* quant_dot_kernels() { return dot_kernels<Plain>(); }
 
 namespace {
 
-const QuantDotKernel* best_kernels() {
-  if (active_isa() >= Isa::kAvx512 && machine_has_vnni()) return avx512::quant_dot_kernels();
-  if (active_isa() >= Isa::kAvx2) return avx2::quant_dot_kernels();
-  return portable::quant_dot_kernels();
-}
-
 // One block of 32 values at x.
 void round_block(const float* x, int8_t* values, float* scale, int32_t* sums) {
   constexpr float kSmallest = 0x1p-100f;
@@ -158,7 +152,7 @@ void round_block(const float* x, int8_t* values, float* scale, int32_t* sums) {
 }  // namespace
 
 QuantDotKernel quant_dot_kernel(DType dtype) {
-  static const QuantDotKernel* const kernels = best_kernels();
+  static const QuantDotKernel* const kernels = active_kernels().quant_dot();
   return kernels[quant_index(quant_format(dtype).dtype)];
 }
 

@@ -15,17 +15,6 @@ using QuantDotKernel = void (*)(const uint8_t* panel, int64_t n_units, const Int
 
 inline constexpr int64_t kMaxDotTokens = 4;
 
-// The kernels of one instruction set: an array with one for each row of kQuantFormats.
-namespace portable {
-const QuantDotKernel* quant_dot_kernels();
-}
-namespace avx2 {
-const QuantDotKernel* quant_dot_kernels();
-}
-namespace avx512 {
-const QuantDotKernel* quant_dot_kernels();  // needs VNNI
-}
-
 // The kernel for `dtype` at the level in use. Throws Error (kUnsupported) for a type that is not
 // quantised.
 QuantDotKernel quant_dot_kernel(DType dtype);

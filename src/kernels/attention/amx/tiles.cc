@@ -1,13 +1,7 @@
 // Attention on AMX tiles. A step of the pipeline weighs the scores of one group of columns on the
 // vector units while the tile unit multiplies the scores of the next group and adds the values of
 // the one before.
-#include "kernels/attention/avx512/bf16_tile-inl.h"
-#include "kernels/attention/bf16.h"
-
-#define CHUNKLLM_AMX_TARGET \
-  __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,f16c,amx-tile,amx-bf16")))
-
-#define CHUNKLLM_AMX_INLINE CHUNKLLM_AMX_TARGET __attribute__((always_inline)) inline
+#include "kernels/attention/avx512_bf16/bf16_tile-inl.h"
 
 namespace chunkllm {
 namespace {
@@ -29,8 +23,8 @@ struct AmxScratch {
   }
   AmxScratch(int64_t n_columns, int64_t head_dim, float* from) : states(n_columns, head_dim, from) {
     for (int i = 0; i < 2; ++i) {
-      scores[i] = std::exchange(from, from + kScoreFloats);
-      pairs[i] = reinterpret_cast<uint32_t*>(std::exchange(from, from + kPairWords));
+      scores[i] = take_floats(from, kScoreFloats);
+      pairs[i] = reinterpret_cast<uint32_t*>(take_floats(from, kPairWords));
       tiles[i].take_scratch(head_dim, from);
     }
   }
@@ -40,7 +34,7 @@ struct AmxScratch {
 // in between, so an item configures them anew.
 class TileRegisters {
  public:
-  CHUNKLLM_AMX_TARGET TileRegisters() {
+  TileRegisters() {
     struct alignas(64) {
       uint8_t palette = 1;
       uint8_t start_row = 0;
@@ -52,7 +46,7 @@ class TileRegisters {
     compiler_barrier();
     _tile_loadconfig(&config);
   }
-  CHUNKLLM_AMX_TARGET ~TileRegisters() { _tile_release(); }
+  ~TileRegisters() { _tile_release(); }
   TileRegisters(const TileRegisters&) = delete;
   TileRegisters& operator=(const TileRegisters&) = delete;
 
@@ -74,7 +68,7 @@ class TileProducts {
         n_pieces_(head_dim_ / 8) {}
 
   // Does the share of the pieces that part `part` of `n_parts` has.
-  CHUNKLLM_AMX_INLINE void run_part(int64_t part, int64_t n_parts) {
+  CHUNKLLM_ALWAYS_INLINE void run_part(int64_t part, int64_t n_parts) {
     for (const int64_t end = (part + 1) * n_pieces_ / n_parts; next_ < end; ++next_) {
       TileRegisters::compiler_barrier();
       if (next_ % 2 == 0) {
@@ -92,7 +86,7 @@ class TileProducts {
   static constexpr int64_t kWordsATile = kGroup * kGroup;
 
   // Scores of half of the rows over 32 of head_dim, in the registers 4 and 5.
-  CHUNKLLM_AMX_INLINE void score_piece() {
+  CHUNKLLM_ALWAYS_INLINE void score_piece() {
     if (score_at_ == head_dim_) {
       store_scores(0);
       score_at_ = 0;
@@ -113,7 +107,7 @@ class TileProducts {
     _tile_dpbf16ps(5, 6, 7);
   }
 
-  CHUNKLLM_AMX_INLINE void store_scores(int64_t half) {
+  CHUNKLLM_ALWAYS_INLINE void store_scores(int64_t half) {
     float* to = scored_.scores + 2 * half * kWordsATile;
     _tile_stored(4, to, kTileBytes);
     _tile_stored(5, to + kWordsATile, kTileBytes);
@@ -121,7 +115,7 @@ class TileProducts {
 
   // Outputs of 32 of head_dim over half of the rows, in the registers 0 and 1, or 2 and 3. Pieces
   // take turns between the pairs of registers where head_dim has two.
-  CHUNKLLM_AMX_INLINE void value_piece(int64_t piece) {
+  CHUNKLLM_ALWAYS_INLINE void value_piece(int64_t piece) {
     const Place place = place_of(piece);
     if (piece >= 2 && place_of(piece - 1).half == 1) store_values(piece - 1);
     const uint16_t* values =
@@ -150,7 +144,7 @@ class TileProducts {
     }
   }
 
-  CHUNKLLM_AMX_INLINE void store_values(int64_t piece) {
+  CHUNKLLM_ALWAYS_INLINE void store_values(int64_t piece) {
     const Place place = place_of(piece);
     float* out = out_ + place.at * kGroup;
     if (place.odd) {
@@ -201,7 +195,7 @@ class Units {
   // Whether next() will overwrite the tile before the current one.
   bool crosses() const { return group_ >= scratch_.states.n_groups; }
 
-  CHUNKLLM_AMX_TARGET Unit next() {
+  Unit next() {
     if (crosses()) {
       tile_ ^= 1;
       pack_tile(next_tile_, kv_, first_position_, scratch_.tiles[tile_]);
@@ -234,8 +228,7 @@ Unit values_of(const GroupStates& states, const Unit& unit) {
 }
 
 // Weighs the scores of `unit` between the tile products.
-CHUNKLLM_AMX_TARGET void weigh_unit(const GroupStates& states, float scale, const Unit& unit,
-                                    TileProducts& products) {
+void weigh_unit(const GroupStates& states, float scale, const Unit& unit, TileProducts& products) {
   Rescaling rescaling;
   prepare_scores(states, scale, unit, rescaling);
   const __m512 scales = _mm512_set1_ps(scale);
@@ -250,16 +243,13 @@ CHUNKLLM_AMX_TARGET void weigh_unit(const GroupStates& states, float scale, cons
   finish_weights(states, scale, unit, sums, rescaling);
 }
 
-}  // namespace
-
-size_t attend_tile_amx_scratch(int64_t n_tokens, int64_t n_heads, int64_t head_dim) {
+size_t scratch_floats(int64_t n_tokens, int64_t n_heads, int64_t head_dim) {
   return static_cast<size_t>(AmxScratch::n_floats(n_tokens * n_heads, head_dim));
 }
 
-CHUNKLLM_AMX_TARGET void attend_tile_amx(const QueryTile& query, int64_t first_position,
-                                         const KvHeadView& kv, RowCursor rows,
-                                         const AttentionTarget& target, float* scratch_floats) {
-  AmxScratch scratch(query.n_tokens * query.n_heads, kv.head_dim, scratch_floats);
+void attend(const QueryTile& query, int64_t first_position, const KvHeadView& kv, RowCursor rows,
+            const AttentionTarget& target, float* floats) {
+  AmxScratch scratch(query.n_tokens * query.n_heads, kv.head_dim, floats);
   const GroupStates& states = scratch.states;
   const float scale = begin_groups(query, first_position, states);
   const TileRegisters registers;
@@ -289,4 +279,11 @@ CHUNKLLM_AMX_TARGET void attend_tile_amx(const QueryTile& query, int64_t first_p
   finish_groups(states, query.n_heads, target);
 }
 
+}  // namespace
+
+namespace amx {
+
+AttentionTileKernel attention_tile_kernel() { return {scratch_floats, attend}; }
+
+}  // namespace amx
 }  // namespace chunkllm

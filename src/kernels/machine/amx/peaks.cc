@@ -6,8 +6,12 @@
 
 namespace chunkllm::amx {
 
+TileKernels tile_kernels();  // kernels/linear/amx/
+
+namespace {
+
 // Four independent products a round: what one tile unit can be given without a pause.
-void tile_rounds(int64_t rounds) {
+float tile_rounds(int64_t rounds) {
   const TileKernels kernels = tile_kernels();
   kernels.begin();
   _tile_zero(0);
@@ -25,6 +29,13 @@ void tile_rounds(int64_t rounds) {
     _tile_dpbf16ps(3, 5, 7);
   }
   kernels.end();
+  return 0;
+}
+
+}  // namespace
+
+ProductPeak bf16_peak() {
+  return {.run = tile_rounds, .rounds = 60'000, .flops = 4 * 2.0 * 16 * 16 * 32};
 }
 
 }  // namespace chunkllm::amx

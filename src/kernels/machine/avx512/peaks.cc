@@ -13,8 +13,6 @@ float sum_of(const __m512* sums) {
   return _mm512_cvtss_f32(all);
 }
 
-}  // namespace
-
 float multiply_add_rounds(int64_t rounds) {
   __m512 sums[kSums];
   for (__m512& sum : sums) sum = _mm512_setzero_ps();
@@ -27,18 +25,10 @@ float multiply_add_rounds(int64_t rounds) {
   return sum_of(sums);
 }
 
-float bf16_dot_rounds(int64_t rounds) {
-  __m512 sums[kSums];
-  for (__m512& sum : sums) sum = _mm512_setzero_ps();
-  const __m512i x = _mm512_set1_epi16(0x3f00);
-  __m512i y = _mm512_set1_epi16(0x3e80);
-  for (int64_t round = 0; round < rounds; ++round) {
-    asm volatile("" : "+v"(y));
-    for (__m512& sum : sums) {
-      sum = _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(x), reinterpret_cast<__m512bh>(y));
-    }
-  }
-  return sum_of(sums);
+}  // namespace
+
+ProductPeak f32_peak() {
+  return {.run = multiply_add_rounds, .rounds = 400'000, .flops = kSums * 2.0 * 16};
 }
 
 }  // namespace chunkllm::avx512

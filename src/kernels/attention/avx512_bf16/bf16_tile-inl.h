@@ -6,7 +6,7 @@
 // V^T is made once a tile of rows and serves all columns.
 #pragma once
 
-#include "kernels/attention/avx512/bf16-inl.h"
+#include "kernels/attention/avx512_bf16/bf16-inl.h"
 
 namespace chunkllm {
 namespace {
@@ -26,9 +26,10 @@ struct PackedTile {
 
   static int64_t n_floats(int64_t head_dim) { return 3 * kKvTileRows * head_dim / 2; }
   void take_scratch(int64_t head_dim, float*& from) {
-    for (uint16_t** part : {&key_copy, &value_copy, &transposed_values}) {
-      *part = reinterpret_cast<uint16_t*>(std::exchange(from, from + kKvTileRows * head_dim / 2));
-    }
+    const int64_t n = kKvTileRows * head_dim / 2;
+    key_copy = reinterpret_cast<uint16_t*>(take_floats(from, n));
+    value_copy = reinterpret_cast<uint16_t*>(take_floats(from, n));
+    transposed_values = reinterpret_cast<uint16_t*>(take_floats(from, n));
   }
 };
 
@@ -41,8 +42,7 @@ struct Unit {
 };
 
 // to [head_dim, 32] = the 32 rows transposed.
-CHUNKLLM_BF16_TARGET void transpose_32_rows(const uint16_t* const* rows, int64_t head_dim,
-                                            uint16_t* to) {
+void transpose_32_rows(const uint16_t* const* rows, int64_t head_dim, uint16_t* to) {
   for (int64_t k = 0; k < head_dim; k += 8, to += 8 * kTransposedRows) {
     // Lane L of vector i is row 8 L + i; each lane transposes its 8 x 8 numbers.
     __m512i x[8];
@@ -123,13 +123,15 @@ void pack_tile(const RowTile& from, const KvHeadView& kv, int64_t first_position
 class TilePrefetcher {
  public:
   TilePrefetcher(const KvHeadView& kv, const RowTile& tile, int64_t n_steps)
-      : kv_(kv), tile_(tile), step_((kKvTileRows + n_steps - 1) / n_steps) {}
+      : kv_(kv),
+        tile_(tile),
+        row_bytes_(kv_row_bytes(kv.type, kv.head_dim)),
+        step_((kKvTileRows + n_steps - 1) / n_steps) {}
 
-  CHUNKLLM_BF16_INLINE void step() {
-    const int64_t row_bytes = kv_row_bytes(kv_.type, kv_.head_dim);
+  CHUNKLLM_ALWAYS_INLINE void step() {
     for (int64_t i = 0; i < step_ && done_ < tile_.n_rows; ++i, ++done_) {
-      const int64_t at = tile_.positions[done_] * row_bytes;
-      for (int64_t byte = 0; byte < row_bytes; byte += 64) {
+      const int64_t at = tile_.positions[done_] * row_bytes_;
+      for (int64_t byte = 0; byte < row_bytes_; byte += 64) {
         _mm_prefetch(static_cast<const char*>(kv_.keys) + at + byte, _MM_HINT_T1);
         _mm_prefetch(static_cast<const char*>(kv_.values) + at + byte, _MM_HINT_T1);
       }
@@ -140,6 +142,7 @@ class TilePrefetcher {
  private:
   const KvHeadView& kv_;
   const RowTile& tile_;
+  int64_t row_bytes_;
   int64_t step_;  // rows
   int64_t done_ = 0;
 };
@@ -159,8 +162,8 @@ struct Rescaling {
 
 // Readies the scores of `unit` for weigh_rows(): masks what is to come, and gives columns that have
 // none a reference.
-CHUNKLLM_BF16_TARGET void prepare_scores(const GroupStates& states, float scale, const Unit& unit,
-                                         Rescaling& rescaling) {
+void prepare_scores(const GroupStates& states, float scale, const Unit& unit,
+                    Rescaling& rescaling) {
   const int32_t* columns = states.positions + unit.group * kGroup;
   const FilledTile& rows = unit.tile->rows;
   float* max = states.max + unit.group * kGroup;
@@ -173,8 +176,8 @@ CHUNKLLM_BF16_TARGET void prepare_scores(const GroupStates& states, float scale,
 
 // Takes the weights of `unit`, whose sums are `sums`, into the state; weighs once more where scores
 // have risen far above their reference. The values of the tile before must be in the outputs.
-CHUNKLLM_BF16_TARGET void finish_weights(const GroupStates& states, float scale, const Unit& unit,
-                                         __m512 sums, Rescaling& rescaling) {
+void finish_weights(const GroupStates& states, float scale, const Unit& unit, __m512 sums,
+                    Rescaling& rescaling) {
   const int64_t head_dim = states.head_dim;
   float* max = states.max + unit.group * kGroup;
   float* sum = states.sum + unit.group * kGroup;

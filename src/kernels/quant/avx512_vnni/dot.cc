@@ -5,7 +5,7 @@
 
 #include <utility>
 
-namespace chunkllm::avx512 {
+namespace chunkllm::avx512_vnni {
 namespace {
 
 #include "kernels/quant/dot-inl.h"
@@ -89,4 +89,4 @@ struct Vnni {
 
 const QuantDotKernel* quant_dot_kernels() { return dot_kernels<Vnni>(); }
 
-}  // namespace chunkllm::avx512
+}  // namespace chunkllm::avx512_vnni

@@ -1,8 +1,6 @@
 // Attention with vdpbf16ps: each multiply-add takes two elements of a row, broadcast from memory,
 // and those of 16 columns.
-#include "kernels/attention/bf16.h"
-
-#include "kernels/attention/avx512/bf16_tile-inl.h"
+#include "kernels/attention/avx512_bf16/bf16_tile-inl.h"
 
 namespace chunkllm {
 namespace {
@@ -24,9 +22,8 @@ struct Bf16Scratch {
            kMaxGroups * (kScoreFloats + kPairWords);
   }
   Bf16Scratch(int64_t n_columns, int64_t head_dim, float* from)
-      : states(n_columns, head_dim, from),
-        scores(std::exchange(from, from + kMaxGroups * kScoreFloats)) {
-    pairs = reinterpret_cast<uint32_t*>(std::exchange(from, from + kMaxGroups * kPairWords));
+      : states(n_columns, head_dim, from), scores(take_floats(from, kMaxGroups * kScoreFloats)) {
+    pairs = reinterpret_cast<uint32_t*>(take_floats(from, kMaxGroups * kPairWords));
     tile.take_scratch(head_dim, from);
   }
 };
@@ -34,8 +31,8 @@ struct Bf16Scratch {
 // sums[r][g] += the two bf16 numbers at rows + r * stride times those of the 16 columns at
 // columns + g * column_stride.
 template <int kRows, int kGroups>
-CHUNKLLM_BF16_INLINE void add_pair(const uint16_t* rows, int64_t stride, const uint32_t* columns,
-                                   int64_t column_stride, __m512 sums[kRows][kGroups]) {
+CHUNKLLM_ALWAYS_INLINE void add_pair(const uint16_t* rows, int64_t stride, const uint32_t* columns,
+                                     int64_t column_stride, __m512 sums[kRows][kGroups]) {
   __m512bh of_columns[kGroups];
 #pragma GCC unroll 4
   for (int g = 0; g < kGroups; ++g) {
@@ -56,8 +53,7 @@ CHUNKLLM_BF16_INLINE void add_pair(const uint16_t* rows, int64_t stride, const u
 // The scores of kGroups groups, unscaled. q [kGroups, head_dim / 2, kGroup], scores
 // [kGroups, kKvTileRows, kGroup].
 template <int kGroups>
-CHUNKLLM_BF16_TARGET void score_tile(const PackedTile& tile, int64_t head_dim, const uint32_t* q,
-                                     float* scores) {
+void score_tile(const PackedTile& tile, int64_t head_dim, const uint32_t* q, float* scores) {
   constexpr int kRows = kRowsAtOnce<kGroups>;
   for (int64_t row = 0; row < kKvTileRows; row += kRows) {
     const uint16_t* keys = tile.keys[row / kGroup] + row % kGroup * head_dim;
@@ -77,8 +73,7 @@ CHUNKLLM_BF16_TARGET void score_tile(const PackedTile& tile, int64_t head_dim, c
 
 // out += V^T P^T. pairs [kGroups, kPairs, kGroup], out [kGroups, head_dim, kGroup].
 template <int kGroups>
-CHUNKLLM_BF16_TARGET void add_tile_values(const PackedTile& tile, int64_t head_dim,
-                                          const uint32_t* pairs, float* out) {
+void add_tile_values(const PackedTile& tile, int64_t head_dim, const uint32_t* pairs, float* out) {
   constexpr int kRows = kRowsAtOnce<kGroups>;
   for (int64_t i = 0; i < head_dim; i += kRows) {
     __m512 sums[kRows][kGroups];
@@ -107,7 +102,7 @@ CHUNKLLM_BF16_TARGET void add_tile_values(const PackedTile& tile, int64_t head_d
 
 // Takes the tile into the state of kGroups groups from first_group on.
 template <int kGroups>
-CHUNKLLM_BF16_TARGET void take_tile(const Bf16Scratch& scratch, float scale, int64_t first_group) {
+void take_tile(const Bf16Scratch& scratch, float scale, int64_t first_group) {
   const GroupStates& states = scratch.states;
   const int64_t head_dim = states.head_dim;
   const __m512 scales = _mm512_set1_ps(scale);
@@ -138,16 +133,13 @@ CHUNKLLM_BF16_TARGET void take_tile(const Bf16Scratch& scratch, float scale, int
   }
 }
 
-}  // namespace
-
-size_t attend_tile_bf16_scratch(int64_t n_tokens, int64_t n_heads, int64_t head_dim) {
+size_t scratch_floats(int64_t n_tokens, int64_t n_heads, int64_t head_dim) {
   return static_cast<size_t>(Bf16Scratch::n_floats(n_tokens * n_heads, head_dim));
 }
 
-CHUNKLLM_BF16_TARGET void attend_tile_bf16(const QueryTile& query, int64_t first_position,
-                                           const KvHeadView& kv, RowCursor rows,
-                                           const AttentionTarget& target, float* scratch_floats) {
-  Bf16Scratch scratch(query.n_tokens * query.n_heads, kv.head_dim, scratch_floats);
+void attend(const QueryTile& query, int64_t first_position, const KvHeadView& kv, RowCursor rows,
+            const AttentionTarget& target, float* floats) {
+  Bf16Scratch scratch(query.n_tokens * query.n_heads, kv.head_dim, floats);
   const GroupStates& states = scratch.states;
   const float scale = begin_groups(query, first_position, states);
   RowTile next;
@@ -180,4 +172,11 @@ CHUNKLLM_BF16_TARGET void attend_tile_bf16(const QueryTile& query, int64_t first
   finish_groups(states, query.n_heads, target);
 }
 
+}  // namespace
+
+namespace avx512_bf16 {
+
+AttentionTileKernel attention_tile_kernel() { return {scratch_floats, attend}; }
+
+}  // namespace avx512_bf16
 }  // namespace chunkllm

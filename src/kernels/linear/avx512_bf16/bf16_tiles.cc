@@ -6,7 +6,7 @@
 
 #include <utility>
 
-namespace chunkllm::avx512 {
+namespace chunkllm::avx512_bf16 {
 namespace {
 
 using Word [[gnu::may_alias, gnu::aligned(2)]] = int32_t;
@@ -193,9 +193,7 @@ void multiply(const TileBlock& block) {
 
 void nothing() {}
 
-}  // namespace
-
-void round_tile_rows(const float* x, int64_t n, uint16_t* row) {
+void round_rows(const float* x, int64_t n, uint16_t* row) {
   const auto store = [&row](__m512 low, __m512 high) {
     _mm512_storeu_si512(row, reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high, low)));
     row += kTileWords;
@@ -214,7 +212,11 @@ const DequantizeTiles* tile_dequantizers() {
   return dequantizers(std::make_integer_sequence<int, kNumQuantFormats>());
 }
 
+}  // namespace
+
+TilePacking tile_packing() { return {round_rows, tile_dequantizers()}; }
+
 // 512 inputs: a slab of 256 KiB, for second-level caches of 1 MiB.
 TileKernels tile_kernels() { return {nothing, nothing, multiply, 16}; }
 
-}  // namespace chunkllm::avx512
+}  // namespace chunkllm::avx512_bf16

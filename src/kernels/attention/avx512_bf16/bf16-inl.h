@@ -6,8 +6,8 @@
 // scaled there. Weights 2^(score - reference) are rounded to bf16 for the product with the values
 // and summed in float32 before that. The reference is some maximum of the column so far: it follows
 // only when scores rise above it by more than kSlack, so that sums are seldom rescaled. Everything
-// here has internal linkage and is compiled for AVX-512 function by function, so that nothing of it
-// reaches other machines.
+// here has internal linkage, and no inline function that others share is called: it would be
+// compiled for this instruction set (script/check-weak-symbols).
 #pragma once
 
 // GCC 12 warns of what its own header leaves undefined on purpose.
@@ -19,18 +19,15 @@
 #include <immintrin.h>
 #pragma GCC diagnostic pop
 
-#include <cmath>
+#include <math.h>
+
 #include <cstdint>
 #include <cstring>
-#include <limits>
-#include <utility>
 
 #include "base/quant_blocks.h"
 #include "kernels/attention/kernels.h"
 
-#define CHUNKLLM_BF16_TARGET \
-  __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,f16c")))
-#define CHUNKLLM_BF16_INLINE CHUNKLLM_BF16_TARGET __attribute__((always_inline)) inline
+#define CHUNKLLM_ALWAYS_INLINE __attribute__((always_inline)) inline
 
 namespace chunkllm {
 namespace {
@@ -42,6 +39,13 @@ constexpr int32_t kNoRow = INT32_MAX;    // the position of what fills up a tile
 constexpr int64_t kMaxHeadDim = 256;
 
 alignas(64) const uint16_t kZeroRow[kMaxHeadDim] = {};
+
+// Takes n floats of scratch.
+float* take_floats(float*& scratch, int64_t n) {
+  float* taken = scratch;
+  scratch += n;
+  return taken;
+}
 
 // A tile's weights sum to more only if one of them is above 2^kSlack.
 constexpr float kMaxTileSum = 65536.0f;
@@ -64,12 +68,11 @@ struct GroupStates {
 
   GroupStates(int64_t n_columns_, int64_t head_dim_, float*& from)
       : n_columns(n_columns_), n_groups(groups_of(n_columns_)), head_dim(head_dim_) {
-    const auto take = [&from](int64_t n) { return std::exchange(from, from + n); };
-    q = reinterpret_cast<uint32_t*>(take(n_groups * kGroup * head_dim / 2));
-    out = take(n_groups * kGroup * head_dim);
-    max = take(n_groups * kGroup);
-    sum = take(n_groups * kGroup);
-    positions = reinterpret_cast<int32_t*>(take(n_groups * kGroup));
+    q = reinterpret_cast<uint32_t*>(take_floats(from, n_groups * kGroup * head_dim / 2));
+    out = take_floats(from, n_groups * kGroup * head_dim);
+    max = take_floats(from, n_groups * kGroup);
+    sum = take_floats(from, n_groups * kGroup);
+    positions = reinterpret_cast<int32_t*>(take_floats(from, n_groups * kGroup));
   }
 
   int32_t first_position(int64_t group) const { return positions[group * kGroup]; }
@@ -89,13 +92,13 @@ struct FilledTile {
   }
 };
 
-CHUNKLLM_BF16_INLINE __m128i load_16_bytes(const void* from) {
+CHUNKLLM_ALWAYS_INLINE __m128i load_16_bytes(const void* from) {
   return _mm_loadu_si128(static_cast<const __m128i*>(from));
 }
 
 // 128-bit lane i of the result: the 16 bytes at rows[i * step].
 template <typename T>
-CHUNKLLM_BF16_INLINE __m512i load_four(const T* const* rows, int step, int64_t offset) {
+CHUNKLLM_ALWAYS_INLINE __m512i load_four(const T* const* rows, int step, int64_t offset) {
   __m512i x = _mm512_castsi128_si512(load_16_bytes(rows[0] + offset));
   x = _mm512_mask_broadcast_i32x4(x, 0x00f0, load_16_bytes(rows[step] + offset));
   x = _mm512_mask_broadcast_i32x4(x, 0x0f00, load_16_bytes(rows[2 * step] + offset));
@@ -105,7 +108,7 @@ CHUNKLLM_BF16_INLINE __m512i load_four(const T* const* rows, int step, int64_t o
 // to[j] = element j of each of 16 rows, for j < 4 and elements of 4 bytes; rows begin at rows[i] +
 // offset.
 template <typename T>
-CHUNKLLM_BF16_INLINE void transpose_16_rows(const T* const* rows, int64_t offset, __m512i to[4]) {
+CHUNKLLM_ALWAYS_INLINE void transpose_16_rows(const T* const* rows, int64_t offset, __m512i to[4]) {
   const __m512i x0 = load_four(rows + 0, 4, offset);
   const __m512i x1 = load_four(rows + 1, 4, offset);
   const __m512i x2 = load_four(rows + 2, 4, offset);
@@ -122,8 +125,7 @@ CHUNKLLM_BF16_INLINE void transpose_16_rows(const T* const* rows, int64_t offset
 
 // Rounds the queries and lays them out by columns; clears the other state. A scale that is not
 // positive goes into the queries: returns what scores are multiplied by.
-CHUNKLLM_BF16_TARGET float begin_groups(const QueryTile& query, int64_t first_position,
-                                        const GroupStates& states) {
+float begin_groups(const QueryTile& query, int64_t first_position, const GroupStates& states) {
   const int64_t head_dim = states.head_dim;
   const bool positive = query.scale > 0.0f;
   const __m512 factor = _mm512_set1_ps(positive ? 1.0f : query.scale);
@@ -160,7 +162,7 @@ CHUNKLLM_BF16_TARGET float begin_groups(const QueryTile& query, int64_t first_po
 
 // 2^x, from 0 to infinity; NaN stays NaN. Relative error below 8e-5, small beside the rounding to
 // bf16: a polynomial of degree 3 for 2^f, f in [0, 1).
-CHUNKLLM_BF16_INLINE __m512 exp2_coarse(__m512 x) {
+CHUNKLLM_ALWAYS_INLINE __m512 exp2_coarse(__m512 x) {
   const __m512 f = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF);  // x - floor(x)
   __m512 y = _mm512_set1_ps(0.0780245227f);
   y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(0.226067155f));
@@ -171,10 +173,9 @@ CHUNKLLM_BF16_INLINE __m512 exp2_coarse(__m512 x) {
 
 // Puts -infinity where a row of the tile lies after the column's query. scores [kKvTileRows,
 // kGroup], columns [kGroup]: the queries' positions.
-CHUNKLLM_BF16_TARGET void mask_future(const FilledTile& tile, const int32_t* columns,
-                                      float* scores) {
+void mask_future(const FilledTile& tile, const int32_t* columns, float* scores) {
   const __m512i queries = _mm512_loadu_si512(columns);
-  const __m512 nothing = _mm512_set1_ps(-std::numeric_limits<float>::infinity());
+  const __m512 nothing = _mm512_set1_ps(-INFINITY);
   for (int r = kKvTileRows - 1; r >= 0 && tile.positions[r] > columns[0]; --r) {
     const __mmask16 future = _mm512_cmpgt_epi32_mask(_mm512_set1_epi32(tile.positions[r]), queries);
     _mm512_mask_store_ps(scores + r * kGroup, future, nothing);
@@ -184,10 +185,9 @@ CHUNKLLM_BF16_TARGET void mask_future(const FilledTile& tile, const int32_t* col
 // Raises the references of a group's columns that the tile's scores exceed by more than kSlack.
 // scores [kKvTileRows, kGroup], unscaled. Returns whether any was; `keep` [kGroup] is then what is
 // left of the columns' outputs, and sums have been multiplied by it.
-CHUNKLLM_BF16_TARGET bool raise_references(const float* scores, float scale, float* max, float* sum,
-                                           float* keep) {
+bool raise_references(const float* scores, float scale, float* max, float* sum, float* keep) {
   // A score that is NaN is passed over here: the second operand counts.
-  __m512 m0 = _mm512_set1_ps(-std::numeric_limits<float>::infinity());
+  __m512 m0 = _mm512_set1_ps(-INFINITY);
   __m512 m1 = m0;
   __m512 m2 = m0;
   __m512 m3 = m0;
@@ -216,8 +216,8 @@ CHUNKLLM_BF16_TARGET bool raise_references(const float* scores, float scale, flo
 // rows' bf16 numbers. scores [kRows, kGroup]. Returns `sum` and what the rounded weights add to it,
 // so that outputs are means of values.
 template <int kRows>
-CHUNKLLM_BF16_INLINE __m512 weigh_rows(const float* scores, __m512 scale, __m512 reference,
-                                       __m512 sum, uint32_t* pairs) {
+CHUNKLLM_ALWAYS_INLINE __m512 weigh_rows(const float* scores, __m512 scale, __m512 reference,
+                                         __m512 sum, uint32_t* pairs) {
   const __m512i half = _mm512_set1_epi32(0x8000);
   const __m512i upper = _mm512_set1_epi32(static_cast<int>(0xffff0000u));
   __m512 sum1 = _mm512_setzero_ps();
@@ -239,15 +239,19 @@ CHUNKLLM_BF16_INLINE __m512 weigh_rows(const float* scores, __m512 scale, __m512
 }
 
 // out[i, c] *= keep[c]; out [head_dim, kGroup].
-CHUNKLLM_BF16_TARGET void rescale(const float* keep, int64_t head_dim, float* out) {
+void rescale(const float* keep, int64_t head_dim, float* out) {
   const __m512 factor = _mm512_load_ps(keep);
   for (int64_t i = 0; i < head_dim; ++i) {
     _mm512_store_ps(out + i * kGroup, _mm512_mul_ps(_mm512_load_ps(out + i * kGroup), factor));
   }
 }
 
+const int8_t* numbers_of(const BlockQ8_0& block) {
+  return reinterpret_cast<const int8_t*>(&block.q);
+}
+
 // to [head_dim] = a cached row of a type that is neither float32 nor bf16, rounded to bf16.
-CHUNKLLM_BF16_TARGET void round_row(KvType type, const void* row, int64_t head_dim, uint16_t* to) {
+void round_row(KvType type, const void* row, int64_t head_dim, uint16_t* to) {
   const auto* halves = static_cast<const uint16_t*>(row);
   const auto* blocks = static_cast<const BlockQ8_0*>(row);
   for (int64_t i = 0; i < head_dim; i += 16) {
@@ -256,7 +260,8 @@ CHUNKLLM_BF16_TARGET void round_row(KvType type, const void* row, int64_t head_d
       x = _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(halves + i)));
     } else {
       const BlockQ8_0& block = blocks[i / kSmallBlock];
-      const __m512i numbers = _mm512_cvtepi8_epi32(load_16_bytes(block.q.data() + i % kSmallBlock));
+      const __m512i numbers =
+          _mm512_cvtepi8_epi32(load_16_bytes(numbers_of(block) + i % kSmallBlock));
       const __m512 scale =
           _mm512_broadcastss_ps(_mm_cvtph_ps(_mm_cvtsi32_si128(static_cast<int>(block.d))));
       x = _mm512_mul_ps(_mm512_cvtepi32_ps(numbers), scale);
@@ -266,7 +271,7 @@ CHUNKLLM_BF16_TARGET void round_row(KvType type, const void* row, int64_t head_d
 }
 
 // Whether no value of the tile's rows is infinite or NaN.
-CHUNKLLM_BF16_TARGET bool values_are_finite(const FilledTile& tile, int64_t head_dim) {
+bool values_are_finite(const FilledTile& tile, int64_t head_dim) {
   const __m512i exponent = _mm512_set1_epi16(0x7f80);
   __mmask32 hit = 0;
   for (int r = 0; r < tile.n_rows; ++r) {
@@ -301,8 +306,7 @@ inline void add_visible_values(const FilledTile& tile, int64_t head_dim, const u
 }
 
 // Hands the columns' states to the target.
-CHUNKLLM_BF16_TARGET void finish_groups(const GroupStates& states, int64_t n_heads,
-                                        const AttentionTarget& target) {
+void finish_groups(const GroupStates& states, int64_t n_heads, const AttentionTarget& target) {
   const int64_t head_dim = states.head_dim;
   for (int64_t g = 0; g < states.n_groups; ++g) {
     float* to[kGroup];
@@ -324,7 +328,7 @@ CHUNKLLM_BF16_TARGET void finish_groups(const GroupStates& states, int64_t n_hea
       }
       factor[i] /= sum;
       if (target.log_sum_exp != nullptr) {
-        target.log_sum_exp[token * target.log_sum_exp_stride + head] = max / kLog2E + std::log(sum);
+        target.log_sum_exp[token * target.log_sum_exp_stride + head] = max / kLog2E + ::logf(sum);
       }
     }
     const float* rows[kGroup];
