@@ -85,8 +85,8 @@ double product_peak(ProductType type, int n_threads) {
          product_type_name(type), active_isa());
   }
   const ProductPeak peak = table();
-  const double flops = peak.flops * static_cast<double>(peak.rounds * n_threads);
   std::atomic<float> sum = 0;
+  const double flops = peak.flops * static_cast<double>(peak.rounds * n_threads);
   return best_rate(flops, [&] {
     parallel_for(n_threads, 1, [&](int64_t, int64_t, int) { sum += peak.run(peak.rounds); });
   });
