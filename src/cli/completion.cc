@@ -77,6 +77,7 @@ std::string read_text_file(const std::string& path) {
   if (!file) fail(ErrorCode::kIo, "cannot open {}; check the path", path);
   std::string text{std::istreambuf_iterator<char>(file), {}};
   if (file.bad()) fail(ErrorCode::kIo, "cannot read {}; check the file", path);
+  if (text.starts_with(kByteOrderMark)) text.erase(0, kByteOrderMark.size());
   return text;
 }
 

@@ -1,5 +1,6 @@
 #include "model/checkpoint.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "base/error.h"
@@ -33,6 +34,25 @@ TensorMap renamed(const GgufFile& file, const Architecture& family) {
            show_text(name));
     }
     tensors.emplace(*hf_name, tensor);
+  }
+  return tensors;
+}
+
+constexpr std::string_view kEmbedding = "model.embed_tokens.weight";
+constexpr std::string_view kHead = "lm_head.weight";
+
+TensorMap renamed(const SafetensorsModel& folder, bool tied_embeddings) {
+  TensorMap tensors;
+  const bool is_base = folder.tensors().contains("embed_tokens.weight");
+  for (const auto& [name, tensor] : folder.tensors()) {
+    const bool is_inner = name.starts_with("embed_tokens.") || name.starts_with("layers.") ||
+                          name.starts_with("norm.");
+    tensors.emplace(is_base && is_inner ? "model." + name : name, tensor);
+  }
+  if (tied_embeddings && !tensors.contains(kEmbedding) && tensors.contains(kHead)) {
+    auto only = tensors.extract(tensors.find(kHead));
+    only.key() = kEmbedding;
+    tensors.insert(std::move(only));
   }
   return tensors;
 }
