@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Makes a tiny random Llama checkpoint with golden values from Hugging Face transformers (float32).
+"""Makes a tiny random checkpoint with golden values from Hugging Face transformers (float32).
 
-Usage: make_golden_model.py OUT_DIR     needs torch, transformers and safetensors
+Usage: make_golden_model.py FAMILY OUT_DIR     needs torch, transformers and safetensors; FAMILY is one of MODELS
 
 OUT_DIR becomes a normal checkpoint (config.json, model.safetensors in bfloat16) plus golden.safetensors:
   input_ids        int32 [n]             prompt tokens
@@ -18,22 +18,43 @@ import sys
 
 import torch
 from safetensors.torch import save_file
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, Gemma3TextConfig, LlamaConfig
 
 N_TOKENS, N_GREEDY, SEED = 96, 16, 7
 
 
-def make_model():
-    config = LlamaConfig(vocab_size=160, hidden_size=64, num_hidden_layers=3, num_attention_heads=4,
-                         num_key_value_heads=2, head_dim=24, intermediate_size=112, max_position_embeddings=512,
-                         rms_norm_eps=1e-5, tie_word_embeddings=False)
+COMMON = dict(vocab_size=160, hidden_size=64, num_attention_heads=4, num_key_value_heads=2, head_dim=24,
+              max_position_embeddings=512)
+MODELS = {
+    "llama": lambda: LlamaConfig(**COMMON, num_hidden_layers=3, intermediate_size=112, rms_norm_eps=1e-5,
+                                 tie_word_embeddings=False),
+    # A window shorter than the text, two rotary bases, and a query scale that is not head_dim's.
+    "gemma3": lambda: Gemma3TextConfig(
+        **COMMON, num_hidden_layers=6, intermediate_size=96, sliding_window=20, sliding_window_pattern=3,
+        query_pre_attn_scalar=32, tie_word_embeddings=True,
+        rope_parameters=dict(full_attention=dict(rope_type="linear", rope_theta=50000.0, factor=2.0),
+                             sliding_attention=dict(rope_type="default", rope_theta=1000.0))),
+}
+
+
+def init(name, p, config):
+    """Large enough that attention is far from uniform."""
+    if "norm" in name:
+        # Gemma stores norms less 1; those after blocks keep tokens from copying themselves through a tied head.
+        low = 0.5 if "post_" in name and config.tie_word_embeddings else -0.5 if config.tie_word_embeddings else 0.5
+        p.uniform_(low, low + 1)
+    else:
+        p.normal_(std=(0.12 if config.tie_word_embeddings else 1.0) if "embed" in name else 0.12)
+
+
+def make_model(family):
+    config = MODELS[family]()
     torch.manual_seed(SEED)
-    model = LlamaForCausalLM._from_config(config, attn_implementation="eager").float().eval()
+    model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").float().eval()
     with torch.no_grad():
         for name, p in model.named_parameters():
-            # Large enough that attention is far from uniform, and exactly what bfloat16 can hold.
-            p.uniform_(0.5, 1.5) if "norm" in name else p.normal_(std=1.0 if "embed" in name else 0.12)
-            p.copy_(p.to(torch.bfloat16).float())
+            init(name, p, config)
+            p.copy_(p.to(torch.bfloat16).float())  # exactly what the checkpoint holds
     return model
 
 
@@ -58,16 +79,18 @@ def golden_values(model):
 
 
 def main():
-    out_dir = sys.argv[1]
+    family, out_dir = sys.argv[1:]
     os.makedirs(out_dir, exist_ok=True)
-    model = make_model()
+    model = make_model(family)
     values = golden_values(model)
     save_file({k: v.contiguous() for k, v in values.items()}, os.path.join(out_dir, "golden.safetensors"))
-    save_file({k: v.to(torch.bfloat16).contiguous() for k, v in model.state_dict().items()},
+    tied = {"lm_head.weight"} if model.config.tie_word_embeddings else set()
+    save_file({k: v.to(torch.bfloat16).contiguous() for k, v in model.state_dict().items() if k not in tied},
               os.path.join(out_dir, "model.safetensors"))
     config = {k: v for k, v in model.config.to_dict().items() if k != "transformers_version"}
     config["dtype"] = "bfloat16"
-    config["rope_parameters"] = {"rope_theta": 10000.0, "rope_type": "default"}
+    if family == "llama":
+        config["rope_parameters"] = {"rope_theta": 10000.0, "rope_type": "default"}
     with open(os.path.join(out_dir, "config.json"), "w") as f:
         json.dump(config, f, indent=2, sort_keys=True)
         f.write("\n")

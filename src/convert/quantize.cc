@@ -11,6 +11,7 @@
 #include "base/thread_pool.h"
 #include "engine/gguf_tokenizer.h"
 #include "formats/gguf.h"
+#include "model/architecture.h"
 #include "model/checkpoint.h"
 #include "model/gguf_config.h"
 #include "model/gguf_names.h"
@@ -73,15 +74,15 @@ class Planner {
         plan_.metadata.set(value);
       }
     }
-    for (const auto& [name, tensor] : plan_.gguf->tensors()) add(name, tensor, false);
+    for (const auto& [name, tensor] : plan_.gguf->tensors()) add(name, tensor, false, 0.0f);
   }
 
   void plan_folder() {
     write_metadata();
     plan_.checkpoint.emplace(options_.in, plan_.config);
-    const std::string_view architecture = *gguf_architecture(plan_.config.model_type);
+    const Architecture& family = *plan_.config.family;
     for (const auto& [name, tensor] : plan_.checkpoint->tensors()) {
-      const auto gguf_name = gguf_tensor_name(name);
+      const auto gguf_name = gguf_tensor_name(family, name);
       if (!gguf_name) {
         plan_.notices.push_back(fmt::format("{}: tensor {} has no part in the model; left out",
                                             plan_.checkpoint->place(name), show_text(name)));
@@ -89,7 +90,7 @@ class Planner {
       }
       // The head of tied embeddings, where a folder has a copy of it.
       if (*gguf_name == "output.weight" && plan_.config.tied_embeddings) continue;
-      add(*gguf_name, tensor, has_interleaved_rows(architecture, name));
+      add(*gguf_name, tensor, has_interleaved_rows(family, name), folder_offset(family, name));
     }
     add_rope_divisors();
   }
@@ -100,7 +101,8 @@ class Planner {
     metadata.set_string(
         "general.name",
         std::filesystem::absolute(options_.in / ".").parent_path().filename().string());
-    write_gguf_config(plan_.config, metadata);
+    const std::string unread = write_gguf_config(plan_.config, metadata);
+    if (!unread.empty()) plan_.notices.push_back(unread);
     if (!std::filesystem::exists(options_.in / "tokenizer.json")) {
       metadata.set_string("tokenizer.ggml.model", "none");
       plan_.notices.push_back(options_.in.string() +
@@ -126,7 +128,7 @@ class Planner {
     }
   }
 
-  void add(const std::string& name, const TensorView& tensor, bool interleaves_rows) {
+  void add(const std::string& name, const TensorView& tensor, bool interleaves_rows, float offset) {
     Job job{.info = {name, type_of(name, tensor), tensor.shape},
             .values = {},
             .matrix = nullptr,
@@ -138,7 +140,7 @@ class Planner {
       for (size_t i = 0; i < values.size(); ++i) {
         const auto row = static_cast<int64_t>(i);
         const int64_t from = interleaves_rows ? halved_row(row, plan_.config.head_dim) : row;
-        job.values.push_back(values[static_cast<size_t>(from)]);
+        job.values.push_back(values[static_cast<size_t>(from)] + offset);
       }
     }
     plan_.jobs.push_back(std::move(job));

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "model/architecture.h"
 #include "model/gguf_names.h"
 
 namespace chunkllm {
@@ -14,12 +15,19 @@ std::variant<SafetensorsModel, GgufFile> open(const std::filesystem::path& model
   return SafetensorsModel(model);
 }
 
+constexpr std::string_view kBody = "model.";
+constexpr std::string_view kHead = "lm_head.";
+
+// What stands for kBody and kHead where the model is the text part of a larger one.
+constexpr std::pair<const char*, const char*> kInsideLarger[] = {
+    {"language_model.model.", "language_model.lm_head."}, {"model.language_model.", "lm_head."}};
+
 // A tensor that would be left out is a wrong model.
-TensorMap renamed(const GgufFile& file) {
+TensorMap renamed(const GgufFile& file, const Architecture& family) {
   TensorMap tensors;
   for (const auto& [name, tensor] : file.tensors()) {
     if (name == kRopeDivisors) continue;  // part of the configuration
-    const auto hf_name = hf_tensor_name(name);
+    const auto hf_name = hf_tensor_name(family, name);
     if (!hf_name) {
       fail(ErrorCode::kUnsupported, "{}: the tensor {} is not supported", file.path().string(),
            show_text(name));
@@ -32,24 +40,53 @@ TensorMap renamed(const GgufFile& file) {
 }  // namespace
 
 Checkpoint::Checkpoint(const std::filesystem::path& model, const ModelConfig& config)
-    : path_(model), source_(open(model)), head_dim_(config.head_dim) {
+    : path_(model), source_(open(model)), family_(config.family), head_dim_(config.head_dim) {
   const auto* gguf = std::get_if<GgufFile>(&source_);
-  tensors_ = gguf != nullptr ? renamed(*gguf) : std::get<SafetensorsModel>(source_).tensors();
+  tensors_ = gguf != nullptr ? renamed(*gguf, *family_)
+                             : folder_tensors(std::get<SafetensorsModel>(source_));
+}
+
+// Of a larger model the tensors of the text part alone.
+TensorMap Checkpoint::folder_tensors(const SafetensorsModel& folder) {
+  const TensorMap& all = folder.tensors();
+  if (family_->wrapper == nullptr || all.contains("model.embed_tokens.weight")) return all;
+  for (const auto& [body, head] : kInsideLarger) {
+    if (!all.contains(std::string(body) + "embed_tokens.weight")) continue;
+    body_ = body;
+    head_ = head;
+    TensorMap tensors;
+    for (const auto& [name, tensor] : all) {
+      for (const auto& [from, to] :
+           {std::pair{std::string_view(body_), kBody}, std::pair{std::string_view(head_), kHead}}) {
+        if (!name.starts_with(from)) continue;
+        tensors.emplace(std::string(to) + name.substr(from.size()), tensor);
+      }
+    }
+    return tensors;
+  }
+  return all;
+}
+
+std::string Checkpoint::own_name(std::string_view name) const {
+  if (std::holds_alternative<GgufFile>(source_)) {
+    return gguf_tensor_name(*family_, name).value_or(std::string(name));
+  }
+  if (name.starts_with(kBody)) return body_ + std::string(name.substr(kBody.size()));
+  if (name.starts_with(kHead)) return head_ + std::string(name.substr(kHead.size()));
+  return std::string(name);
 }
 
 bool Checkpoint::is_interleaved(std::string_view name) const {
-  const auto* gguf = std::get_if<GgufFile>(&source_);
-  return gguf != nullptr && has_interleaved_rows(gguf->string("general.architecture"), name);
+  return std::holds_alternative<GgufFile>(source_) && has_interleaved_rows(*family_, name);
 }
 
 const TensorView& Checkpoint::require(std::string_view name,
                                       const std::vector<int64_t>& shape) const {
   if (const auto* folder = std::get_if<SafetensorsModel>(&source_)) {
-    return folder->require(name, shape);
+    return folder->require(own_name(name), shape);
   }
-  const auto own_name = gguf_tensor_name(name);
-  return require_tensor(std::get<GgufFile>(source_).tensors(), own_name.value_or(std::string(name)),
-                        shape, path_.string());
+  return require_tensor(std::get<GgufFile>(source_).tensors(), own_name(name), shape,
+                        path_.string());
 }
 
 CheckpointMatrix Checkpoint::matrix(std::string_view name, int64_t n_rows, int64_t n_cols) const {
@@ -73,6 +110,9 @@ CheckpointMatrix Checkpoint::matrix(std::string_view name, int64_t n_rows, int64
 
 std::vector<float> Checkpoint::vector(std::string_view name, int64_t n) const {
   std::vector<float> values = tensor_floats(require(name, {n}), place(name));
+  if (!std::holds_alternative<GgufFile>(source_)) {
+    for (float& value : values) value += folder_offset(*family_, name);
+  }
   if (!is_interleaved(name)) return values;
   std::vector<float> ordered(values.size());
   for (int64_t i = 0; i < n; ++i) {
@@ -89,7 +129,7 @@ void Checkpoint::release(std::string_view name) const {
 
 std::string Checkpoint::place(std::string_view name) const {
   const auto* folder = std::get_if<SafetensorsModel>(&source_);
-  return folder != nullptr ? folder->place(name) : path_.string();
+  return folder != nullptr ? folder->place(own_name(name)) : path_.string();
 }
 
 }  // namespace chunkllm

@@ -1,5 +1,5 @@
 // The tensors of a backbone under the names that Hugging Face gives them, whether they lie in a
-// folder of safetensors or in a GGUF file.
+// folder of safetensors, alone or inside a larger model, or in a GGUF file.
 #pragma once
 
 #include <cstddef>
@@ -36,7 +36,8 @@ class Checkpoint {
   bool has(std::string_view name) const { return tensors_.contains(name); }
 
   // Throw Error (kData) naming the file if the tensor is missing or has another shape;
-  // kUnsupported for a matrix of integers. vector() checks that all values are finite.
+  // kUnsupported for a matrix of integers. vector() checks that all values are finite, and gives
+  // norms as they are applied.
   CheckpointMatrix matrix(std::string_view name, int64_t n_rows, int64_t n_cols) const;
   std::vector<float> vector(std::string_view name, int64_t n) const;
 
@@ -46,12 +47,19 @@ class Checkpoint {
   std::string place(std::string_view name) const;
 
  private:
+  TensorMap folder_tensors(const SafetensorsModel& folder);
+  // How the file calls the tensor.
+  std::string own_name(std::string_view name) const;
   bool is_interleaved(std::string_view name) const;
   const TensorView& require(std::string_view name, const std::vector<int64_t>& shape) const;
 
   std::filesystem::path path_;
   std::variant<SafetensorsModel, GgufFile> source_;
+  const Architecture* family_;
   int64_t head_dim_;
+  // What stands in a folder for "model." and "lm_head.".
+  std::string body_ = "model.";
+  std::string head_ = "lm_head.";
   TensorMap tensors_;
 };
 

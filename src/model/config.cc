@@ -1,6 +1,8 @@
 #include "model/config.h"
 
+#include <cmath>
 #include <limits>
+#include <utility>
 
 #include "base/error.h"
 #include "base/json.h"
@@ -27,27 +29,74 @@ std::vector<int32_t> read_eos_ids(const nlohmann::json& object, const std::strin
   return ids;
 }
 
-void refuse_unsupported(const JsonFields& config, const std::string& where) {
-  const std::string activation = config.string_or("hidden_act", "silu");
-  if (activation != "silu") {
-    fail(ErrorCode::kUnsupported, "{}: hidden_act '{}' is not supported; only 'silu' is", where,
-         activation);
+constexpr std::pair<const char*, Activation> kActivations[] = {
+    {"silu", Activation::kSilu},
+    {"gelu_pytorch_tanh", Activation::kGeluTanh},
+};
+
+Activation read_activation(const JsonFields& config, const char* key, const std::string& where) {
+  const std::string name = config.string_or(key, "silu");
+  for (const auto& [known, activation] : kActivations) {
+    if (name == known) return activation;
   }
-  if (config.has("quantization_config")) {
+  fail(ErrorCode::kUnsupported, "{}: {} {} is not supported; silu and gelu_pytorch_tanh are", where,
+       key, show_text(name));
+}
+
+// The family's fields: its defaults, and over them what the file says.
+nlohmann::json own_fields(const nlohmann::json& json, const Architecture& family,
+                          const std::string& where) {
+  nlohmann::json fields = nlohmann::json::parse(family.defaults);
+  const bool wrapped =
+      family.wrapper != nullptr && json.at("model_type").get<std::string>() == family.wrapper;
+  const nlohmann::json& own = wrapped ? JsonFields(json, where).at("text_config") : json;
+  if (!own.is_object()) {
+    fail(ErrorCode::kData, "{}: text_config must be an object, found {}", where, own.type_name());
+  }
+  fields.update(own);
+  fields["model_type"] = family.model_type;
+  if (json.contains("eos_token_id")) fields["eos_token_id"] = json.at("eos_token_id");
+  return fields;
+}
+
+void read_ropes(const JsonFields& fields, const std::string& where, ModelConfig& config) {
+  config.rope = read_rope_config(fields, where, config.max_positions);
+  config.sliding_rope = config.rope;
+  if (config.family->sliding_theta != nullptr) {
+    config.sliding_rope = read_rope_config(
+        fields, where, config.max_positions,
+        {.theta = config.family->sliding_theta, .layer_type = "sliding_attention"});
+  } else if (fields.has("rope_parameters") &&
+             (fields.at("rope_parameters").contains("full_attention") ||
+              fields.at("rope_parameters").contains("sliding_attention"))) {
     fail(ErrorCode::kUnsupported,
-         "{}: quantization_config is set; use the checkpoint in F32, F16 or BF16", where);
+         "{}: models of this family have one rotary embedding; different ones for different layers "
+         "are not supported",
+         where);
   }
 }
 
 }  // namespace
 
+float ModelConfig::attention_scale() const {
+  return static_cast<float>(
+      1.0 / std::sqrt(query_scalar > 0 ? query_scalar : static_cast<double>(head_dim)));
+}
+
 ModelConfig parse_model_config(const nlohmann::json& json, const std::string& where) {
-  const JsonFields fields(json, where);
+  const Architecture& family =
+      find_architecture(JsonFields(json, where).string("model_type"), where);
+  const nlohmann::json own = own_fields(json, family, where);
+  const JsonFields fields(own, where);
 
   ModelConfig config;
-  config.model_type = fields.string("model_type");
-  const Architecture& architecture = find_architecture(config.model_type, where);
-  refuse_unsupported(fields, where);
+  config.model_type = family.model_type;
+  config.family = &family;
+  config.activation = read_activation(fields, family.activation_key, where);
+  if (fields.has("quantization_config")) {
+    fail(ErrorCode::kUnsupported,
+         "{}: quantization_config is set; use the checkpoint in F32, F16 or BF16", where);
+  }
   config.n_layers = fields.integer("num_hidden_layers", 1, kMaxLayers);
   config.d_model = fields.integer("hidden_size", 1, kMaxDimension);
   config.n_heads = fields.integer("num_attention_heads", 1, kMaxHeads);
@@ -57,23 +106,22 @@ ModelConfig parse_model_config(const nlohmann::json& json, const std::string& wh
   config.max_positions = fields.integer_or("max_position_embeddings", 1, kMaxPositions, 2048);
   config.rms_norm_epsilon = static_cast<float>(fields.number_or("rms_norm_eps", 0.0, 1.0, 1e-6));
   config.tied_embeddings = fields.boolean_or("tie_word_embeddings", false);
-  config.rope = read_rope_config(fields, where, config.max_positions);
+  read_ropes(fields, where, config);
   if (config.n_heads % config.n_kv_heads != 0) {
     fail(ErrorCode::kData, "{}: num_attention_heads {} is no multiple of num_key_value_heads {}",
          where, config.n_heads, config.n_kv_heads);
   }
-  config.head_dim = fields.integer_or("head_dim", 1, kMaxHeadDim, config.d_model / config.n_heads);
-  architecture.configure(fields, where, config);
-  if (config.head_dim * config.n_heads != config.d_model && !fields.has("head_dim") &&
-      config.d_model % config.n_heads != 0) {
+  if (!fields.has("head_dim") && config.d_model % config.n_heads != 0) {
     fail(ErrorCode::kData, "{}: hidden_size {} is no multiple of num_attention_heads {}", where,
          config.d_model, config.n_heads);
   }
+  config.head_dim = fields.integer_or("head_dim", 1, kMaxHeadDim, config.d_model / config.n_heads);
   if (config.head_dim % 8 != 0 || config.head_dim > 256) {
     fail(ErrorCode::kUnsupported, "{}: head_dim {} is not supported; multiples of 8 up to 256 are",
          where, config.head_dim);
   }
-  config.eos_ids = read_eos_ids(json, where);
+  family.configure(fields, where, config);
+  config.eos_ids = read_eos_ids(own, where);
   return config;
 }
 

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "base/error.h"
+#include "model/architecture.h"
 #include "model/config_limits.h"
 #include "model/gguf_names.h"
 
@@ -18,15 +19,11 @@ constexpr int64_t kMaxTokenId = std::numeric_limits<int32_t>::max();
 constexpr int32_t kControlToken = 3;
 
 // Numbers that change what a model computes and that none of the families has. 0 means none.
-constexpr std::array kForeignNumbers = {"attention.scale",
-                                        "attention.clamp_kqv",
-                                        "attn_logit_softcapping",
-                                        "final_logit_softcapping",
-                                        "logit_scale",
-                                        "residual_scale",
-                                        "embedding_scale",
-                                        "attention.max_alibi_bias",
-                                        "rope.scaling.yarn_log_multiplier"};
+constexpr std::array kForeignNumbers = {
+    "attention.clamp_kqv",      "attn_logit_softcapping",
+    "final_logit_softcapping",  "logit_scale",
+    "residual_scale",           "embedding_scale",
+    "attention.max_alibi_bias", "rope.scaling.yarn_log_multiplier"};
 constexpr std::array kForeignIntegers = {"expert_count", "leading_dense_block_count",
                                          "nextn_predict_layers"};
 
@@ -40,13 +37,7 @@ class ConfigReader {
   explicit ConfigReader(const GgufFile& file)
       : file_(file),
         where_(file.path().string()),
-        architecture_(file.string("general.architecture")) {
-    if (gguf_architecture(architecture_) != architecture_) {
-      fail(ErrorCode::kUnsupported,
-           "{}: general.architecture {} is not supported; llama, qwen2 and qwen3 are", where_,
-           show_text(architecture_));
-    }
-  }
+        family_(find_gguf_architecture(file.string("general.architecture"), where_)) {}
 
   ModelConfig read() const {
     refuse_foreign();
@@ -67,7 +58,7 @@ class ConfigReader {
   }
 
  private:
-  std::string key(std::string_view name) const { return fmt::format("{}.{}", architecture_, name); }
+  std::string key(std::string_view name) const { return fmt::format("{}.{}", family_.gguf, name); }
   bool has(std::string_view name) const { return file_.has(key(name)); }
   bool has_tensor(std::string_view name) const { return file_.find(name) != nullptr; }
   int64_t integer(std::string_view name, int64_t max) const {
@@ -84,6 +75,9 @@ class ConfigReader {
     for (const char* name : kForeignIntegers) {
       if (file_.integer_or(key(name), 0, kMaxDimension, 0) != 0) fail_foreign(name);
     }
+    if (!family_.own_query_scale && file_.number_or(key("attention.scale"), 0.0) != 0.0) {
+      fail_foreign("attention.scale");
+    }
     if (!file_.boolean_or(key("attention.causal"), true)) fail_foreign("attention.causal");
   }
 
@@ -97,7 +91,7 @@ class ConfigReader {
       fail(ErrorCode::kData, "{}: there is no matrix token_embd.weight; convert the model again",
            where_);
     }
-    json config = {{"model_type", architecture_},
+    json config = {{"model_type", family_.model_type},
                    {"num_hidden_layers", integer("block_count", kMaxLayers)},
                    {"hidden_size", integer("embedding_length", kMaxDimension)},
                    {"num_attention_heads", integer("attention.head_count", kMaxHeads)},
@@ -125,6 +119,7 @@ class ConfigReader {
       config["use_sliding_window"] = true;
     }
     config["rope_parameters"] = rope_parameters();
+    if (family_.read_gguf != nullptr) family_.read_gguf(file_, key(""), config);
     return config;
   }
 
@@ -204,7 +199,7 @@ class ConfigReader {
 
   const GgufFile& file_;
   std::string where_;
-  std::string architecture_;
+  const Architecture& family_;
 };
 
 void write_rope(const ModelConfig& config, const std::string& prefix, GgufMetadata& metadata) {
@@ -230,17 +225,13 @@ void write_rope(const ModelConfig& config, const std::string& prefix, GgufMetada
 
 ModelConfig read_gguf_config(const GgufFile& file) { return ConfigReader(file).read(); }
 
-void write_gguf_config(const ModelConfig& config, GgufMetadata& metadata) {
-  const auto architecture = gguf_architecture(config.model_type);
-  if (!architecture) {
-    fail(ErrorCode::kUnsupported, "GGUF has no architecture for the model_type {}",
-         config.model_type);
-  }
-  const std::string prefix = std::string(*architecture) + ".";
+std::string write_gguf_config(const ModelConfig& config, GgufMetadata& metadata) {
+  const Architecture& family = *config.family;
+  const std::string prefix = std::string(family.gguf) + ".";
   const auto set = [&](const char* name, int64_t value) {
     metadata.set_u32(prefix + name, static_cast<uint32_t>(value));
   };
-  metadata.set_string("general.architecture", *architecture);
+  metadata.set_string("general.architecture", family.gguf);
   set("block_count", config.n_layers);
   set("context_length", config.max_positions);
   set("embedding_length", config.d_model);
@@ -252,6 +243,12 @@ void write_gguf_config(const ModelConfig& config, GgufMetadata& metadata) {
   set("vocab_size", config.n_vocab);
   metadata.set_f32(prefix + "attention.layer_norm_rms_epsilon", config.rms_norm_epsilon);
   write_rope(config, prefix + "rope.", metadata);
+  if (family.write_gguf != nullptr) return family.write_gguf(config, prefix, metadata);
+  if (config.window > 0) {
+    fail(ErrorCode::kUnsupported,
+         "GGUF files of {} cannot say that layers slide, as those of this model do", family.gguf);
+  }
+  return "";
 }
 
 }  // namespace chunkllm

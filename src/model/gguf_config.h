@@ -1,6 +1,8 @@
 // A model's configuration in the metadata of a GGUF file.
 #pragma once
 
+#include <string>
+
 #include "formats/gguf.h"
 #include "model/config.h"
 
@@ -10,8 +12,9 @@ namespace chunkllm {
 // and divisors of rotary frequencies. Throws Error as read_model_config() does.
 ModelConfig read_gguf_config(const GgufFile& file);
 
-// The metadata of a model with this configuration, general.* and the tokenizer's aside. Throws
-// Error (kUnsupported) for a model that GGUF has no architecture for.
-void write_gguf_config(const ModelConfig& config, GgufMetadata& metadata);
+// The metadata of a model with this configuration, general.* and the tokenizer's aside. Returns a
+// line about what other programs would not read from the file, or "". Throws Error (kUnsupported)
+// for what a GGUF file cannot say.
+std::string write_gguf_config(const ModelConfig& config, GgufMetadata& metadata);
 
 }  // namespace chunkllm

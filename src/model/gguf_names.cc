@@ -1,7 +1,7 @@
 #include "model/gguf_names.h"
 
 #include <array>
-#include <utility>
+#include <vector>
 
 namespace chunkllm {
 namespace {
@@ -17,15 +17,13 @@ constexpr std::array<NamePair, 3> kModelTensors{{
     {"output", "lm_head"},
 }};
 
-constexpr std::array<NamePair, 11> kLayerTensors{{
-    {"attn_norm", "input_layernorm"},
+constexpr std::array<NamePair, 9> kLayerTensors{{
     {"attn_q", "self_attn.q_proj"},
     {"attn_k", "self_attn.k_proj"},
     {"attn_v", "self_attn.v_proj"},
     {"attn_q_norm", "self_attn.q_norm"},
     {"attn_k_norm", "self_attn.k_norm"},
     {"attn_output", "self_attn.o_proj"},
-    {"ffn_norm", "post_attention_layernorm"},
     {"ffn_gate", "mlp.gate_proj"},
     {"ffn_up", "mlp.up_proj"},
     {"ffn_down", "mlp.down_proj"},
@@ -34,11 +32,22 @@ constexpr std::array<NamePair, 11> kLayerTensors{{
 constexpr std::string_view kGgufLayers = "blk.";
 constexpr std::string_view kHfLayers = "model.layers.";
 
-constexpr std::pair<std::string_view, std::string_view> kArchitectures[] = {
-    {"llama", "llama"}, {"mistral", "llama"}, {"qwen2", "qwen2"}, {"qwen3", "qwen3"}};
+// Those of a family's layers: the norms have names of its own.
+std::vector<NamePair> layer_tensors(const Architecture& family) {
+  std::vector<NamePair> pairs(kLayerTensors.begin(), kLayerTensors.end());
+  const auto add = [&](std::string_view gguf, const char* hf) {
+    if (hf != nullptr) pairs.push_back({gguf, hf});
+  };
+  add("attn_norm", family.norms.before_attention);
+  add("post_attention_norm", family.norms.after_attention);
+  add("ffn_norm", family.norms.before_ffn);
+  add("post_ffw_norm", family.norms.after_ffn);
+  return pairs;
+}
 
 // Translates "PREFIX N . MIDDLE .weight|.bias" and names outside layers.
-std::optional<std::string> translate(std::string_view name, std::string_view NamePair::*from,
+std::optional<std::string> translate(const Architecture& family, std::string_view name,
+                                     std::string_view NamePair::*from,
                                      std::string_view NamePair::*to, std::string_view from_layers,
                                      std::string_view to_layers) {
   const size_t dot = name.rfind('.');
@@ -55,7 +64,7 @@ std::optional<std::string> translate(std::string_view name, std::string_view Nam
   if (n_digits == 0 || n_digits == std::string_view::npos || rest[n_digits] != '.') {
     return std::nullopt;
   }
-  for (const NamePair& pair : kLayerTensors) {
+  for (const NamePair& pair : layer_tensors(family)) {
     if (rest.substr(n_digits + 1) == pair.*from) {
       return std::string(to_layers) + std::string(rest.substr(0, n_digits + 1)) +
              std::string(pair.*to) + std::string(ending);
@@ -66,24 +75,21 @@ std::optional<std::string> translate(std::string_view name, std::string_view Nam
 
 }  // namespace
 
-std::optional<std::string> hf_tensor_name(std::string_view gguf_name) {
-  return translate(gguf_name, &NamePair::gguf, &NamePair::hf, kGgufLayers, kHfLayers);
+std::optional<std::string> hf_tensor_name(const Architecture& family, std::string_view gguf_name) {
+  return translate(family, gguf_name, &NamePair::gguf, &NamePair::hf, kGgufLayers, kHfLayers);
 }
 
-std::optional<std::string> gguf_tensor_name(std::string_view hf_name) {
-  return translate(hf_name, &NamePair::hf, &NamePair::gguf, kHfLayers, kGgufLayers);
+std::optional<std::string> gguf_tensor_name(const Architecture& family, std::string_view hf_name) {
+  return translate(family, hf_name, &NamePair::hf, &NamePair::gguf, kHfLayers, kGgufLayers);
 }
 
-std::optional<std::string_view> gguf_architecture(std::string_view model_type) {
-  for (const auto& [known, architecture] : kArchitectures) {
-    if (known == model_type) return architecture;
-  }
-  return std::nullopt;
-}
-
-bool has_interleaved_rows(std::string_view architecture, std::string_view hf_name) {
-  return architecture == "llama" && (hf_name.find(".q_proj.") != std::string_view::npos ||
+bool has_interleaved_rows(const Architecture& family, std::string_view hf_name) {
+  return family.gguf_interleaves && (hf_name.find(".q_proj.") != std::string_view::npos ||
                                      hf_name.find(".k_proj.") != std::string_view::npos);
+}
+
+float folder_offset(const Architecture& family, std::string_view hf_name) {
+  return hf_name.ends_with("norm.weight") ? family.norm_offset : 0.0f;
 }
 
 }  // namespace chunkllm

@@ -6,23 +6,26 @@
 #include <string>
 #include <string_view>
 
+#include "model/architecture.h"
+
 namespace chunkllm {
 
 // GGUF's factors by which rotary frequencies are divided, F32 [head_dim / 2]; Hugging Face computes
 // them from config.json.
 inline constexpr const char* kRopeDivisors = "rope_freqs.weight";
 
-// "blk.3.attn_q.weight" <-> "model.layers.3.self_attn.q_proj.weight"; nothing for other tensors.
-std::optional<std::string> hf_tensor_name(std::string_view gguf_name);
-std::optional<std::string> gguf_tensor_name(std::string_view hf_name);
+// "blk.3.attn_q.weight" <-> "model.layers.3.self_attn.q_proj.weight"; nothing for tensors that the
+// family does not have.
+std::optional<std::string> hf_tensor_name(const Architecture& family, std::string_view gguf_name);
+std::optional<std::string> gguf_tensor_name(const Architecture& family, std::string_view hf_name);
 
-// The architecture under which GGUF files have a model_type of config.json, or nothing.
-std::optional<std::string_view> gguf_architecture(std::string_view model_type);
+// Whether a GGUF file has the rows of this tensor (its Hugging Face name, weight or bias) in
+// another order; see Architecture.
+bool has_interleaved_rows(const Architecture& family, std::string_view hf_name);
 
-// Llama's queries and keys are stored with the two halves of each head interleaved, because ggml
-// rotates neighbouring numbers for this architecture and not, as Hugging Face does, the halves.
-// Whether the rows of this tensor (its Hugging Face name, weight or bias) are.
-bool has_interleaved_rows(std::string_view architecture, std::string_view hf_name);
+// What is added to a tensor of a folder to have it as it is applied, and as GGUF files hold it: its
+// Hugging Face name.
+float folder_offset(const Architecture& family, std::string_view hf_name);
 
 // The row of a GGUF file that holds row `row` of the Hugging Face tensor with interleaved rows.
 inline int64_t interleaved_row(int64_t row, int64_t head_dim) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
+#include <string_view>
 #include <utility>
 
 #include "base/error.h"
@@ -50,10 +51,6 @@ void read_yarn(const JsonFields& fields, RopeConfig& rope) {
 // One of the objects rope_scaling and rope_parameters.
 void read_parameters(const JsonFields& fields, const std::string& where, int64_t max_positions,
                      RopeConfig& rope) {
-  if (fields.has("full_attention") || fields.has("sliding_attention")) {
-    fail(ErrorCode::kUnsupported,
-         "{}: different rotary embeddings for different layers are not supported", where);
-  }
   rope.kind = find_kind(fields.string_or("rope_type", fields.string_or("type", "default")), where);
   rope.theta = fields.number_or("rope_theta", kMinTheta, kMaxTheta, rope.theta);
   if (fields.number_or("partial_rotary_factor", 0.0, 1.0, 1.0) != 1.0) {
@@ -133,9 +130,9 @@ const char* rope_kind_name(RopeKind kind) {
 }
 
 RopeConfig read_rope_config(const JsonFields& config, const std::string& where,
-                            int64_t max_positions) {
+                            int64_t max_positions, const RopeFields& names) {
   RopeConfig rope;
-  rope.theta = config.number_or("rope_theta", kMinTheta, kMaxTheta, rope.theta);
+  rope.theta = config.number_or(names.theta, kMinTheta, kMaxTheta, rope.theta);
   const bool old_spelling = config.has("rope_scaling");
   if (!old_spelling && !config.has("rope_parameters")) return rope;
   if (old_spelling && config.has("rope_parameters")) {
@@ -143,7 +140,15 @@ RopeConfig read_rope_config(const JsonFields& config, const std::string& where,
   }
   const char* name = old_spelling ? "rope_scaling" : "rope_parameters";
   const std::string place = where + ", " + name;
-  read_parameters(JsonFields(config.at(name), place), place, max_positions, rope);
+  const JsonFields fields(config.at(name), place);
+  if (!fields.has("full_attention") && !fields.has("sliding_attention")) {
+    if (std::string_view(names.layer_type) == "full_attention") {
+      read_parameters(fields, place, max_positions, rope);
+    }
+  } else if (fields.has(names.layer_type)) {
+    const std::string inner = place + ", " + names.layer_type;
+    read_parameters(JsonFields(fields.at(names.layer_type), inner), inner, max_positions, rope);
+  }
   return rope;
 }
 

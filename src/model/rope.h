@@ -36,11 +36,19 @@ struct RopeConfig {
 // "default", "linear", "llama3", "yarn", "factors".
 const char* rope_kind_name(RopeKind kind);
 
+// Where the rotary embedding of one kind of layer stands in config.json.
+struct RopeFields {
+  const char* theta = "rope_theta";
+  // In models with several: the object in rope_parameters that is this one's. Without it
+  // rope_parameters and rope_scaling are of layers that attend to everything.
+  const char* layer_type = "full_attention";
+};
+
 // Reads the fields of a config.json in the old spelling (rope_theta, rope_scaling) and the new one
 // (rope_parameters). `where` names the file in errors. Throws Error: kUnsupported naming another
 // kind, kData for a field that is missing or impossible.
 RopeConfig read_rope_config(const JsonFields& config, const std::string& where,
-                            int64_t max_positions);
+                            int64_t max_positions, const RopeFields& names = {});
 
 // The attention's temperature for a context `factor` times as long (YaRN, equation 22).
 double yarn_attention_factor(double factor);

@@ -1,11 +1,24 @@
 #include "model/transformer.h"
 
-#include <cmath>
+#include <algorithm>
 
 #include "base/error.h"
 #include "kernels/ops/ops.h"
 
 namespace chunkllm {
+namespace {
+
+void activate(Activation activation, const float* gate_up, int64_t n_tokens, int64_t d_ff,
+              float* y) {
+  switch (activation) {
+    case Activation::kSilu:
+      return silu_mul(gate_up, n_tokens, d_ff, y);
+    case Activation::kGeluTanh:
+      return gelu_tanh_mul(gate_up, n_tokens, d_ff, y);
+  }
+}
+
+}  // namespace
 
 void FullRows::begin_block(Range positions, std::span<const int32_t>) {
   span_.queries = positions;
@@ -14,11 +27,32 @@ void FullRows::begin_block(Range positions, std::span<const int32_t>) {
 
 std::span<const AttentionSpan> FullRows::rows(const LayerInput&) { return {&span_, 1}; }
 
+// The first tokens, whose window is all there is, are one span; each of the others is its own.
+std::span<const AttentionSpan> WindowRows::rows(Range positions) {
+  const int64_t whole_end = std::clamp(window_, positions.begin, positions.end);
+  const auto n_spans =
+      static_cast<size_t>((whole_end > positions.begin ? 1 : 0) + positions.end - whole_end);
+  if (spans_.size() < n_spans) spans_.resize(n_spans);
+  size_t next = 0;
+  if (whole_end > positions.begin) {
+    spans_[next].queries = {positions.begin, whole_end};
+    spans_[next++].rows.assign(1, {0, whole_end});
+  }
+  for (int64_t t = whole_end; t < positions.end; ++t) {
+    spans_[next].queries = {t, t + 1};
+    spans_[next++].rows.assign(1, {t + 1 - window_, t + 1});
+  }
+  return {spans_.data(), n_spans};
+}
+
 Transformer::Transformer(const ModelWeights& weights, int64_t max_block_tokens)
-    : weights_(weights), max_block_tokens_(max_block_tokens) {
+    : weights_(weights),
+      max_block_tokens_(max_block_tokens),
+      rotation_(make_rotation(config().rope)),
+      window_rows_(config().window) {
   const ModelConfig& c = weights.config;
   const auto rows_of = [&](int64_t n) { return static_cast<size_t>(max_block_tokens * n); };
-  inverse_frequencies_ = rope_inverse_frequencies(c.rope, c.head_dim);
+  if (c.window > 0) sliding_rotation_ = make_rotation(c.sliding_rope);
   h_.resize(rows_of(c.d_model));
   x_.resize(rows_of(c.d_model));
   qkv_.resize(rows_of(c.q_dim() + 2 * c.kv_dim()));
@@ -27,14 +61,12 @@ Transformer::Transformer(const ModelWeights& weights, int64_t max_block_tokens)
   gate_up_.resize(rows_of(2 * c.d_ff));
   ffn_.resize(rows_of(c.d_ff));
   delta_.resize(rows_of(c.d_model));
-  cos_.resize(rows_of(c.head_dim / 2));
-  sin_.resize(rows_of(c.head_dim / 2));
   logits_.resize(static_cast<size_t>(c.n_vocab));
 }
 
 int64_t Transformer::workspace_bytes(const ModelConfig& c, int64_t max_block_tokens) {
-  const int64_t per_token =
-      3 * c.d_model + 2 * c.q_dim() + 2 * c.kv_dim() + c.n_heads + 3 * c.d_ff + c.head_dim;
+  const int64_t per_token = 3 * c.d_model + 2 * c.q_dim() + 2 * c.kv_dim() + c.n_heads +
+                            3 * c.d_ff + (c.window > 0 ? 2 : 1) * c.head_dim;
   return (max_block_tokens * per_token + c.n_vocab) * 4;
 }
 
@@ -52,8 +84,7 @@ void Transformer::forward_layers(std::span<const int32_t> tokens, int64_t first_
   }
   const Range positions{first_position, first_position + n_tokens};
   embed(tokens);
-  rope_table(first_position, n_tokens, inverse_frequencies_.data(), config().head_dim,
-             static_cast<float>(config().rope.attention_factor), cos_.data(), sin_.data());
+  rotate_to(positions);
   selector.begin_block(positions, tokens);
   for (int64_t layer = 0; layer < n_layers; ++layer) {
     const LayerWeights& w = weights_.layers[static_cast<size_t>(layer)];
@@ -63,6 +94,23 @@ void Transformer::forward_layers(std::span<const int32_t> tokens, int64_t first_
   }
 }
 
+Transformer::Rotation Transformer::make_rotation(const RopeConfig& rope) const {
+  const auto n = static_cast<size_t>(max_block_tokens_ * config().head_dim / 2);
+  return {.inverse_frequencies = rope_inverse_frequencies(rope, config().head_dim),
+          .scale = static_cast<float>(rope.attention_factor),
+          .cos = std::vector<float>(n),
+          .sin = std::vector<float>(n)};
+}
+
+void Transformer::rotate_to(Range positions) {
+  for (Rotation* r : {&rotation_, &sliding_rotation_}) {
+    if (r->cos.empty()) continue;
+    rope_table(positions.begin, positions.size(), r->inverse_frequencies.data(), config().head_dim,
+               r->scale, r->cos.data(), r->sin.data());
+  }
+}
+
+// h = scale * embedding rows
 void Transformer::embed(std::span<const int32_t> tokens) {
   const int64_t d_model = config().d_model;
   const MatrixView& table = weights_.embedding;
@@ -74,6 +122,10 @@ void Transformer::embed(std::span<const int32_t> tokens) {
     const int64_t row_bytes = dtype_row_bytes(table.dtype, d_model);
     convert_to_float(table.dtype, static_cast<const std::byte*>(table.data) + tokens[t] * row_bytes,
                      d_model, h_.data() + static_cast<int64_t>(t) * d_model);
+    if (config().embedding_scale == 1.0f) continue;
+    for (int64_t i = 0; i < d_model; ++i) {
+      h_[t * static_cast<size_t>(d_model) + static_cast<size_t>(i)] *= config().embedding_scale;
+    }
   }
 }
 
@@ -93,8 +145,9 @@ void Transformer::attention_half(const LayerWeights& w, int64_t layer, Range pos
     rms_norm_heads(q, w.q_norm.data(), n, c.n_heads, c.head_dim, stride, c.rms_norm_epsilon);
     rms_norm_heads(k, w.k_norm.data(), n, c.n_kv_heads, c.head_dim, stride, c.rms_norm_epsilon);
   }
-  rope_rotate(q, n, c.n_heads, c.head_dim, stride, cos_.data(), sin_.data());
-  rope_rotate(k, n, c.n_kv_heads, c.head_dim, stride, cos_.data(), sin_.data());
+  const Rotation& r = c.slides(layer) ? sliding_rotation_ : rotation_;
+  rope_rotate(q, n, c.n_heads, c.head_dim, stride, r.cos.data(), r.sin.data());
+  rope_rotate(k, n, c.n_kv_heads, c.head_dim, stride, r.cos.data(), r.sin.data());
   cache.store(layer, positions.begin, n, k, v, stride);
 
   const LayerInput input{.layer = layer,
@@ -109,23 +162,32 @@ void Transformer::attention_half(const LayerWeights& w, int64_t layer, Range pos
           .first_position = positions.begin,
           .n_tokens = n,
           .n_heads = c.n_heads,
-          .scale = 1.0f / std::sqrt(static_cast<float>(c.head_dim)),
+          .scale = c.attention_scale(),
           .out = attended_.data(),
           .log_sum_exp = log_sum_exp},
-         input.kv, selector.rows(input));
+         input.kv, c.slides(layer) ? window_rows_.rows(positions) : selector.rows(input));
   selector.attention_done(input, log_sum_exp);
 
   w.output(attended_.data(), n, delta_.data());
-  add_to(delta_.data(), n * c.d_model, h_.data());
+  add_to_stream(w.post_attention_norm, n);
 }
 
-// h += W_down (silu(W_gate x) * W_up x), x = norm(h)
+// h += W_down (activation(W_gate x) * W_up x), x = norm(h)
 void Transformer::ffn_half(const LayerWeights& w, int64_t n_tokens) {
   const ModelConfig& c = config();
   rms_norm(h_.data(), w.ffn_norm.data(), n_tokens, c.d_model, c.rms_norm_epsilon, x_.data());
   w.gate_up(x_.data(), n_tokens, gate_up_.data());
-  silu_mul(gate_up_.data(), n_tokens, c.d_ff, ffn_.data());
+  activate(c.activation, gate_up_.data(), n_tokens, c.d_ff, ffn_.data());
   w.down(ffn_.data(), n_tokens, delta_.data());
+  add_to_stream(w.post_ffn_norm, n_tokens);
+}
+
+// h += delta, normalised where the family does that
+void Transformer::add_to_stream(const std::vector<float>& norm, int64_t n_tokens) {
+  const ModelConfig& c = config();
+  if (!norm.empty()) {
+    rms_norm(delta_.data(), norm.data(), n_tokens, c.d_model, c.rms_norm_epsilon, delta_.data());
+  }
   add_to(delta_.data(), n_tokens * c.d_model, h_.data());
 }
 

@@ -23,8 +23,9 @@ struct LayerInput {
   KvLayerView kv;
 };
 
-// Decides which cached rows each token attends to. The model knows nothing else about it. Calls
-// come in the order of the passes and, within a block, of the layers; on one thread.
+// Decides which cached rows each token attends to, in the layers that do not slide over a window of
+// their own. The model knows nothing else about it. Calls come in the order of the passes and,
+// within a block, of the layers; on one thread.
 class RowSelector {
  public:
   virtual ~RowSelector() = default;
@@ -32,8 +33,8 @@ class RowSelector {
   // A block of tokens is about to run at these positions.
   virtual void begin_block(Range positions, std::span<const int32_t> tokens) = 0;
 
-  // The rows for the block's tokens in this layer, as attend() wants them; valid until the next
-  // call.
+  // The rows for the block's tokens in this layer, which does not slide, as attend() wants them;
+  // valid until the next call.
   virtual std::span<const AttentionSpan> rows(const LayerInput& input) = 0;
 
   // The layer's attention is done. log_sum_exp [n_tokens, n_heads] if wants_log_sum_exp(), else
@@ -53,6 +54,18 @@ class FullRows : public RowSelector {
 
  private:
   AttentionSpan span_;
+};
+
+// Attends to the last `window` tokens, the current one included.
+class WindowRows {
+ public:
+  explicit WindowRows(int64_t window) : window_(window) {}
+  // As RowSelector::rows().
+  std::span<const AttentionSpan> rows(Range positions);
+
+ private:
+  int64_t window_;
+  std::vector<AttentionSpan> spans_;
 };
 
 // Runs blocks of tokens. Owns the work space, not the weights, which must outlive it and may be
@@ -85,24 +98,34 @@ class Transformer {
   static int64_t workspace_bytes(const ModelConfig& config, int64_t max_block_tokens);
 
  private:
+  // cos and sin of a block's positions for one kind of layer.
+  struct Rotation {
+    std::vector<float> inverse_frequencies;  // [head_dim / 2]
+    float scale = 1.0f;
+    std::vector<float> cos, sin;  // [max_block_tokens, head_dim / 2]
+  };
+  Rotation make_rotation(const RopeConfig& rope) const;
   void embed(std::span<const int32_t> tokens);
+  void rotate_to(Range positions);
   void attention_half(const LayerWeights& w, int64_t layer, Range positions, KvCache& cache,
                       RowSelector& selector);
   void ffn_half(const LayerWeights& w, int64_t n_tokens);
+  void add_to_stream(const std::vector<float>& norm, int64_t n_tokens);
 
   const ModelWeights& weights_;
   int64_t max_block_tokens_;
-  std::vector<float> inverse_frequencies_;  // [head_dim / 2]
-  std::vector<float> h_;                    // [max_block_tokens, d_model], the residual stream
-  std::vector<float> x_;                    // [max_block_tokens, d_model], normalised
-  std::vector<float> qkv_;                  // [max_block_tokens, q_dim + 2 kv_dim]
-  std::vector<float> attended_;             // [max_block_tokens, q_dim]
-  std::vector<float> log_sum_exp_;          // [max_block_tokens, n_heads]
-  std::vector<float> gate_up_;              // [max_block_tokens, 2 d_ff]
-  std::vector<float> ffn_;                  // [max_block_tokens, d_ff]
-  std::vector<float> delta_;                // [max_block_tokens, d_model], added to the stream
-  std::vector<float> cos_, sin_;            // [max_block_tokens, head_dim / 2]
-  std::vector<float> logits_;               // [n_vocab]
+  Rotation rotation_;          // of layers that attend to everything
+  Rotation sliding_rotation_;  // of those that slide
+  WindowRows window_rows_;
+  std::vector<float> h_;            // [max_block_tokens, d_model], the residual stream
+  std::vector<float> x_;            // [max_block_tokens, d_model], normalised
+  std::vector<float> qkv_;          // [max_block_tokens, q_dim + 2 kv_dim]
+  std::vector<float> attended_;     // [max_block_tokens, q_dim]
+  std::vector<float> log_sum_exp_;  // [max_block_tokens, n_heads]
+  std::vector<float> gate_up_;      // [max_block_tokens, 2 d_ff]
+  std::vector<float> ffn_;          // [max_block_tokens, d_ff]
+  std::vector<float> delta_;        // [max_block_tokens, d_model], added to the stream
+  std::vector<float> logits_;       // [n_vocab]
 };
 
 }  // namespace chunkllm

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/sha256.h"
+#include "model/architecture.h"
 
 namespace chunkllm {
 namespace {
@@ -26,8 +27,11 @@ int64_t layer_bias_elements(const ModelConfig& c) {
 }
 
 int64_t small_elements(const ModelConfig& c) {
+  const LayerNorms& norms = c.family->norms;
+  const int64_t n_norms =
+      2 + (norms.after_attention != nullptr ? 1 : 0) + (norms.after_ffn != nullptr ? 1 : 0);
   const int64_t head_norms = c.qk_norm ? 2 * c.head_dim : 0;
-  return (2 * c.n_layers + 1) * c.d_model + c.n_layers * (head_norms + layer_bias_elements(c));
+  return c.d_model + c.n_layers * (n_norms * c.d_model + head_norms + layer_bias_elements(c));
 }
 
 // Packs the products of one checkpoint.
@@ -74,7 +78,11 @@ LayerWeights load_layer(const ProductReader& reader, const ModelConfig& c, int64
   const auto head_norm = [&](const char* name) {
     return c.qk_norm ? reader.vector(at + name, c.head_dim) : std::vector<float>();
   };
-  return {.attention_norm = reader.vector(at + "input_layernorm.weight", c.d_model),
+  const LayerNorms& norms = c.family->norms;
+  const auto norm = [&](const char* name) {
+    return name != nullptr ? reader.vector(at + name + ".weight", c.d_model) : std::vector<float>();
+  };
+  return {.attention_norm = norm(norms.before_attention),
           .qkv = reader.linear(at,
                                {{"self_attn.q_proj", c.q_dim()},
                                 {"self_attn.k_proj", c.kv_dim()},
@@ -83,10 +91,12 @@ LayerWeights load_layer(const ProductReader& reader, const ModelConfig& c, int64
           .q_norm = head_norm("self_attn.q_norm.weight"),
           .k_norm = head_norm("self_attn.k_norm.weight"),
           .output = reader.linear(at, {{"self_attn.o_proj", c.d_model}}, c.q_dim(), c.output_bias),
-          .ffn_norm = reader.vector(at + "post_attention_layernorm.weight", c.d_model),
+          .post_attention_norm = norm(norms.after_attention),
+          .ffn_norm = norm(norms.before_ffn),
           .gate_up = reader.linear(at, {{"mlp.gate_proj", c.d_ff}, {"mlp.up_proj", c.d_ff}},
                                    c.d_model, c.ffn_bias),
-          .down = reader.linear(at, {{"mlp.down_proj", c.d_model}}, c.d_ff, c.ffn_bias)};
+          .down = reader.linear(at, {{"mlp.down_proj", c.d_model}}, c.d_ff, c.ffn_bias),
+          .post_ffn_norm = norm(norms.after_ffn)};
 }
 
 // A bias that would be left out is a wrong model.
@@ -183,7 +193,9 @@ std::string ModelWeights::fingerprint() const {
     hash.update(std::as_bytes(std::span(layer.attention_norm)));
     hash.update(std::as_bytes(std::span(layer.q_norm)));
     hash.update(std::as_bytes(std::span(layer.k_norm)));
+    hash.update(std::as_bytes(std::span(layer.post_attention_norm)));
     hash.update(std::as_bytes(std::span(layer.ffn_norm)));
+    hash.update(std::as_bytes(std::span(layer.post_ffn_norm)));
   }
   hash.update(std::as_bytes(std::span(final_norm)));
   return hash.hex_digest();

@@ -13,13 +13,15 @@
 namespace chunkllm {
 
 struct LayerWeights {
-  std::vector<float> attention_norm;  // [d_model]
-  Linear qkv;                         // [q_dim + 2 kv_dim, d_model]: q_proj, k_proj, v_proj by rows
-  std::vector<float> q_norm, k_norm;  // [head_dim] each, or empty
-  Linear output;                      // [d_model, q_dim]
-  std::vector<float> ffn_norm;        // [d_model]
-  Linear gate_up;                     // [2 d_ff, d_model]: gate_proj, up_proj by rows
-  Linear down;                        // [d_model, d_ff]
+  std::vector<float> attention_norm;       // [d_model]
+  Linear qkv;                              // [q_dim + 2 kv_dim, d_model]: q, k, v_proj by rows
+  std::vector<float> q_norm, k_norm;       // [head_dim] each, or empty
+  Linear output;                           // [d_model, q_dim]
+  std::vector<float> post_attention_norm;  // [d_model], or empty
+  std::vector<float> ffn_norm;             // [d_model]
+  Linear gate_up;                          // [2 d_ff, d_model]: gate_proj, up_proj by rows
+  Linear down;                             // [d_model, d_ff]
+  std::vector<float> post_ffn_norm;        // [d_model], or empty
 };
 
 // Owns the packed weights and the mapping of the files that the embedding rows are read from.
@@ -38,15 +40,15 @@ struct ModelWeights {
   int64_t n_parameters() const;
   // The type of most of the checkpoint's matrix elements.
   DType main_type() const;
-  // SHA-256 over the shape and all RMSNorm weights as float32 in layer order: the same for every
-  // quantisation of a backbone, so that adapters know the model they were trained on.
+  // SHA-256 over the shape and all RMSNorm weights, as applied, as float32 in layer order: the same
+  // for every quantisation of a backbone, so that adapters know the model they were trained on.
   std::string fingerprint() const;
 };
 
-// Reads the tensors of a Hugging Face folder or GGUF file of the families Llama, Mistral, Qwen2 and
-// Qwen3. Throws Error: kIo, kData (missing tensor, wrong shape or type, non-finite norm or bias),
-// kUnsupported (a bias that config.json does not announce, a tensor of a GGUF file that has no part
-// in the model), kMemory before anything large is allocated.
+// Reads the tensors of a Hugging Face folder or GGUF file. Throws Error: kIo, kData (missing
+// tensor, wrong shape or type, non-finite norm or bias), kUnsupported (a bias that config.json does
+// not announce, a tensor of a GGUF file that has no part in the model), kMemory before anything
+// large is allocated.
 ModelWeights load_weights(const std::filesystem::path& model, Precision precision);
 
 // Bytes that load_weights() packs the checkpoint's matrices, norms and biases into.

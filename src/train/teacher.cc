@@ -157,7 +157,7 @@ void TeacherPass::collect_masses(const LayerInput& input, const float* log_sum_e
                         .log_sum_exp = log_sum_exp_.data(),
                         .positions = positions,
                         .n_heads = n_heads,
-                        .scale = 1.0f / std::sqrt(static_cast<float>(model_.head_dim))},
+                        .scale = model_.attention_scale()},
                        input.kv, chunks, mass_.data());
   for (const int64_t i : queries) {
     const auto index = static_cast<size_t>(i);

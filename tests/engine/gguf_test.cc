@@ -183,16 +183,17 @@ TEST_F(GgufModel, WhatCannotBeWrittenIsRefused) {
 }
 
 TEST(GgufNames, AreEachOthersInverse) {
+  const Architecture& llama = find_architecture("llama", "here");
   for (const char* name :
        {"token_embd.weight", "output_norm.weight", "output.weight", "blk.0.attn_q.weight",
         "blk.17.attn_k.bias", "blk.3.ffn_down.weight", "blk.2.attn_q_norm.weight"}) {
-    const auto hf = hf_tensor_name(name);
+    const auto hf = hf_tensor_name(llama, name);
     ASSERT_TRUE(hf) << name;
-    EXPECT_EQ(gguf_tensor_name(*hf), name);
+    EXPECT_EQ(gguf_tensor_name(llama, *hf), name);
   }
   for (const char* name : {"", "x", "blk.attn_q.weight", "blk.0.attn_q", "blk.x.attn_q.weight",
                            "blk.0.ffn_gate_exps.weight", "blk.0.attn_q.scale", "blk.0"}) {
-    EXPECT_FALSE(hf_tensor_name(name)) << name;
+    EXPECT_FALSE(hf_tensor_name(llama, name)) << name;
   }
   for (int64_t row = 0; row < 96; ++row) {
     EXPECT_EQ(halved_row(interleaved_row(row, 48), 48), row);

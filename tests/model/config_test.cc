@@ -48,9 +48,10 @@ TEST_F(ConfigTest, NamesWhatIsNotSupported) {
       {{{"hidden_act", "gelu"}}, "gelu"},
       {{{"sliding_window", 256}}, "sliding_window 256"},
       {{{"head_dim", 20}}, "head_dim 20"},
-      {{{"model_type", "mistral"}, {"sliding_window", 128}}, "sliding_window 128"},
-      {{{"model_type", "qwen2"}, {"use_sliding_window", true}, {"sliding_window", 64}}, "64"},
-      {{{"layer_types", {"full_attention", "sliding_attention"}}}, "layer_types"},
+      {{{"layer_types", {"full_attention", "full_attention", "sliding_attention"}}}, "layer_types"},
+      {{{"model_type", "mistral"},
+        {"layer_types", {"full_attention", "full_attention", "chunked_attention"}}},
+       "chunked_attention"},
       {{{"rope_parameters", {{"rope_type", "longrope"}}}}, "longrope"},
       {{{"rope_scaling", {{"type", "dynamic"}, {"factor", 2.0}}}}, "dynamic"},
       {{{"rope_parameters", {{"partial_rotary_factor", 0.5}}}}, "partial_rotary_factor"},
@@ -72,6 +73,60 @@ TEST_F(ConfigTest, EachFamilyHasItsOwnParts) {
   const ModelConfig qwen3 = read({{"model_type", "qwen3"}, {"head_dim", nullptr}});
   EXPECT_TRUE(!qwen3.qkv_bias && qwen3.qk_norm);
   EXPECT_EQ(qwen3.head_dim, 128);
+}
+
+TEST_F(ConfigTest, KnowsWhichLayersSlide) {
+  EXPECT_EQ(read({{"model_type", "qwen2"}, {"sliding_window", 64}}).window, 0) << "turned off";
+  const ModelConfig mistral = read({{"model_type", "mistral"}, {"sliding_window", 128}});
+  EXPECT_EQ(mistral.window, 128);
+  EXPECT_TRUE(mistral.slides(0) && mistral.slides(2));
+  EXPECT_EQ(mistral.rows_visible(1, 100), 100);
+  EXPECT_EQ(mistral.rows_visible(1, 300), 128);
+  const ModelConfig qwen2 = read({{"model_type", "qwen2"},
+                                  {"use_sliding_window", true},
+                                  {"sliding_window", 64},
+                                  {"max_window_layers", 2}});
+  EXPECT_TRUE(!qwen2.slides(0) && !qwen2.slides(1) && qwen2.slides(2));
+  EXPECT_EQ(read({{"model_type", "mistral"}, {"sliding_window", 512}}).window, 0)
+      << "a window of the whole context is none";
+  expect_error(ErrorCode::kData, "each of the 3 layers", [&] {
+    read({{"model_type", "mistral"}, {"layer_types", {"full_attention"}}});
+  });
+}
+
+TEST_F(ConfigTest, GemmaLeavesOutWhatItsFamilyKnows) {
+  const nlohmann::json text{
+      {"model_type", "gemma3_text"}, {"hidden_size", 2560},
+      {"intermediate_size", 10240},  {"num_hidden_layers", 34},
+      {"sliding_window", 1024},      {"rope_scaling", {{"factor", 8.0}, {"rope_type", "linear"}}}};
+  write_text(
+      folder_ / "config.json",
+      nlohmann::json{{"model_type", "gemma3"}, {"eos_token_id", {1, 106}}, {"text_config", text}}
+          .dump());
+  const ModelConfig config = read_model_config(folder_.path());
+  EXPECT_EQ(config.model_type, "gemma3_text");
+  EXPECT_EQ(config.head_dim, 256);
+  EXPECT_EQ(config.n_kv_heads, 4);
+  EXPECT_EQ(config.activation, Activation::kGeluTanh);
+  EXPECT_TRUE(config.tied_embeddings && config.qk_norm);
+  EXPECT_EQ(config.eos_ids, (std::vector<int32_t>{1, 106}));
+  for (int64_t i = 0; i < config.n_layers; ++i) EXPECT_EQ(config.slides(i), i % 6 != 5) << i;
+  EXPECT_EQ(config.rope_of(5).theta, 1e6);
+  EXPECT_EQ(config.rope_of(5).factor, 8.0);
+  EXPECT_EQ(config.rope_of(0).theta, 1e4);
+  EXPECT_EQ(config.rope_of(0).kind, RopeKind::kDefault);
+  for (const char* name : {"final_logit_softcapping", "use_bidirectional_attention"}) {
+    nlohmann::json changed = text;
+    if (std::string_view(name) == "use_bidirectional_attention") {
+      changed[name] = true;
+    } else {
+      changed[name] = 30.0;
+    }
+    write_text(folder_ / "config.json", changed.dump());
+    expect_error(ErrorCode::kUnsupported, name, [&] { read_model_config(folder_.path()); });
+  }
+  write_text(folder_ / "config.json", R"({"model_type": "gemma3", "text_config": 7})");
+  expect_error(ErrorCode::kData, "text_config", [&] { read_model_config(folder_.path()); });
 }
 
 TEST_F(ConfigTest, ReadsStretchedRotaryEmbeddings) {

@@ -79,22 +79,20 @@ class Recorder : public FullRows {
   bool wants_log_sum_exp() const override { return true; }
   void attention_done(const LayerInput& input, const float* log_sum_exp) override {
     if (input.positions.end > n_tokens_) return;
-    std::vector<float> q;
-    std::vector<int64_t> positions;
-    for (int64_t t = 0; t < input.positions.size(); ++t) {
-      q.insert(q.end(), input.q + t * input.q_stride,
-               input.q + t * input.q_stride + config_.q_dim());
-      positions.push_back(input.positions.begin + t);
-    }
     const auto n_chunks = static_cast<int64_t>(chunks_.size());
-    chunk_attention_mass(
-        {.q = q.data(),
-         .log_sum_exp = log_sum_exp,
-         .positions = positions,
-         .n_heads = config_.n_heads,
-         .scale = 1.0f / std::sqrt(static_cast<float>(config_.head_dim))},
-        input.kv, chunks_,
-        chunk_attention.data() + (input.layer * n_tokens_ + input.positions.begin) * n_chunks);
+    for (int64_t t = input.positions.begin; t < input.positions.end; ++t) {
+      const int64_t row = t - input.positions.begin;
+      const int64_t visible = t + 1 - config_.rows_visible(input.layer, t + 1);
+      std::vector<Range> chunks = chunks_;
+      for (Range& chunk : chunks) chunk.begin = std::min(std::max(chunk.begin, visible), chunk.end);
+      chunk_attention_mass({.q = input.q + row * input.q_stride,
+                            .log_sum_exp = log_sum_exp + row * config_.n_heads,
+                            .positions = {&t, 1},
+                            .n_heads = config_.n_heads,
+                            .scale = config_.attention_scale()},
+                           input.kv, chunks,
+                           chunk_attention.data() + (input.layer * n_tokens_ + t) * n_chunks);
+    }
   }
   void layer_done(int64_t layer, Range positions, const float* hidden) override {
     if (layer != 0 || positions.end > n_tokens_) return;

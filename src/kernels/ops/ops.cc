@@ -142,20 +142,38 @@ HWY_INLINE FloatVec silu(FloatVec x) {
   return hn::Div(x, hn::Add(hn::Set(d, 1.0f), hn::Exp(d, exponent)));
 }
 
-void silu_mul_rows(const float* gate_up, int64_t n_rows, int64_t d_ff, float* y) {
+// x / 2 (1 + tanh(u)) = x / (1 + exp(-2 u)), u = sqrt(2 / pi) (x + 0.044715 x^3).
+HWY_INLINE FloatVec gelu_tanh(FloatVec x) {
+  const FloatTag d;
+  const FloatVec inner = hn::MulAdd(hn::Mul(hn::Mul(x, x), x), hn::Set(d, 0.044715f), x);
+  const FloatVec exponent =
+      hn::Min(hn::Mul(inner, hn::Set(d, -1.5957691216057308f)), hn::Set(d, 88.0f));
+  return hn::Div(x, hn::Add(hn::Set(d, 1.0f), hn::Exp(d, exponent)));
+}
+
+template <FloatVec (*activate)(FloatVec)>
+HWY_INLINE void activate_mul_rows(const float* gate_up, int64_t n_rows, int64_t d_ff, float* y) {
   const FloatTag d;
   for (int64_t t = 0; t < n_rows; ++t, gate_up += 2 * d_ff, y += d_ff) {
     const float* up = gate_up + d_ff;
     for_vectors(
         d_ff,
         [&](int64_t i) HWY_ATTR {
-          hn::StoreU(hn::Mul(silu(hn::LoadU(d, gate_up + i)), hn::LoadU(d, up + i)), d, y + i);
+          hn::StoreU(hn::Mul(activate(hn::LoadU(d, gate_up + i)), hn::LoadU(d, up + i)), d, y + i);
         },
         [&](int64_t i, auto mask) HWY_ATTR {
-          const FloatVec gate = silu(hn::MaskedLoad(mask, d, gate_up + i));
+          const FloatVec gate = activate(hn::MaskedLoad(mask, d, gate_up + i));
           hn::BlendedStore(hn::Mul(gate, hn::MaskedLoad(mask, d, up + i)), mask, d, y + i);
         });
   }
+}
+
+void silu_mul_rows(const float* gate_up, int64_t n_rows, int64_t d_ff, float* y) {
+  activate_mul_rows<silu>(gate_up, n_rows, d_ff, y);
+}
+
+void gelu_tanh_mul_rows(const float* gate_up, int64_t n_rows, int64_t d_ff, float* y) {
+  activate_mul_rows<gelu_tanh>(gate_up, n_rows, d_ff, y);
 }
 
 void add_to_all(const float* x, int64_t n, float* y) {
@@ -210,6 +228,7 @@ HWY_EXPORT(rms_norm_rows);
 HWY_EXPORT(rms_norm_head_rows);
 HWY_EXPORT(rope_rotate_rows);
 HWY_EXPORT(silu_mul_rows);
+HWY_EXPORT(gelu_tanh_mul_rows);
 HWY_EXPORT(add_to_all);
 HWY_EXPORT(round_to_bf16_all);
 
@@ -276,6 +295,14 @@ void rope_rotate(float* x, int64_t n_tokens, int64_t n_heads, int64_t head_dim, 
 void silu_mul(const float* gate_up, int64_t n_tokens, int64_t d_ff, float* y) {
   active_isa();
   const auto kernel = HWY_DYNAMIC_DISPATCH(silu_mul_rows);
+  share(n_tokens, 2 * n_tokens * d_ff, [&](int64_t begin, int64_t end) {
+    kernel(gate_up + begin * 2 * d_ff, end - begin, d_ff, y + begin * d_ff);
+  });
+}
+
+void gelu_tanh_mul(const float* gate_up, int64_t n_tokens, int64_t d_ff, float* y) {
+  active_isa();
+  const auto kernel = HWY_DYNAMIC_DISPATCH(gelu_tanh_mul_rows);
   share(n_tokens, 2 * n_tokens * d_ff, [&](int64_t begin, int64_t end) {
     kernel(gate_up + begin * 2 * d_ff, end - begin, d_ff, y + begin * d_ff);
   });

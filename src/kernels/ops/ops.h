@@ -33,6 +33,9 @@ void rope_rotate(float* x, int64_t n_tokens, int64_t n_heads, int64_t head_dim, 
 // d_ff].
 void silu_mul(const float* gate_up, int64_t n_tokens, int64_t d_ff, float* y);
 
+// The same with the approximation of GELU by tanh (arXiv 1606.08415, section 2) in place of silu.
+void gelu_tanh_mul(const float* gate_up, int64_t n_tokens, int64_t d_ff, float* y);
+
 // y[i] += x[i] for i in [0, n).
 void add_to(const float* x, int64_t n, float* y);
 

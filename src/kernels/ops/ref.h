@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <numbers>
 #include <vector>
 
 namespace chunkllm::ref {
@@ -47,6 +48,18 @@ inline std::vector<double> silu_mul(const float* gate_up, int64_t n_tokens, int6
     for (int64_t i = 0; i < d_ff; ++i) {
       const double gate = gate_up[2 * t * d_ff + i];
       y[t * d_ff + i] = gate / (1.0 + std::exp(-gate)) * gate_up[2 * t * d_ff + d_ff + i];
+    }
+  }
+  return y;
+}
+
+inline std::vector<double> gelu_tanh_mul(const float* gate_up, int64_t n_tokens, int64_t d_ff) {
+  std::vector<double> y(static_cast<size_t>(n_tokens * d_ff));
+  for (int64_t t = 0; t < n_tokens; ++t) {
+    for (int64_t i = 0; i < d_ff; ++i) {
+      const double gate = gate_up[2 * t * d_ff + i];
+      const double u = std::sqrt(2 / std::numbers::pi) * (gate + 0.044715 * gate * gate * gate);
+      y[t * d_ff + i] = gate / 2 * (1 + std::tanh(u)) * gate_up[2 * t * d_ff + d_ff + i];
     }
   }
   return y;

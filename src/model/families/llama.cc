@@ -16,8 +16,17 @@ void configure(const JsonFields& fields, const std::string& where, ModelConfig& 
   }
 }
 
+// GGUF files call Mistral llama.
+void read_gguf(const GgufFile&, const std::string&, nlohmann::json& fields) {
+  if (fields.contains("sliding_window")) fields["model_type"] = "mistral";
+}
+
 }  // namespace
 
-constexpr Architecture kLlama{.model_type = "llama", .configure = configure};
+constexpr Architecture kLlama{.model_type = "llama",
+                              .gguf = "llama",
+                              .gguf_interleaves = true,
+                              .configure = configure,
+                              .read_gguf = read_gguf};
 
 }  // namespace chunkllm

@@ -1,16 +1,24 @@
-// Mistral 7B from version 0.2 on, Mistral Nemo and Small: Llama's layers without biases. The first
-// version attends to a sliding window, which is refused.
+// Mistral 7B, Nemo and Small: Llama's layers without biases. In version 0.1 of the first, all
+// layers slide.
 #include "model/families/families.h"
 
 namespace chunkllm {
 namespace {
 
-void configure(const JsonFields& fields, const std::string& where, ModelConfig& config) {
-  refuse_sliding_window(fields, where, config);
+std::string write_gguf(const ModelConfig& config, const std::string& prefix,
+                       GgufMetadata& metadata) {
+  if (config.window == 0) return "";
+  metadata.set_u32(prefix + "attention.sliding_window", static_cast<uint32_t>(config.window));
+  return "llama.cpp attends to everything where this model attends to a window";
 }
 
 }  // namespace
 
-constexpr Architecture kMistral{.model_type = "mistral", .configure = configure};
+constexpr Architecture kMistral{.model_type = "mistral",
+                                .gguf = "llama",
+                                .defaults = R"({"sliding_window": 4096})",
+                                .gguf_interleaves = true,
+                                .configure = read_sliding_layers,
+                                .write_gguf = write_gguf};
 
 }  // namespace chunkllm

@@ -7,11 +7,14 @@ namespace {
 
 void configure(const JsonFields& fields, const std::string& where, ModelConfig& config) {
   config.qkv_bias = true;
-  if (fields.boolean_or("use_sliding_window", false)) refuse_sliding_window(fields, where, config);
+  if (fields.boolean_or("use_sliding_window", false)) read_sliding_layers(fields, where, config);
 }
 
 }  // namespace
 
-constexpr Architecture kQwen2{.model_type = "qwen2", .configure = configure};
+constexpr Architecture kQwen2{.model_type = "qwen2",
+                              .gguf = "qwen2",
+                              .defaults = R"({"sliding_window": 4096, "max_window_layers": 28})",
+                              .configure = configure};
 
 }  // namespace chunkllm

@@ -183,6 +183,35 @@ TEST(SiluMul, LargeGatesNeitherOverflowNorVanish) {
   }
 }
 
+TEST(GeluTanhMul, MatchesTheReference) {
+  for (const int64_t d_ff : kLengths) {
+    const int64_t n_tokens = d_ff < 100 ? 3 : 1;
+    auto x = random_values(2 * n_tokens * d_ff, 6);
+    for (float& value : x) value *= 4.0f;
+    GuardedArray y(n_tokens * d_ff);
+    gelu_tanh_mul(x.data(), n_tokens, d_ff, y.data());
+    expect_close(y.values(), ref::gelu_tanh_mul(x.data(), n_tokens, d_ff), 8 * kEpsilon);
+    EXPECT_TRUE(y.guards_intact());
+  }
+}
+
+TEST(GeluTanhMul, LargeGatesNeitherOverflowNorVanish) {
+  std::vector<float> gates = {-1e30f, -1000, -200, -104, -89,  -88,  -50,
+                              50,     88,    89,   104,  1000, 1e30f};
+  const auto n = static_cast<int64_t>(gates.size());
+  std::vector<float> gate_up = gates;
+  gate_up.resize(2 * gates.size(), 1.0f);
+  GuardedArray y(n);
+  gelu_tanh_mul(gate_up.data(), 1, n, y.data());
+  for (int64_t i = 0; i < n; ++i) {
+    const double gate = gates[static_cast<size_t>(i)];
+    const double cube = gate * gate * gate;
+    const double expected =
+        gate / 2 * (1 + std::tanh(0.7978845608028654 * (gate + 0.044715 * cube)));
+    EXPECT_NEAR(y.data()[i], expected, 4 * kEpsilon * std::abs(expected) + 1e-7) << gate;
+  }
+}
+
 TEST(AddTo, AddsExactly) {
   for (const int64_t n : kLengths) {
     const auto x = random_values(n, 7);
