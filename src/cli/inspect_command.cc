@@ -1,5 +1,6 @@
 // chunkllm inspect: what a model or adapter is, and the memory it needs.
 
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -93,6 +94,8 @@ Json describe_model(const InspectArgs& args) {
                {"max_positions", config.max_positions},
                {"rope", rope_kind_name(config.rope.kind)},
                {"rope_theta", config.rope.theta},
+               {"sliding_window", config.window},
+               {"sliding_layers", std::ranges::count(config.sliding_layers, true)},
                {"tied_embeddings", config.tied_embeddings},
                {"parameters", n_parameters},
                {"types", count_types(checkpoint.tensors())}};

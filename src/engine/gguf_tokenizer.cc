@@ -10,10 +10,12 @@ constexpr const char* kPre = "tokenizer.ggml.pre";
 constexpr const char* kTokens = "tokenizer.ggml.tokens";
 constexpr const char* kTokenTypes = "tokenizer.ggml.token_type";
 constexpr const char* kMerges = "tokenizer.ggml.merges";
+constexpr const char* kScores = "tokenizer.ggml.scores";
 constexpr const char* kBosId = "tokenizer.ggml.bos_token_id";
 constexpr const char* kEosId = "tokenizer.ggml.eos_token_id";
 constexpr const char* kAddBos = "tokenizer.ggml.add_bos_token";
 constexpr const char* kAddEos = "tokenizer.ggml.add_eos_token";
+constexpr const char* kSpacePrefix = "tokenizer.ggml.add_space_prefix";
 constexpr const char* kNfc = "tokenizer.ggml.normalizer.nfc";
 constexpr const char* kChatTemplate = "tokenizer.chat_template";
 
@@ -46,11 +48,13 @@ std::optional<GgufVocabulary> gguf_vocabulary(const GgufFile& file) {
                                   static_cast<int32_t>(GgufTokenType::kNormal));
   }
   if (file.has(kMerges)) vocabulary.merges = owned(file.strings(kMerges));
+  if (file.has(kScores)) vocabulary.scores = file.floats(kScores);
   vocabulary.bos_token_id = token_id(file, kBosId);
   vocabulary.eos_token_id = token_id(file, kEosId);
   vocabulary.add_bos_token = flag(file, kAddBos);
   vocabulary.add_eos_token = flag(file, kAddEos);
   vocabulary.normalizer_nfc = flag(file, kNfc);
+  vocabulary.add_space_prefix = flag(file, kSpacePrefix);
   return vocabulary;
 }
 
@@ -66,7 +70,11 @@ void write_gguf_vocabulary(const GgufVocabulary& vocabulary,
   metadata.set_string(kPre, vocabulary.pre);
   metadata.set_strings(kTokens, vocabulary.tokens);
   metadata.set_integers(kTokenTypes, vocabulary.token_types);
-  metadata.set_strings(kMerges, vocabulary.merges);
+  if (vocabulary.scores.empty()) {
+    metadata.set_strings(kMerges, vocabulary.merges);
+  } else {
+    metadata.set_floats(kScores, vocabulary.scores);
+  }
   const auto set_id = [&](const char* key, std::optional<int32_t> id) {
     if (id) metadata.set_u32(key, static_cast<uint32_t>(*id));
   };
@@ -78,6 +86,7 @@ void write_gguf_vocabulary(const GgufVocabulary& vocabulary,
   set_flag(kAddBos, vocabulary.add_bos_token);
   set_flag(kAddEos, vocabulary.add_eos_token);
   set_flag(kNfc, vocabulary.normalizer_nfc);
+  set_flag(kSpacePrefix, vocabulary.add_space_prefix);
   if (chat_template) metadata.set_string(kChatTemplate, *chat_template);
 }
 

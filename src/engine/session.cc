@@ -14,8 +14,10 @@ SessionMemory session_memory(const ModelConfig& config, const AdapterConfig* ada
   memory.kv_bytes = options.ctx * kv_bytes_per_position(config, options.kv_type);
   memory.workspace_bytes = Transformer::workspace_bytes(config, options.block_tokens);
   if (options.policy == PolicyKind::kChunk && adapter != nullptr) {
+    const int64_t n_selecting =
+        adapter->n_layers - static_cast<int64_t>(adapter->backbone_layers.size());
     memory.chunk_index_bytes =
-        options.ctx / kTokensPerChunk * config.n_layers * 2 * adapter->adapter_dim * 4;
+        options.ctx / kTokensPerChunk * n_selecting * 2 * adapter->adapter_dim * 4;
   }
   return memory;
 }
@@ -196,10 +198,16 @@ std::span<const float> Session::logits() { return transformer_.logits(last_block
 void Session::count_pass(RetentionCount& count) const {
   const ModelConfig& config = engine_.config();
   int64_t rows = 0;
-  for (int64_t layer = 0; layer < config.n_layers; ++layer) rows += policy_->rows_attended(layer);
-  const double visible = static_cast<double>(config.n_layers) * static_cast<double>(n_tokens());
+  double retention = 0.0;
+  for (int64_t layer = 0; layer < config.n_layers; ++layer) {
+    // A layer that slides attends to all that it can see.
+    const int64_t visible = config.rows_visible(layer, n_tokens());
+    const int64_t attended = config.slides(layer) ? visible : policy_->rows_attended(layer);
+    rows += attended;
+    retention += static_cast<double>(attended) / static_cast<double>(visible);
+  }
   ++count.n_passes;
-  count.retention_sum += static_cast<double>(rows) / visible;
+  count.retention_sum += retention / static_cast<double>(config.n_layers);
   const int64_t row_bytes = cache_.bytes_per_position() / config.n_layers;
   count.bytes_attended_sum += static_cast<double>(rows) * static_cast<double>(row_bytes);
 }

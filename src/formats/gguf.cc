@@ -356,6 +356,17 @@ std::vector<int32_t> GgufFile::integers(std::string_view key) const {
   return list;
 }
 
+std::vector<float> GgufFile::floats(std::string_view key) const {
+  const GgufValue& found = value(key);
+  if (found.type != GgufType::kArray || GgufType{load<uint32_t>(found.bytes)} != GgufType::kF32) {
+    fail_type(found, "an array of 32-bit floats");
+  }
+  const auto data = found.bytes.subspan(sizeof(uint32_t) + sizeof(uint64_t));
+  std::vector<float> list(data.size() / sizeof(float));
+  if (!list.empty()) std::memcpy(list.data(), data.data(), data.size());
+  return list;
+}
+
 const TensorView* GgufFile::find(std::string_view name) const {
   const auto tensor = tensors_.find(name);
   return tensor == tensors_.end() ? nullptr : &tensor->second;

@@ -72,6 +72,7 @@ class GgufFile {
   std::string_view string_or(std::string_view key, std::string_view fallback) const;
   std::vector<std::string_view> strings(std::string_view key) const;  // an array of strings
   std::vector<int32_t> integers(std::string_view key) const;          // an array of I32 or U32
+  std::vector<float> floats(std::string_view key) const;              // an array of F32
 
   // Shapes are row-major: the reverse of what the file says.
   const TensorMap& tensors() const { return tensors_; }
@@ -101,6 +102,7 @@ class GgufMetadata {
   void set_string(const std::string& key, std::string_view value);
   void set_strings(const std::string& key, std::span<const std::string> values);
   void set_integers(const std::string& key, std::span<const int32_t> values);
+  void set_floats(const std::string& key, std::span<const float> values);
   void set(const GgufValue& value);  // as it lies in another file
 
  private:

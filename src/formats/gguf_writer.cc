@@ -79,6 +79,13 @@ void GgufMetadata::set_integers(const std::string& key, std::span<const int32_t>
   for (const int32_t value : values) append(bytes, value);
 }
 
+void GgufMetadata::set_floats(const std::string& key, std::span<const float> values) {
+  std::string& bytes = entry(key, GgufType::kArray);
+  append(bytes, static_cast<uint32_t>(GgufType::kF32));
+  append(bytes, static_cast<uint64_t>(values.size()));
+  for (const float value : values) append(bytes, value);
+}
+
 void GgufMetadata::set(const GgufValue& value) {
   entry(std::string(value.key), value.type)
       .assign(reinterpret_cast<const char*>(value.bytes.data()), value.bytes.size());

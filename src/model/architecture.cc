@@ -12,9 +12,6 @@
 namespace chunkllm {
 namespace {
 
-// Of families with the same GGUF architecture the first reads such files.
-constexpr const Architecture* kArchitectures[] = {&kLlama, &kMistral, &kQwen2, &kQwen3, &kGemma3};
-
 const Architecture& find(std::string_view name, const char* Architecture::*of, const char* field,
                          const std::string& where) {
   std::vector<std::string_view> known;

@@ -39,6 +39,7 @@ TeacherPass::TeacherPass(const ModelConfig& model, const AdapterConfig& config,
       lessons_(static_cast<size_t>(model.n_layers)) {
   for (size_t layer = 0; layer < states_.size(); ++layer) {
     LayerState& state = states_[layer];
+    if (!config.selects(static_cast<int64_t>(layer))) continue;
     state.track = layer == 0 ? tracks.first_layer : tracks.others;
     state.mean_keys = layer == 0 || config.chunk_key == ChunkKey::kMean;
     if (state.track != nullptr) plan_layer(sequence, options, state, lessons_[layer]);

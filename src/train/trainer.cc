@@ -38,7 +38,7 @@ Adapter initial_adapter(const ModelWeights& weights, const TrainOptions& options
   adapter.config = AdapterConfig::for_model(weights);
   AdapterConfig& config = adapter.config;
   if (options.adapter_dim > 0) config.adapter_dim = options.adapter_dim;
-  config.first_layer = options.first_layer;
+  if (config.first_layer != FirstLayerKind::kBackbone) config.first_layer = options.first_layer;
   config.first_layer_tokens = options.first_layer_tokens;
   config.fixed_chunk = options.fixed_chunk;
   config.max_chunk = std::max(config.max_chunk, config.fixed_chunk);
@@ -345,6 +345,11 @@ TrainResult train_adapters(const Engine& engine, const Corpus& data, const Corpu
                            const CancelToken* cancel) {
   check_options(options);
   AdapterConfig config = AdapterConfig::for_model(engine.weights());
+  if (std::ssize(config.backbone_layers) == config.n_layers) {
+    fail(ErrorCode::kUnsupported,
+         "every layer of this model slides over a window of {} tokens; there is nothing to select",
+         engine.config().window);
+  }
   if (options.adapter_dim > 0) config.adapter_dim = options.adapter_dim;
   require_memory(Learner::memory_bytes(engine.config(), config, {.seq_len = options.seq_len}),
                  fmt::format("training on sequences of {} tokens", options.seq_len),

@@ -112,6 +112,41 @@ TEST_P(LearnerTest, BlocksDoNotMatter) {
   EXPECT_NEAR(losses[2], losses[0], 1e-5);
 }
 
+// Layers that slide have nothing to learn, and the first one stays as it is.
+TEST(LearnerOfSlidingLayers, LearnsTheOthersInBlocksOfAnySize) {
+  const ModelWeights weights = load_weights(tiny_gemma3(), ComputeType::kF32);
+  Adapter adapter;
+  adapter.config = AdapterConfig::for_model(weights);
+  adapter.config.adapter_dim = 8;
+  adapter.config.window = 8;
+  adapter.config.max_chunk = 24;
+  Rng rng(2);
+  const auto fill = [&](std::vector<float>& values, int64_t n) {
+    values.resize(static_cast<size_t>(n));
+    for (float& value : values) value = static_cast<float>(0.2 * rng.normal());
+  };
+  fill(adapter.boundary_weight, adapter.config.d_model);
+  adapter.layers.resize(6);
+  for (const size_t layer : {size_t{2}, size_t{5}}) {
+    fill(adapter.layers[layer].q, 8 * adapter.config.d_model);
+    fill(adapter.layers[layer].k, 8 * adapter.config.d_model);
+  }
+  const TrainingSequence sequence = random_sequence(weights.config.n_vocab, 200);
+  std::vector<double> losses;
+  for (const int64_t block : {int64_t{512}, int64_t{7}}) {
+    Learner learner(weights, adapter, {}, {.seq_len = 256, .teacher = {}, .block_tokens = block});
+    EXPECT_EQ(learner.parameters().size(), 2u + 2 * 2);
+    learner.add(sequence, 0.5, true);
+    for (const int64_t layer : {0, 1, 3, 4}) {
+      EXPECT_EQ(learner.report().n_lessons[static_cast<size_t>(layer)], 0);
+    }
+    EXPECT_GT(learner.report().kl(2), 0);
+    EXPECT_GT(learner.report().kl(5), 0);
+    losses.push_back(learner.report().mean_kl() + learner.report().bce());
+  }
+  EXPECT_NEAR(losses[0], losses[1], 1e-5 * losses[0]);
+}
+
 INSTANTIATE_TEST_SUITE_P(Targets, LearnerTest,
                          testing::Values(std::pair{TeacherTarget::kOwn, ChunkKey::kBoundary},
                                          std::pair{TeacherTarget::kNext, ChunkKey::kBoundary},

@@ -1,5 +1,7 @@
 #include "select/chunk/adapter.h"
 
+#include <fmt/ranges.h>
+
 #include "base/atomic_file.h"
 #include "base/error.h"
 #include "base/json.h"
@@ -26,8 +28,11 @@ void read_first_layer(const JsonFields& fields, const std::string& where, Adapte
     config.first_layer_tokens = first.integer("window", 1, kMaxTokens);
   } else if (kind == "dense") {
     config.first_layer = FirstLayerKind::kDense;
+  } else if (kind == "backbone") {
+    config.first_layer = FirstLayerKind::kBackbone;
   } else {
-    fail(ErrorCode::kData, "{}: first_layer.kind '{}' must be grid, window or dense", where, kind);
+    fail(ErrorCode::kData, "{}: first_layer.kind {} must be grid, window, dense or backbone", where,
+         show_text(kind));
   }
 }
 
@@ -40,6 +45,22 @@ void read_chunks(const JsonFields& fields, const std::string& where, AdapterConf
     return;
   }
   fail(ErrorCode::kData, "{}: chunks must be \"sentence\" or {{\"fixed\": N}}", where);
+}
+
+void read_backbone_layers(const JsonFields& fields, const std::string& where,
+                          AdapterConfig& config) {
+  if (!fields.has("backbone_layers")) return;
+  const nlohmann::json& layers = fields.at("backbone_layers");
+  int64_t next = 0;
+  for (const nlohmann::json& layer : layers) {
+    if (!layers.is_array() || !layer.is_number_unsigned() || layer < next ||
+        layer >= config.n_layers) {
+      fail(ErrorCode::kData, "{}: backbone_layers must be an ascending list of layers below {}",
+           where, config.n_layers);
+    }
+    config.backbone_layers.push_back(layer.get<int64_t>());
+    next = layer.get<int64_t>() + 1;
+  }
 }
 
 AdapterConfig read_config(const std::filesystem::path& path) {
@@ -77,6 +98,7 @@ AdapterConfig read_config(const std::filesystem::path& path) {
   config.sink = fields.integer("sink", 0, int64_t{1} << 30);
   config.window = fields.integer("window", 1, int64_t{1} << 30);
   read_first_layer(fields, where, config);
+  read_backbone_layers(fields, where, config);
   if (fields.has("training")) config.training = fields.at("training").dump();
   return config;
 }
@@ -103,9 +125,11 @@ nlohmann::ordered_json to_json(const AdapterConfig& config) {
   json["window"] = config.window;
   const char* kind = first_layer_name(config.first_layer);
   json["first_layer"]["kind"] = kind;
-  if (config.first_layer != FirstLayerKind::kDense) {
+  if (config.first_layer == FirstLayerKind::kGrid ||
+      config.first_layer == FirstLayerKind::kWindow) {
     json["first_layer"][kind] = config.first_layer_tokens;
   }
+  if (!config.backbone_layers.empty()) json["backbone_layers"] = config.backbone_layers;
   json["training"] = nlohmann::ordered_json::parse(config.training);
   return json;
 }
@@ -124,9 +148,23 @@ const char* first_layer_name(FirstLayerKind kind) {
       return "window";
     case FirstLayerKind::kDense:
       return "dense";
+    case FirstLayerKind::kBackbone:
+      return "backbone";
   }
   return "?";
 }
+
+namespace {
+
+std::vector<int64_t> sliding_layers(const ModelConfig& model) {
+  std::vector<int64_t> layers;
+  for (int64_t i = 0; i < model.n_layers; ++i) {
+    if (model.slides(i)) layers.push_back(i);
+  }
+  return layers;
+}
+
+}  // namespace
 
 AdapterConfig AdapterConfig::for_model(const ModelWeights& weights) {
   AdapterConfig config;
@@ -137,6 +175,8 @@ AdapterConfig AdapterConfig::for_model(const ModelWeights& weights) {
   config.fingerprint = weights.fingerprint();
   config.adapter_dim = large ? 128 : 64;
   config.window = large ? 512 : 64;
+  config.backbone_layers = sliding_layers(weights.config);
+  if (weights.config.slides(0)) config.first_layer = FirstLayerKind::kBackbone;
   return config;
 }
 
@@ -154,6 +194,14 @@ Adapter load_adapter(const std::filesystem::path& folder) {
   adapter.boundary_weight = file.require_floats("chunk_adapter.weight", {1, config.d_model});
   adapter.boundary_bias = file.require_floats("chunk_adapter.bias", {1})[0];
   adapter.layers.resize(static_cast<size_t>(config.n_layers));
+  if (config.first_layer == FirstLayerKind::kBackbone && config.backbone_layers.empty()) {
+    // Such a folder may leave it to its tensors to say which layers select.
+    for (int64_t i = 0; i < config.n_layers; ++i) {
+      if (file.find(layer_tensor(i, "q")) == nullptr) {
+        adapter.config.backbone_layers.push_back(i);
+      }
+    }
+  }
   for (int64_t i = 0; i < config.n_layers; ++i) {
     if (!config.selects(i)) continue;
     QkAdapter& layer = adapter.layers[static_cast<size_t>(i)];
@@ -176,6 +224,15 @@ void check_adapter_fits(const Adapter& adapter, const ModelWeights& weights,
   differs("number of layers", adapter.config.n_layers, weights.config.n_layers);
   differs("hidden size", adapter.config.d_model, weights.config.d_model);
   differs("fingerprint", adapter.config.fingerprint, weights.fingerprint());
+  differs("list of layers that slide", adapter.config.backbone_layers,
+          sliding_layers(weights.config));
+  if (weights.config.slides(0) != (adapter.config.first_layer == FirstLayerKind::kBackbone)) {
+    fail(ErrorCode::kData,
+         "{}: first_layer.kind is {}, and the model's first layer {}; it must be backbone where "
+         "that layer slides, and only there",
+         adapter_folder.string(), first_layer_name(adapter.config.first_layer),
+         weights.config.slides(0) ? "slides" : "does not slide");
+  }
 }
 
 void save_adapter(const Adapter& adapter, const std::filesystem::path& folder) {

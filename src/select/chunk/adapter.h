@@ -2,6 +2,7 @@
 // section 3), with the folder they are kept in.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <filesystem>
 #include <string>
@@ -11,10 +12,11 @@
 
 namespace chunkllm {
 
-enum class FirstLayerKind { kGrid, kWindow, kDense };
+// kBackbone: the first layer slides over a window of its own, and stays as it is.
+enum class FirstLayerKind { kGrid, kWindow, kDense, kBackbone };
 enum class ChunkKey { kBoundary, kMean };
 
-// "grid", "window" or "dense".
+// "grid", "window", "dense" or "backbone".
 const char* first_layer_name(FirstLayerKind kind);
 
 struct AdapterConfig {
@@ -31,13 +33,18 @@ struct AdapterConfig {
   int64_t window = 512;                      // tokens
   FirstLayerKind first_layer = FirstLayerKind::kGrid;
   int64_t first_layer_tokens = 32;  // of a grid chunk, or of the window
-  std::string training = "{}";      // data, steps, target, losses: a JSON object's text
+  // Layers that slide over a window of their own and never select, ascending.
+  std::vector<int64_t> backbone_layers;
+  std::string training = "{}";  // data, steps, target, losses: a JSON object's text
 
   // Defaults for a backbone.
   static AdapterConfig for_model(const ModelWeights& weights);
 
   // Whether the layer selects with a QK Adapter.
-  bool selects(int64_t layer) const { return layer > 0 || first_layer == FirstLayerKind::kGrid; }
+  bool selects(int64_t layer) const {
+    if (layer == 0) return first_layer == FirstLayerKind::kGrid;
+    return !std::ranges::binary_search(backbone_layers, layer);
+  }
 };
 
 // q^ = q x and k^ = k x for the layer's normalised input x, without rotary embedding.

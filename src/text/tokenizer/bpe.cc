@@ -85,9 +85,15 @@ size_t MergeTable::find_slot(uint64_t pair) const {
 }
 
 void MergeTable::add(int32_t left, int32_t right, int32_t merged) {
-  const uint64_t pair = pair_key(left, right);
-  slots_[find_slot(pair)] = {pair, static_cast<uint32_t>(merged_.size())};
   merged_.push_back(merged);
+  add_alike(left, right);
+}
+
+void MergeTable::add_alike(int32_t left, int32_t right) {
+  const uint64_t pair = pair_key(left, right);
+  Slot& slot = slots_[find_slot(pair)];
+  if (slot.rank == kNoRank) ++n_pairs_;
+  slot = {pair, static_cast<uint32_t>(merged_.size() - 1)};
 }
 
 uint32_t MergeTable::rank(int32_t left, int32_t right) const {

@@ -27,9 +27,13 @@ class MergeTable {
 
   // The next merge. A pair that is there already takes the new rank. Ids must not be negative.
   void add(int32_t left, int32_t right, int32_t merged);
+  // Another merge that makes the same token as the one before, and has its rank.
+  void add_alike(int32_t left, int32_t right);
 
   // Of the pair, or kNoRank.
   uint32_t rank(int32_t left, int32_t right) const;
+
+  int64_t size() const { return n_pairs_; }  // pairs
 
   // The token that the merge of this rank makes.
   int32_t merged(uint32_t rank) const { return merged_[rank]; }
@@ -43,6 +47,7 @@ class MergeTable {
 
   std::vector<Slot> slots_;  // a power of two, at most half of them used
   std::vector<int32_t> merged_;
+  int64_t n_pairs_ = 0;
 };
 
 // Repeatedly joins the pair of lowest rank, the leftmost where ranks are equal, until none is left.

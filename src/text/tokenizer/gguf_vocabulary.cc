@@ -2,11 +2,15 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
+#include <span>
+#include <unordered_map>
 #include <utility>
 
 #include "base/error.h"
 #include "base/json.h"
 #include "text/tokenizer/byte_level.h"
+#include "text/tokenizer/metaspace.h"
 #include "text/tokenizer/tokenizer_json_parts.h"
 #include "text/tokenizer/tokenizer_tables.h"
 
@@ -99,8 +103,9 @@ json special_piece(const GgufVocabulary& vocabulary, const char* key, std::optio
   return {{"SpecialToken", {{"id", vocabulary.tokens[static_cast<size_t>(*id)]}, {"type_id", 0}}}};
 }
 
-json post_processor_of(const GgufVocabulary& vocabulary, const PieceRule& rule) {
-  const bool add_bos = vocabulary.add_bos_token.value_or(rule.add_bos && vocabulary.bos_token_id);
+// `bos_by_default`: where the file does not say.
+json post_processor_of(const GgufVocabulary& vocabulary, bool bos_by_default) {
+  const bool add_bos = vocabulary.add_bos_token.value_or(bos_by_default && vocabulary.bos_token_id);
   const bool add_eos = vocabulary.add_eos_token.value_or(false);
   if (!add_bos && !add_eos) return nullptr;
   json single = json::array();
@@ -199,21 +204,128 @@ std::vector<std::string> merge_list(const json& model, const std::string& where)
   return list;
 }
 
+// Whether a text begins with a mark. The normalizer must be that of sentencepiece_parts().
+bool has_space_prefix(const Tokenizer::Tables& tables) {
+  const auto& steps = tables.normalizer;
+  const bool prefix = !steps.empty() && std::holds_alternative<PrependStep>(steps.front());
+  const auto* replace =
+      steps.size() == (prefix ? 2 : 1) ? std::get_if<ReplaceStep>(&steps.back()) : nullptr;
+  const bool is_known = replace != nullptr && replace->from == " " &&
+                        replace->to == kMetaspaceMark && !tables.metaspace &&
+                        (!prefix || std::get<PrependStep>(steps.front()).text == kMetaspaceMark) &&
+                        tables.bpe.chars && tables.bpe.chars->byte_ids;
+  if (!is_known) {
+    fail_unsupported(tables.file,
+                     "a tokenizer with neither ByteLevel nor the normalizer and bytes "
+                     "of SentencePiece in a GGUF file");
+  }
+  return prefix;
+}
+
+// Scores under which SentencePiece merges tokens as these tables do: by the rank of the merges that
+// make a token. All ways to make it must be merges, and all of them before the next token's.
+std::vector<float> scores_of(const Tokenizer::Tables& tables, const GgufVocabulary& vocabulary) {
+  const MergeTable& merges = tables.bpe.merges;
+  const auto is_normal = [&](int32_t id) {
+    return vocabulary.token_types[static_cast<size_t>(id)] ==
+           static_cast<int32_t>(GgufTokenType::kNormal);
+  };
+  std::unordered_map<std::string_view, int32_t> ids;
+  for (size_t id = 0; id < vocabulary.tokens.size(); ++id) {
+    if (is_normal(static_cast<int32_t>(id))) {
+      ids.emplace(vocabulary.tokens[id], static_cast<int32_t>(id));
+    }
+  }
+  const auto refuse = [&](std::string_view text) {
+    fail_unsupported(tables.file, "a list of merges that is not SentencePiece's (at the token " +
+                                      show_text(text) + ") in a GGUF file");
+  };
+  struct Ranks {
+    uint32_t first, last;
+    std::string_view text;
+  };
+  std::vector<Ranks> made;
+  std::vector<float> scores(vocabulary.tokens.size(), -1000.0f);
+  for (const auto& [text, id] : ids) {
+    Ranks ranks{MergeTable::kNoRank, 0, text};
+    for (size_t at = 1; at < text.size(); ++at) {
+      const auto left = ids.find(text.substr(0, at));
+      const auto right = ids.find(text.substr(at));
+      if (left == ids.end() || right == ids.end()) continue;
+      const uint32_t rank = merges.rank(left->second, right->second);
+      if (rank == MergeTable::kNoRank || merges.merged(rank) != id) refuse(text);
+      ranks.first = std::min(ranks.first, rank);
+      ranks.last = std::max(ranks.last, rank);
+    }
+    const bool is_made = ranks.first != MergeTable::kNoRank;
+    if (is_made) made.push_back(ranks);
+    scores[static_cast<size_t>(id)] =
+        -static_cast<float>(is_made ? ranks.first : merges.size() + id);
+  }
+  std::ranges::sort(made, {}, &Ranks::first);
+  for (size_t i = 1; i < made.size(); ++i) {
+    if (made[i].first <= made[i - 1].last) refuse(made[i].text);
+  }
+  return scores;
+}
+
+// The parts of a tokenizer.json beside its tokens, for BPE over bytes.
+json byte_level_parts(const GgufVocabulary& vocabulary) {
+  require_text(vocabulary, "tokenizer.ggml.merges", vocabulary.merges);
+  const PieceRule& rule = find_rule(vocabulary);
+  json root = {
+      {"pre_tokenizer", pre_tokenizer_of(rule)},
+      {"post_processor", post_processor_of(vocabulary, rule.add_bos)},
+      {"decoder", {{"type", "ByteLevel"}}},
+      {"model",
+       {{"type", "BPE"}, {"ignore_merges", rule.ignore_merges}, {"merges", vocabulary.merges}}}};
+  if (vocabulary.normalizer_nfc.value_or(rule.nfc)) root["normalizer"] = {{"type", "NFC"}};
+  return root;
+}
+
+// The same for SentencePiece: spaces are marks, and a text begins with one where the file has it
+// so.
+json sentencepiece_parts(const GgufVocabulary& vocabulary) {
+  if (vocabulary.scores.size() != vocabulary.tokens.size()) {
+    fail_vocabulary(vocabulary, fmt::format("{} tokens have {} scores", vocabulary.tokens.size(),
+                                            vocabulary.scores.size()));
+  }
+  if (!std::ranges::all_of(vocabulary.scores, [](float score) { return std::isfinite(score); })) {
+    fail_vocabulary(vocabulary, "tokenizer.ggml.scores has a value that is not finite");
+  }
+  const bool prefix = vocabulary.add_space_prefix.value_or(true);
+  const auto replace = [](std::string_view from, std::string_view to) {
+    return json{{"type", "Replace"}, {"pattern", {{"String", from}}}, {"content", to}};
+  };
+  json normalizers = json::array();
+  if (prefix) normalizers.push_back({{"type", "Prepend"}, {"prepend", kMetaspaceMark}});
+  normalizers.push_back(replace(" ", kMetaspaceMark));
+  json decoders = {replace(kMetaspaceMark, " "), {{"type", "ByteFallback"}}, {{"type", "Fuse"}}};
+  if (prefix) {
+    decoders.push_back({{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 0}});
+  }
+  return {{"normalizer", {{"type", "Sequence"}, {"normalizers", normalizers}}},
+          {"post_processor", post_processor_of(vocabulary, true)},
+          {"decoder", {{"type", "Sequence"}, {"decoders", decoders}}},
+          {"model", {{"type", "BPE"}, {"byte_fallback", true}}}};
+}
+
 }  // namespace
 
 std::shared_ptr<const Tokenizer::Tables> read_tokenizer_tables(const GgufVocabulary& vocabulary) {
-  if (vocabulary.model != "gpt2") {
+  const bool by_score = vocabulary.model == "llama";
+  if (!by_score && vocabulary.model != "gpt2") {
     fail(ErrorCode::kUnsupported,
-         "{}: tokenizer.ggml.model {} is not supported; gpt2, BPE over bytes, is", vocabulary.file,
-         show_text(vocabulary.model));
+         "{}: tokenizer.ggml.model {} is not supported; gpt2, BPE over bytes, and llama, "
+         "SentencePiece, are",
+         vocabulary.file, show_text(vocabulary.model));
   }
-  const PieceRule& rule = find_rule(vocabulary);
   if (vocabulary.token_types.size() != vocabulary.tokens.size()) {
     fail_vocabulary(vocabulary, fmt::format("{} tokens have {} types", vocabulary.tokens.size(),
                                             vocabulary.token_types.size()));
   }
   require_text(vocabulary, "tokenizer.ggml.tokens", vocabulary.tokens);
-  require_text(vocabulary, "tokenizer.ggml.merges", vocabulary.merges);
+  json root = by_score ? sentencepiece_parts(vocabulary) : byte_level_parts(vocabulary);
 
   json vocab = json::object();
   json added = json::array();
@@ -230,16 +342,11 @@ std::shared_ptr<const Tokenizer::Tables> read_tokenizer_tables(const GgufVocabul
           {{"id", id}, {"content", text}, {"special", type != GgufTokenType::kUserDefined}});
     }
   }
-  json root = {
-      {"added_tokens", std::move(added)},
-      {"pre_tokenizer", pre_tokenizer_of(rule)},
-      {"post_processor", post_processor_of(vocabulary, rule)},
-      {"decoder", {{"type", "ByteLevel"}}},
-      {"model",
-       {{"type", "BPE"}, {"ignore_merges", rule.ignore_merges}, {"merges", vocabulary.merges}}}};
+  root["added_tokens"] = std::move(added);
   root["model"]["vocab"] = std::move(vocab);
-  if (vocabulary.normalizer_nfc.value_or(rule.nfc)) root["normalizer"] = {{"type", "NFC"}};
-  const auto tables = read_tokenizer_tables(root, vocabulary.file + ": tokenizer");
+  const auto tables = read_tokenizer_tables(
+      root, vocabulary.file + ": tokenizer",
+      by_score ? std::span<const float>(vocabulary.scores) : std::span<const float>());
   const auto named = [&](std::optional<int32_t> id) {
     const bool is_token = id && *id >= 0 && static_cast<size_t>(*id) < tables->tokens.size() &&
                           tables->tokens[static_cast<size_t>(*id)].kind != TokenKind::kMissing;
@@ -254,21 +361,25 @@ GgufVocabulary read_gguf_vocabulary(const std::filesystem::path& folder, int64_t
   const std::shared_ptr<const Tokenizer::Tables> tables = read_tokenizer_tables(folder);
   const json root = read_json_file(folder / "tokenizer.json");
   const json& model = root.at("model");
-  if (!tables->decode_rules.byte_level) {
-    fail_unsupported(tables->file, "a tokenizer without ByteLevel in a GGUF file");
-  }
+  const bool by_score = !tables->decode_rules.byte_level;
   check_added_tokens(*tables);
 
   GgufVocabulary vocabulary;
   vocabulary.file = tables->file;
-  vocabulary.model = "gpt2";
-  vocabulary.pre = name_of_rule(*tables, !tables->bpe.whole_pieces.empty());
-  vocabulary.merges = merge_list(model, tables->file + ": model");
+  if (by_score) {
+    vocabulary.model = "llama";
+    vocabulary.pre = "default";
+    vocabulary.add_space_prefix = has_space_prefix(*tables);
+  } else {
+    vocabulary.model = "gpt2";
+    vocabulary.pre = name_of_rule(*tables, !tables->bpe.whole_pieces.empty());
+    vocabulary.merges = merge_list(model, tables->file + ": model");
+    vocabulary.normalizer_nfc = has_nfc(*tables);
+  }
   vocabulary.bos_token_id = tables->bos_id;
   vocabulary.eos_token_id = tables->eos_id;
   vocabulary.add_bos_token = adds_token(*tables, tables->prefix, vocabulary.bos_token_id);
   vocabulary.add_eos_token = adds_token(*tables, tables->suffix, vocabulary.eos_token_id);
-  vocabulary.normalizer_nfc = has_nfc(*tables);
 
   const auto size = static_cast<size_t>(n_vocab);
   if (tables->tokens.size() > size) {
@@ -284,12 +395,17 @@ GgufVocabulary read_gguf_vocabulary(const std::filesystem::path& folder, int64_t
     vocabulary.token_types[id] = static_cast<int32_t>(type);
   };
   for (const auto& [text, id] : model.at("vocab").items()) {
-    place(id.get<size_t>(), text, GgufTokenType::kNormal);
+    const bool is_byte = by_score && byte_of_name(text);
+    place(id.get<size_t>(), text, is_byte ? GgufTokenType::kByte : GgufTokenType::kNormal);
   }
   for (const AddedToken& token : tables->added.tokens()) {
+    // Text with marks never has them before spaces become marks: such a token is made by merges.
+    const bool is_made = by_score && token.content.find(kMetaspaceMark) != std::string::npos;
+    if (is_made && !token.is_special) continue;
     place(static_cast<size_t>(token.id), token.content,
           token.is_special ? GgufTokenType::kControl : GgufTokenType::kUserDefined);
   }
+  if (by_score) vocabulary.scores = scores_of(*tables, vocabulary);
   return vocabulary;
 }
 

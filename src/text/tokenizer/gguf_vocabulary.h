@@ -23,16 +23,18 @@ enum class GgufTokenType : int32_t {
 // What the metadata say. Fields are named as their keys.
 struct GgufVocabulary {
   std::string file;                  // for messages
-  std::string model;                 // "gpt2": BPE over bytes
+  std::string model;                 // "gpt2": BPE over bytes; "llama": SentencePiece
   std::string pre;                   // the rule that cuts text: "llama-bpe", "qwen2", ...
-  std::vector<std::string> tokens;   // by id, in the alphabet of byte_level.h
+  std::vector<std::string> tokens;   // by id; of gpt2 in the alphabet of byte_level.h
   std::vector<int32_t> token_types;  // GgufTokenType of each token
-  std::vector<std::string> merges;   // "a b", lower ranks first
+  std::vector<std::string> merges;   // of gpt2: "a b", lower ranks first
+  std::vector<float> scores;         // of llama, by id: tokens of higher scores merge first
   std::optional<int32_t> bos_token_id;
   std::optional<int32_t> eos_token_id;
-  std::optional<bool> add_bos_token;   // else as `pre` has it
-  std::optional<bool> add_eos_token;   // else not
-  std::optional<bool> normalizer_nfc;  // else as `pre` has it
+  std::optional<bool> add_bos_token;     // else as `pre` has it
+  std::optional<bool> add_eos_token;     // else not
+  std::optional<bool> normalizer_nfc;    // else as `pre` has it
+  std::optional<bool> add_space_prefix;  // of llama: texts begin with a space; else they do
 };
 
 // The tokenizer of FOLDER/tokenizer.json as a GGUF file has it, padded with unused tokens to

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <span>
 #include <string>
 #include <unordered_set>
 #include <utility>
@@ -54,7 +55,8 @@ class TableReader {
     tables_->file = file_;
   }
 
-  std::shared_ptr<Tokenizer::Tables> read() {
+  // With `scores`, one a token, they take the place of the file's merges.
+  std::shared_ptr<Tokenizer::Tables> read(std::span<const float> scores = {}) {
     check_model(model_, model_object_, file_ + ": model");
     for (const char* name : {"truncation", "padding"}) require_null(root_, file_, name);
     tables_->normalizer = read_normalizer(root_, file_);
@@ -71,7 +73,11 @@ class TableReader {
     } else {
       read_char_symbols();
     }
-    read_merges();
+    if (scores.empty()) {
+      read_merges();
+    } else {
+      merge_by_score(scores);
+    }
     read_post_processor(root_, file_, *tables_);
     return tables_;
   }
@@ -184,6 +190,50 @@ class TableReader {
       const int32_t merged = merge_token(both, i);
       tables_->bpe.merges.add(merge_token(left, i), merge_token(right, i), merged);
       if (!is_byte_level_) tables_->words.add_token(both);
+    }
+  }
+
+  // As SentencePiece does: any two tokens whose texts make a third may become it, the one of the
+  // highest score first, the leftmost where scores are equal.
+  void merge_by_score(std::span<const float> scores) {
+    struct Merge {
+      int32_t left, right, merged;
+    };
+    std::vector<Merge> merges;
+    for (const auto& [symbols, merged] : ids_.entries()) {
+      if (symbols.empty() || stands_for_others(symbols, merged)) continue;
+      if (symbols.size() > AddedTokens::kMaxContentBytes) {
+        fail_unsupported(file_, fmt::format("a token of {} bytes", symbols.size()));
+      }
+      for (size_t at = code_point_at(symbols, 0).n_bytes; at < symbols.size();
+           at += code_point_at(symbols, at).n_bytes) {
+        const auto left = ids_.find(symbols.substr(0, at));
+        const auto right = ids_.find(symbols.substr(at));
+        if (left && right && !stands_for_others(symbols.substr(0, at), *left) &&
+            !stands_for_others(symbols.substr(at), *right)) {
+          merges.push_back({*left, *right, merged});
+        }
+      }
+      tables_->words.add_token(symbols);
+    }
+    if (static_cast<int64_t>(merges.size()) > MergeTable::kMaxMerges) {
+      fail_unsupported(file_, fmt::format("a vocabulary with {} merges", merges.size()));
+    }
+    const auto score = [&](const Merge& merge) {
+      return scores[static_cast<size_t>(merge.merged)];
+    };
+    std::ranges::stable_sort(merges, [&](const Merge& a, const Merge& b) {
+      return score(a) != score(b) ? score(a) > score(b) : a.merged < b.merged;
+    });
+    tables_->bpe.merges = MergeTable(static_cast<int64_t>(merges.size()));
+    int32_t before = -1;
+    for (const Merge& merge : merges) {
+      if (merge.merged == before) {
+        tables_->bpe.merges.add_alike(merge.left, merge.right);
+      } else {
+        tables_->bpe.merges.add(merge.left, merge.right, merge.merged);
+      }
+      before = merge.merged;
     }
   }
 
@@ -324,9 +374,9 @@ std::optional<int32_t> read_named_token(const JsonFields& config, const std::str
 
 }  // namespace
 
-std::shared_ptr<Tokenizer::Tables> read_tokenizer_tables(const json& root,
-                                                         const std::string& where) {
-  return TableReader(root, where).read();
+std::shared_ptr<Tokenizer::Tables> read_tokenizer_tables(const json& root, const std::string& where,
+                                                         std::span<const float> scores) {
+  return TableReader(root, where).read(scores);
 }
 
 std::shared_ptr<const Tokenizer::Tables> read_tokenizer_tables(

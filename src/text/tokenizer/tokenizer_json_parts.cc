@@ -61,14 +61,29 @@ ReplaceStep read_replace(const json& part, const std::string& where) {
   return {string_pattern(fields, where), short_text(fields, where, "content")};
 }
 
-PieceEnd read_split(const json& part, const std::string& where) {
+// Whether the normalizer leaves no `text` that a Split by it could find.
+bool is_replaced(const std::vector<NormalizerStep>& steps, const std::string& text) {
+  return std::ranges::any_of(steps, [&](const NormalizerStep& step) {
+    const auto* replace = std::get_if<ReplaceStep>(&step);
+    return replace != nullptr && replace->from == text &&
+           replace->to.find(text) == std::string::npos;
+  });
+}
+
+// Nothing where the normalizer has taken away what it would split by.
+std::optional<PieceEnd> read_split(const json& part, const std::string& where,
+                                   const std::vector<NormalizerStep>& normalizer) {
   require_known(part, where, {"type", "pattern", "behavior", "invert"});
   const JsonFields fields(part, where);
+  const JsonFields pattern(fields.at("pattern"), where + ".pattern");
+  if (pattern.has("String") && pattern.string("String").size() == 1 &&
+      is_replaced(normalizer, pattern.string("String"))) {
+    return std::nullopt;
+  }
   if (fields.string("behavior") != "Isolated") {
     fail_unsupported(where, "behavior " + show_text(fields.string("behavior")));
   }
   if (fields.boolean_or("invert", false)) fail_unsupported(where, "invert");
-  const JsonFields pattern(fields.at("pattern"), where + ".pattern");
   if (!pattern.has("Regex")) fail_unsupported(where, "a pattern that is no Regex");
   const std::string regex = pattern.string("Regex");
   const PieceEnd piece_end = find_pre_tokenizer(regex);
@@ -278,6 +293,7 @@ PreTokenizer read_pre_tokenizer(const JsonFields& root, const std::string& file)
   PreTokenizer result;
   if (!root.has("pre_tokenizer")) return result;
   const std::string where = file + ": pre_tokenizer";
+  const std::vector<NormalizerStep> normalizer = read_normalizer(root, file);
   for_each_part(root.at("pre_tokenizer"), where, "pretokenizers",
                 [&](const std::string& type, const json& part) {
                   // ByteLevel writes bytes, which no rule for characters understands.
@@ -285,7 +301,8 @@ PreTokenizer read_pre_tokenizer(const JsonFields& root, const std::string& file)
                     fail_unsupported(where, show_text(type) + " at this place");
                   }
                   if (type == "Split") {
-                    result.cuts.push_back(read_split(part, where + " Split"));
+                    const auto cut = read_split(part, where + " Split", normalizer);
+                    if (cut) result.cuts.push_back(*cut);
                   } else if (type == "Digits") {
                     require_known(part, where, {"type", "individual_digits"});
                     const bool alone =

@@ -3,6 +3,7 @@
 
 #include <initializer_list>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -30,10 +31,12 @@ const nlohmann::json& array_at(const JsonFields& fields, const std::string& wher
 // Error (kData) otherwise.
 int32_t read_token_id(const nlohmann::json& value, const std::string& where, std::string_view name);
 
-// The tables of a whole tokenizer.json, without what tokenizer_config.json adds. Throws Error
-// (kData, kUnsupported).
+// The tables of a whole tokenizer.json, without what tokenizer_config.json adds. With `scores`, one
+// a token, tokens merge as SentencePiece has it, and not by a list of merges. Throws Error (kData,
+// kUnsupported).
 std::shared_ptr<Tokenizer::Tables> read_tokenizer_tables(const nlohmann::json& root,
-                                                         const std::string& where);
+                                                         const std::string& where,
+                                                         std::span<const float> scores = {});
 
 struct PreTokenizer {
   bool is_byte_level = false;

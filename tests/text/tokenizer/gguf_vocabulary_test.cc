@@ -6,8 +6,11 @@
 #include <cstdlib>
 #include <fstream>
 #include <iostream>
+#include <limits>
+#include <set>
 
 #include "base/error.h"
+#include "base/random.h"
 #include "small_tokenizer.h"
 #include "testing/expect_error.h"
 
@@ -85,7 +88,8 @@ TEST_F(GgufVocabularyTest, LyingVocabulariesAreRefused) {
     expect_refused(part, spoilt(spoil), code);
   };
   refuse(
-      "tokenizer.ggml.model", [](auto& v) { v.model = "llama"; }, ErrorCode::kUnsupported);
+      "tokenizer.ggml.model", [](auto& v) { v.model = "bert"; }, ErrorCode::kUnsupported);
+  refuse("scores", [](auto& v) { v.model = "llama"; });
   refuse(
       "tokenizer.ggml.pre", [](auto& v) { v.pre = "tekken"; }, ErrorCode::kUnsupported);
   refuse("types", [](auto& v) { v.token_types.pop_back(); });
@@ -103,6 +107,116 @@ TEST_F(GgufVocabularyTest, LyingVocabulariesAreRefused) {
     v.tokens[261] = "";
     v.token_types[261] = 3;
   });
+}
+
+// Bytes, the letters a to c, the mark, tokens of those with random scores, and added ones.
+GgufVocabulary sentencepiece_vocabulary(Rng& rng) {
+  GgufVocabulary vocabulary;
+  vocabulary.file = "here";
+  vocabulary.model = "llama";
+  vocabulary.bos_token_id = 1;
+  vocabulary.eos_token_id = 2;
+  const auto add = [&](const std::string& text, GgufTokenType type, float score) {
+    vocabulary.tokens.push_back(text);
+    vocabulary.token_types.push_back(static_cast<int32_t>(type));
+    vocabulary.scores.push_back(score);
+  };
+  add("<unk>", GgufTokenType::kUnknown, 0);
+  add("<s>", GgufTokenType::kControl, 0);
+  add("</s>", GgufTokenType::kControl, 0);
+  for (int byte = 0; byte < 256; ++byte) {
+    add(fmt::format("<0x{:02X}>", byte), GgufTokenType::kByte, 0);
+  }
+  add("\n\n", GgufTokenType::kUserDefined, -1000);
+  const std::vector<std::string> letters{"a", "b", "c", "\u2581"};
+  std::set<std::string> texts(letters.begin(), letters.end());
+  while (texts.size() < 60) {
+    std::string text;
+    const int64_t n = 2 + rng.below(3);
+    for (int64_t i = 0; i < n; ++i) text += letters[static_cast<size_t>(rng.below(4))];
+    texts.insert(text);
+  }
+  // Scores repeat: then the leftmost pair goes first.
+  for (const std::string& text : texts) {
+    add(text, GgufTokenType::kNormal, -static_cast<float>(rng.below(1000)));
+  }
+  return vocabulary;
+}
+
+// SentencePiece's rule, word for word.
+std::vector<int32_t> merged_by_score(const GgufVocabulary& vocabulary,
+                                     std::vector<std::string> symbols) {
+  const auto find = [&](const std::string& text) {
+    const auto found = std::ranges::find(vocabulary.tokens, text);
+    return found == vocabulary.tokens.end()
+               ? -1
+               : static_cast<int32_t>(found - vocabulary.tokens.begin());
+  };
+  while (true) {
+    size_t best = symbols.size();
+    float best_score = 0;
+    for (size_t i = 0; i + 1 < symbols.size(); ++i) {
+      const int32_t id = find(symbols[i] + symbols[i + 1]);
+      if (id < 0) continue;
+      const float score = vocabulary.scores[static_cast<size_t>(id)];
+      if (best < symbols.size() && score <= best_score) continue;
+      best = i;
+      best_score = score;
+    }
+    if (best == symbols.size()) break;
+    symbols[best] += symbols[best + 1];
+    symbols.erase(symbols.begin() + static_cast<ptrdiff_t>(best) + 1);
+  }
+  std::vector<int32_t> ids;
+  for (const std::string& symbol : symbols) ids.push_back(find(symbol));
+  return ids;
+}
+
+TEST(SentencePieceVocabulary, MergesByScore) {
+  Rng rng(5);
+  GgufVocabulary vocabulary = sentencepiece_vocabulary(rng);
+  vocabulary.add_space_prefix = false;
+  // Scores of different tokens that are equal are a matter of places, which ranks do not have.
+  for (size_t id = 0; id < vocabulary.scores.size(); ++id) {
+    vocabulary.scores[id] -= static_cast<float>(id) / 1024;
+  }
+  const Tokenizer tokenizer = Tokenizer::from_gguf(vocabulary);
+  for (int round = 0; round < 400; ++round) {
+    std::vector<std::string> symbols;
+    std::string text;
+    const int64_t n = 1 + rng.below(round < 300 ? 12 : 200);
+    for (int64_t i = 0; i < n; ++i) {
+      const int64_t letter = rng.below(4);
+      symbols.push_back(letter < 3 ? std::string(1, static_cast<char>('a' + letter)) : "\u2581");
+      text += letter < 3 ? symbols.back() : " ";
+    }
+    const std::vector<int32_t> ids = tokenizer.encode(text);
+    ASSERT_EQ(ids, merged_by_score(vocabulary, symbols)) << text;
+    ASSERT_EQ(tokenizer.decode(ids), text);
+  }
+  const std::vector<int32_t> ids = tokenizer.encode("a\n\n\u00e9</s>", {.parse_special = false});
+  EXPECT_EQ(tokenizer.decode(ids), "a\n\n\u00e9</s>");
+  EXPECT_EQ(ids[1], 259) << "user-defined tokens are found in any text";
+  EXPECT_EQ(std::ranges::count(ids, 2), 0) << "and control tokens are not";
+}
+
+TEST(SentencePieceVocabulary, TextsBeginAsTheFileSays) {
+  Rng rng(6);
+  GgufVocabulary vocabulary = sentencepiece_vocabulary(rng);
+  const auto first_of = [](const GgufVocabulary& v) {
+    return std::string(Tokenizer::from_gguf(v).token_bytes(Tokenizer::from_gguf(v).encode("a")[0]));
+  };
+  EXPECT_EQ(first_of(vocabulary).front(), ' ') << "unless it says otherwise";
+  EXPECT_EQ(Tokenizer::from_gguf(vocabulary).decode(Tokenizer::from_gguf(vocabulary).encode("a")),
+            "a");
+  const EncodeOptions special{.add_special_tokens = true};
+  EXPECT_EQ(Tokenizer::from_gguf(vocabulary).encode("a", special).front(), 1);
+  vocabulary.add_space_prefix = false;
+  EXPECT_EQ(first_of(vocabulary), "a");
+  vocabulary.add_bos_token = false;
+  EXPECT_NE(Tokenizer::from_gguf(vocabulary).encode("a", special).front(), 1);
+  vocabulary.scores[3] = std::numeric_limits<float>::quiet_NaN();
+  expect_error(ErrorCode::kData, "not finite", [&] { Tokenizer::from_gguf(vocabulary); });
 }
 
 std::filesystem::path fixtures() {

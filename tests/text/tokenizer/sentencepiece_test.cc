@@ -33,6 +33,18 @@ TEST(SentencePiece, SpacesAreMarksAndUnknownCharactersBytes) {
   EXPECT_THAT(tokenizer.encode("hello</s>hello"), ElementsAre(kMarkHello, 2, kMarkHello));
 }
 
+// Gemma's tokenizer.json: spaces are marks when the pre-tokenizer would split by them.
+TEST(SentencePiece, ASplitByWhatIsReplacedSplitsNothing) {
+  json j = small_sentencepiece_json();
+  j["pre_tokenizer"] = {{"type", "Split"},
+                        {"pattern", {{"String", " "}}},
+                        {"behavior", "MergedWithPrevious"},
+                        {"invert", false}};
+  EXPECT_THAT(make_tokenizer(j).encode("hello  hello"), ElementsAre(kMarkHello, kMark, kMarkHello));
+  j["normalizer"] = {{"type", "Prepend"}, {"prepend", "\u2581"}};
+  EXPECT_THROW(make_tokenizer(j), Error) << "here it would";
+}
+
 TEST(SentencePiece, UnknownCharactersAreOneTokenWhereTheyAreFused) {
   json j = small_sentencepiece_json();
   j["model"]["byte_fallback"] = false;
