@@ -213,7 +213,7 @@ TEST_F(SlidingTest, AModelInsideALargerOneIsTheSame) {
     tensors.push_back(
         {"vision_tower.fc.bias", DType::kF32, {8}, std::as_bytes(std::span(foreign))});
     write_safetensors(folder_ / "model.safetensors", std::move(tensors), {});
-    EXPECT_EQ(load_weights(folder_.path(), ComputeType::kF32).fingerprint(),
+    EXPECT_EQ(load_weights(folder_.path(), kF32Precision).fingerprint(),
               engine_.weights().fingerprint());
   }
 }

@@ -114,7 +114,7 @@ TEST_P(LearnerTest, BlocksDoNotMatter) {
 
 // Layers that slide have nothing to learn, and the first one stays as it is.
 TEST(LearnerOfSlidingLayers, LearnsTheOthersInBlocksOfAnySize) {
-  const ModelWeights weights = load_weights(tiny_gemma3(), ComputeType::kF32);
+  const ModelWeights weights = load_weights(tiny_gemma3(), kF32Precision);
   Adapter adapter;
   adapter.config = AdapterConfig::for_model(weights);
   adapter.config.adapter_dim = 8;
