@@ -6,6 +6,7 @@
 #include "base/mapped_file.h"
 #include "base/sha256.h"
 #include "model/checkpoint.h"
+#include "select/settings.h"
 
 namespace chunkllm::cli {
 namespace {
@@ -19,11 +20,6 @@ std::string adapter_digest(const std::filesystem::path& folder) {
     hash.update(std::as_bytes(file.bytes()));
   }
   return hash.hex_digest().substr(0, kDigits);
-}
-
-template <typename Value>
-nlohmann::ordered_json or_default(const std::optional<Value>& value) {
-  return value ? nlohmann::ordered_json(*value) : nlohmann::ordered_json("default");
 }
 
 }  // namespace
@@ -40,15 +36,11 @@ nlohmann::ordered_json batch_settings(const CompletionArgs& args, const Complete
   json["--dtype"] = engine.precision().products == ProductType::kBf16 ? "bf16"
                     : engine.precision() == kF32Int8DecodePrecision   ? "auto"
                                                                       : "f32";
-  json["--kv-type"] = kv_type_name(completer.session.kv_type);
-  json["--policy"] = completer.auto_policy ? "auto" : policy_name(completer.session.policy);
-  json["--kv-budget"] = or_default(args.selection.kv_budget);
-  json["--kv-budget-min"] = or_default(args.selection.kv_budget_min);
-  json["--top-k-chunks"] = or_default(args.selection.top_k_chunks);
-  json["--window"] = or_default(args.selection.window);
-  json["--sink"] = or_default(args.selection.sink);
-  json["--refresh"] = args.selection.refresh;
-  json["--prefill"] = args.selection.prefill;
+  json["--kv-type"] = enum_name(completer.session.kv_type);
+  json["--policy"] = completer.auto_policy ? kAutoPolicy : completer.session.policy->name;
+  for (const SettingEntry& entry : setting_entries()) {
+    if (entry.get != nullptr) json[std::string(entry.flag)] = entry.get(args.selection.settings);
+  }
   json["--ctx"] = args.ctx;
   json["--max-tokens"] = args.generate.max_tokens;
   json["--stop"] = args.generate.stops;

@@ -47,8 +47,7 @@ struct Limits {
 
 Limits measure_limits(const Engine& engine) {
   const int n_threads = current_threads();
-  return {memory_read_bandwidth(n_threads),
-          product_peak(engine.precision().products, n_threads)};
+  return {memory_read_bandwidth(n_threads), product_peak(engine.precision().products, n_threads)};
 }
 
 // What the products read: the type that a quantised file has, else that of the products.

@@ -14,6 +14,8 @@
 namespace chunkllm::cli {
 namespace {
 
+constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";  // says UTF-8, and is no text
+
 // The choice among policies by what is faster on this machine.
 constexpr const char kAutoPolicy[] = "auto";
 

@@ -211,8 +211,7 @@ void run_batch(const GenerateArgs& args, Completer& completer) {
     completer.engine.load_weights();
     if (completer.auto_policy && n_before > 0) {
       // A second measurement might choose otherwise than that of the results that are there.
-      completer.session.policy =
-          parse_policy(output.policy(), completer.session.policy, "full or chunk");
+      completer.session.policy = &policy_named(output.policy());
     } else {
       settle_policy(completer, longest->prompt.n_tokens());
     }

@@ -16,12 +16,19 @@ std::variant<SafetensorsModel, GgufFile> open(const std::filesystem::path& model
   return SafetensorsModel(model);
 }
 
-constexpr std::string_view kBody = "model.";
-constexpr std::string_view kHead = "lm_head.";
+constexpr std::string_view kEmbedding = "model.embed_tokens.weight";
+constexpr std::string_view kHead = "lm_head.weight";
 
-// What stands for kBody and kHead where the model is the text part of a larger one.
-constexpr std::pair<const char*, const char*> kInsideLarger[] = {
-    {"language_model.model.", "language_model.lm_head."}, {"model.language_model.", "lm_head."}};
+// How folders begin the names of tensors: of a whole model, of one without the class of its head,
+// and of the text part of a larger one.
+struct Prefixes {
+  std::string_view body;
+  std::string_view head;
+};
+constexpr Prefixes kPrefixes[] = {{"model.", "lm_head."},
+                                  {"", "lm_head."},
+                                  {"language_model.model.", "language_model.lm_head."},
+                                  {"model.language_model.", "lm_head."}};
 
 // A tensor that would be left out is a wrong model.
 TensorMap renamed(const GgufFile& file, const Architecture& family) {
@@ -38,18 +45,23 @@ TensorMap renamed(const GgufFile& file, const Architecture& family) {
   return tensors;
 }
 
-constexpr std::string_view kEmbedding = "model.embed_tokens.weight";
-constexpr std::string_view kHead = "lm_head.weight";
-
+// By the names of a whole model; what else a folder has is no part of it.
 TensorMap renamed(const SafetensorsModel& folder, bool tied_embeddings) {
   TensorMap tensors;
-  const bool is_base = folder.tensors().contains("embed_tokens.weight");
-  for (const auto& [name, tensor] : folder.tensors()) {
-    const bool is_inner = name.starts_with("embed_tokens.") || name.starts_with("layers.") ||
-                          name.starts_with("norm.");
-    tensors.emplace(is_base && is_inner ? "model." + name : name, tensor);
+  const TensorMap& all = folder.tensors();
+  for (const Prefixes& prefixes : kPrefixes) {
+    if (!all.contains(std::string(prefixes.body) + "embed_tokens.weight")) continue;
+    for (const auto& [name, tensor] : all) {
+      if (name.starts_with(prefixes.head)) {
+        tensors.emplace("lm_head." + name.substr(prefixes.head.size()), tensor);
+      } else if (name.starts_with(prefixes.body)) {
+        tensors.emplace("model." + name.substr(prefixes.body.size()), tensor);
+      }
+    }
+    return tensors;
   }
-  if (tied_embeddings && !tensors.contains(kEmbedding) && tensors.contains(kHead)) {
+  tensors = all;
+  if (tied_embeddings && tensors.contains(kHead)) {
     auto only = tensors.extract(tensors.find(kHead));
     only.key() = kEmbedding;
     tensors.insert(std::move(only));
@@ -63,37 +75,14 @@ Checkpoint::Checkpoint(const std::filesystem::path& model, const ModelConfig& co
     : path_(model), source_(open(model)), family_(config.family), head_dim_(config.head_dim) {
   const auto* gguf = std::get_if<GgufFile>(&source_);
   tensors_ = gguf != nullptr ? renamed(*gguf, *family_)
-                             : folder_tensors(std::get<SafetensorsModel>(source_));
-}
-
-// Of a larger model the tensors of the text part alone.
-TensorMap Checkpoint::folder_tensors(const SafetensorsModel& folder) {
-  const TensorMap& all = folder.tensors();
-  if (family_->wrapper == nullptr || all.contains("model.embed_tokens.weight")) return all;
-  for (const auto& [body, head] : kInsideLarger) {
-    if (!all.contains(std::string(body) + "embed_tokens.weight")) continue;
-    body_ = body;
-    head_ = head;
-    TensorMap tensors;
-    for (const auto& [name, tensor] : all) {
-      for (const auto& [from, to] :
-           {std::pair{std::string_view(body_), kBody}, std::pair{std::string_view(head_), kHead}}) {
-        if (!name.starts_with(from)) continue;
-        tensors.emplace(std::string(to) + name.substr(from.size()), tensor);
-      }
-    }
-    return tensors;
-  }
-  return all;
+                             : renamed(std::get<SafetensorsModel>(source_), config.tied_embeddings);
 }
 
 std::string Checkpoint::own_name(std::string_view name) const {
-  if (std::holds_alternative<GgufFile>(source_)) {
-    return gguf_tensor_name(*family_, name).value_or(std::string(name));
-  }
-  if (name.starts_with(kBody)) return body_ + std::string(name.substr(kBody.size()));
-  if (name.starts_with(kHead)) return head_ + std::string(name.substr(kHead.size()));
-  return std::string(name);
+  const auto found = tensors_.find(name);
+  if (found != tensors_.end()) return found->second.name;
+  if (std::holds_alternative<SafetensorsModel>(source_)) return std::string(name);
+  return gguf_tensor_name(*family_, name).value_or(std::string(name));
 }
 
 bool Checkpoint::is_interleaved(std::string_view name) const {

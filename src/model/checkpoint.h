@@ -54,7 +54,6 @@ class Checkpoint {
   std::string place(std::string_view name) const;
 
  private:
-  TensorMap folder_tensors(const SafetensorsModel& folder);
   // How the file calls the tensor.
   std::string own_name(std::string_view name) const;
   bool is_interleaved(std::string_view name) const;
@@ -64,9 +63,6 @@ class Checkpoint {
   std::variant<SafetensorsModel, GgufFile> source_;
   const Architecture* family_;
   int64_t head_dim_;
-  // What stands in a folder for "model." and "lm_head.".
-  std::string body_ = "model.";
-  std::string head_ = "lm_head.";
   TensorMap tensors_;
 };
 
