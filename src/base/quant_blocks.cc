@@ -26,6 +26,16 @@ void read_nibbles(const std::byte* source, int64_t n, uint8_t* codes) {
   }
 }
 
+// Bit r of 32 bytes becomes bit kTo of codes 32 r to 32 r + 31, for r up to 7.
+template <int kTo>
+void add_bits(const std::byte* source, uint8_t* codes) {
+  for (int64_t r = 0; r < 8; ++r, codes += 32) {
+    for (int64_t i = 0; i < 32; ++i) {
+      codes[i] = static_cast<uint8_t>(codes[i] | ((byte_at(source, i) >> r) & 1) << kTo);
+    }
+  }
+}
+
 // Bits of a word that are the fifth ones of 32 codes.
 void add_fifth_bits(const std::byte* source, uint8_t* codes) {
   for (int64_t i = 0; i < 32; ++i) {
@@ -111,10 +121,7 @@ void decode_block<DType::kQ2K>(const std::byte* source, QuantBlock& block) {
 template <>
 void decode_block<DType::kQ3K>(const std::byte* source, QuantBlock& block) {
   read_pairs(source + 32, block.codes);
-  for (int64_t i = 0; i < kSuperBlock; ++i) {
-    const int third = (byte_at(source, i % 32) >> (i / 32)) & 1;
-    block.codes[i] = static_cast<uint8_t>(block.codes[i] | third << 2);
-  }
+  add_bits<2>(source, block.codes);
   for (int64_t s = 0; s < 16; ++s) {
     const int low = (byte_at(source, 96 + s % 8) >> (s / 8 * 4)) & 15;
     const int high = (byte_at(source, 104 + s % 4) >> (s / 4 * 2)) & 3;
@@ -141,10 +148,7 @@ void decode_block<DType::kQ5K>(const std::byte* source, QuantBlock& block) {
   for (int64_t pair = 0; pair < 4; ++pair) {
     read_nibbles(source + 48 + 32 * pair, 32, block.codes + 64 * pair);
   }
-  for (int64_t i = 0; i < kSuperBlock; ++i) {
-    const int fifth = (byte_at(source, 16 + i % 32) >> (i / 32)) & 1;
-    block.codes[i] = static_cast<uint8_t>(block.codes[i] | fifth << 4);
-  }
+  add_bits<4>(source + 16, block.codes);
 }
 
 template <>
@@ -152,9 +156,11 @@ void decode_block<DType::kQ6K>(const std::byte* source, QuantBlock& block) {
   for (int64_t h = 0; h < 2; ++h) {
     uint8_t* codes = block.codes + 128 * h;
     read_nibbles(source + 64 * h, 64, codes);
-    for (int64_t i = 0; i < 128; ++i) {
-      const int high = (byte_at(source, 128 + 32 * h + i % 32) >> (i / 32 * 2)) & 3;
-      codes[i] = static_cast<uint8_t>(codes[i] | high << 4);
+    const std::byte* high = source + 128 + 32 * h;
+    for (int64_t r = 0; r < 4; ++r, codes += 32) {
+      for (int64_t i = 0; i < 32; ++i) {
+        codes[i] = static_cast<uint8_t>(codes[i] | ((byte_at(high, i) >> (2 * r)) & 3) << 4);
+      }
     }
   }
   for (int64_t s = 0; s < 16; ++s) block.scales[s] = byte_at(source, 192 + s);

@@ -165,8 +165,9 @@ class Pool {
   }
 
   void work(int thread) {
-    while (!stops_.load()) {
-      const uint32_t seen = news_.load();
+    while (true) {
+      const uint32_t seen = news_.load();  // first: what comes after it ends the sleep
+      if (stops_.load()) return;
       finish(claim_pieces(thread));
       const auto has_news = [&] {
         return (news_.load(std::memory_order_relaxed) | 1) != (seen | 1);

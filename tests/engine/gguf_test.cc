@@ -87,8 +87,12 @@ TEST_F(GgufModel, FileOfTheSamePrecisionIsTheSameModel) {
 TEST_F(GgufModel, QuantisedFilesAreNearTheModel) {
   const std::vector<float> expected = logits_of(needle_model(), kF32Precision);
   const std::string fingerprint = load_weights(needle_model(), kF32Precision).fingerprint();
-  for (const auto& [type, tolerance] :
-       {std::pair{DType::kF16, 1e-3}, {DType::kQ8_0, 0.03}, {DType::kQ4_0, 0.3}}) {
+  for (const auto& [type, tolerance] : {std::pair{DType::kF16, 1e-3},
+                                        {DType::kQ8_0, 0.03},
+                                        {DType::kQ5_1, 0.15},  // half the steps of four bits
+                                        {DType::kQ5_0, 0.15},
+                                        {DType::kQ4_1, 0.3},
+                                        {DType::kQ4_0, 0.3}}) {
     const std::filesystem::path file = written(needle_model(), type);
     EXPECT_EQ(load_weights(file, kF32Precision).fingerprint(), fingerprint);
     EXPECT_LT(relative_error(logits_of(file, kF32Precision), expected), tolerance)
