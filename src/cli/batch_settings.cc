@@ -37,7 +37,8 @@ nlohmann::ordered_json batch_settings(const CompletionArgs& args, const Complete
                     : engine.precision() == kF32Int8DecodePrecision   ? "auto"
                                                                       : "f32";
   json["--kv-type"] = enum_name(completer.session.kv_type);
-  json["--policy"] = completer.auto_policy ? kAutoPolicy : completer.session.policy->name;
+  json["--policy"] =
+      completer.auto_policy ? std::string_view(kAutoPolicy) : completer.session.policy->name;
   for (const SettingEntry& entry : setting_entries()) {
     if (entry.get != nullptr) json[std::string(entry.flag)] = entry.get(args.selection.settings);
   }

@@ -16,9 +16,6 @@ namespace {
 
 constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";  // says UTF-8, and is no text
 
-// The choice among policies by what is faster on this machine.
-constexpr const char kAutoPolicy[] = "auto";
-
 void add_sampling_options(CLI::App& app, CompletionArgs& args) {
   SamplingOptions& sampling = args.generate.sampling;
   app.add_option("--temperature,--temp", sampling.temperature, "0: always the likeliest token")

@@ -29,6 +29,9 @@ void add_completion_options(CLI::App& app, CompletionArgs& args);
 // A text file, UTF-8, without a byte order mark that it begins with. Throws Error (kIo, kData).
 std::string read_text_file(const std::string& path);
 
+// The name, beside those of the policies, that leaves the choice to settle_policy().
+inline constexpr char kAutoPolicy[] = "auto";
+
 // The engine, without its weights, and all else that follows from the options. Throws Error
 // (kInvalidArgument) for options that cannot be used, before anything is read.
 struct Completer {
