@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "base/sha256.h"
 #include "model/architecture.h"
 #include "model/gguf_names.h"
 
@@ -139,6 +140,21 @@ void Checkpoint::release(std::string_view name) const {
 std::string Checkpoint::place(std::string_view name) const {
   const auto* folder = std::get_if<SafetensorsModel>(&source_);
   return folder != nullptr ? folder->place(own_name(name)) : path_.string();
+}
+
+std::string Checkpoint::sample_digest() const {
+  constexpr size_t kSampleBytes = 4096;
+  Sha256 hash;
+  for (const auto& [name, tensor] : tensors_) {
+    const std::string head =
+        fmt::format("{} {} {}\n", name, dtype_name(tensor.dtype), shape_text(tensor.shape));
+    hash.update(std::as_bytes(std::span(head)));
+    const auto bytes = std::as_bytes(tensor.bytes);
+    const size_t n = std::min(kSampleBytes, bytes.size());
+    hash.update(bytes.first(n));
+    hash.update(bytes.last(n));
+  }
+  return hash.hex_digest();
 }
 
 }  // namespace chunkllm

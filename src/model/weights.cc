@@ -202,18 +202,6 @@ std::string ModelWeights::fingerprint() const {
   return hash.hex_digest();
 }
 
-std::string ModelWeights::digest() const {
-  constexpr size_t kSampleBytes = 64 << 10;
-  Sha256 hash;
-  for (const auto& [name, tensor] : checkpoint.tensors()) {
-    const std::string head =
-        fmt::format("{} {} {}\n", name, dtype_name(tensor.dtype), shape_text(tensor.shape));
-    const size_t n = std::min(tensor.bytes.size(), kSampleBytes);
-    hash.update(std::as_bytes(std::span(head)));
-    hash.update(std::as_bytes(tensor.bytes.first(n)));
-    hash.update(std::as_bytes(tensor.bytes.last(n)));
-  }
-  return hash.hex_digest();
-}
+std::string ModelWeights::digest() const { return checkpoint.sample_digest(); }
 
 }  // namespace chunkllm
