@@ -7,9 +7,11 @@
 #include <cerrno>
 #include <cstring>
 #include <string_view>
+#include <utility>
 
 #include "base/error.h"
 #include "base/json.h"
+#include "cli/batch_settings.h"
 #include "cli/completion.h"
 
 namespace chunkllm::cli {
@@ -19,9 +21,6 @@ namespace {
 std::string line_begin(size_t index) { return fmt::format("{{\"index\":{},", index); }
 
 BatchItem read_item(std::string_view line, const std::string& where, const BatchEncoder& encoder) {
-  if (line.find_first_not_of(" \t\r") == std::string_view::npos) {
-    fail(ErrorCode::kData, "{}: the line is empty; remove it", where);
-  }
   const nlohmann::json json = parse_json(line, where);
   const JsonFields fields(json, where);
   if (fields.has("prompt") == fields.has("messages")) {
@@ -44,8 +43,8 @@ BatchItem read_item(std::string_view line, const std::string& where, const Batch
   return item;
 }
 
-void check_result(std::string_view line, const std::string& where, size_t index,
-                  const std::vector<BatchItem>& items) {
+nlohmann::json read_result(std::string_view line, const std::string& where, size_t index,
+                           const std::vector<BatchItem>& items) {
   const auto refuse = [&](const std::string& what) {
     fail(ErrorCode::kData, "{}: {}; continue with the same --input or name another --output", where,
          what);
@@ -53,7 +52,7 @@ void check_result(std::string_view line, const std::string& where, size_t index,
   if (index >= items.size()) {
     refuse(fmt::format("there are more results than the {} prompts", items.size()));
   }
-  const nlohmann::json json = nlohmann::json::parse(line, nullptr, false);
+  nlohmann::json json = nlohmann::json::parse(line, nullptr, false);
   if (!line.starts_with(line_begin(index)) || !json.is_object()) {
     refuse("this is no result of this program at its place");
   }
@@ -62,6 +61,7 @@ void check_result(std::string_view line, const std::string& where, size_t index,
     refuse(fmt::format("the result has the id {}, the prompt {}", show_text(id.dump()),
                        show_text(items[index].id.dump())));
   }
+  return json;
 }
 
 }  // namespace
@@ -69,18 +69,24 @@ void check_result(std::string_view line, const std::string& where, size_t index,
 std::vector<BatchItem> read_batch(const std::filesystem::path& path, const BatchEncoder& encoder) {
   const std::string text = read_text_file(path.string());
   std::vector<BatchItem> items;
-  for (std::string_view left = text; !left.empty();) {
-    const size_t end = std::min(left.find('\n'), left.size());
-    const std::string where = fmt::format("{}:{}", path.string(), items.size() + 1);
+  int64_t n_lines = 0;
+  size_t end = 0;
+  for (std::string_view left = text; !left.empty();
+       left.remove_prefix(std::min(end + 1, left.size()))) {
+    end = std::min(left.find('\n'), left.size());
+    const std::string_view line = left.substr(0, end);
+    ++n_lines;
+    if (line.find_first_not_of(" \t\r") == line.npos) continue;
+    const std::string where = fmt::format("{}:{}", path.string(), n_lines);
     try {
-      items.push_back(read_item(left.substr(0, end), where, encoder));
+      items.push_back(read_item(line, where, encoder));
+      items.back().line = n_lines;
     } catch (const Error& error) {
       // What a tokenizer or chat format says does not know the line.
       const std::string message = error.what();
       if (message.starts_with(where)) throw;
       fail(ErrorCode::kData, "{}: {}", where, message);
     }
-    left.remove_prefix(std::min(end + 1, left.size()));
   }
   if (items.empty()) {
     fail(ErrorCode::kData, "{} holds no prompts; give one JSON object a line", path.string());
@@ -88,8 +94,9 @@ std::vector<BatchItem> read_batch(const std::filesystem::path& path, const Batch
   return items;
 }
 
-BatchOutput::BatchOutput(const std::filesystem::path& path, const std::vector<BatchItem>& items)
-    : path_(path.string()), items_(items) {
+BatchOutput::BatchOutput(const std::filesystem::path& path, const std::vector<BatchItem>& items,
+                         nlohmann::ordered_json settings)
+    : path_(path.string()), items_(items), settings_(std::move(settings)) {
   std::error_code error;
   std::string text;
   if (std::filesystem::exists(path, error)) {
@@ -98,11 +105,9 @@ BatchOutput::BatchOutput(const std::filesystem::path& path, const std::vector<Ba
     }
     text = read_text_file(path_);
   }
-  std::string_view left = text;
-  for (size_t end; (end = left.find('\n')) != left.npos; left.remove_prefix(end + 1)) {
-    check_result(left.substr(0, end), fmt::format("{}:{}", path_, n_done_ + 1), n_done_, items);
-    ++n_done_;
-  }
+  const size_t end = text.rfind('\n') + 1;  // 0 without one
+  check_results(std::string_view(text).substr(0, end));
+  const std::string_view left = std::string_view(text).substr(end);
   const std::string begin = line_begin(n_done_);
   const size_t n_compared = std::min(begin.size(), left.size());
   if (left.substr(0, n_compared) != begin.substr(0, n_compared)) {
@@ -114,6 +119,39 @@ BatchOutput::BatchOutput(const std::filesystem::path& path, const std::vector<Ba
   fd_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
   if (fd_ < 0) fail_write("open");
   if (!left.empty() && ::ftruncate(fd_, size_bytes_) != 0) fail_write("shorten");
+}
+
+void BatchOutput::check_results(std::string_view text) {
+  std::string differences;
+  std::vector<std::string> other_prompts;
+  for (size_t end; (end = text.find('\n')) != text.npos; text.remove_prefix(end + 1)) {
+    const std::string where = fmt::format("{}:{}", path_, n_done_ + 1);
+    const nlohmann::json result = read_result(text.substr(0, end), where, n_done_, items_);
+    if (n_done_ == 0) {
+      const nlohmann::json before = result.value("settings", nlohmann::json());
+      if (!before.is_object()) {
+        fail(ErrorCode::kData,
+             "{}: does not say with what settings it was made; name another --output", where);
+      }
+      differences = settings_difference(before, settings_);
+      const nlohmann::json policy = result.value("policy", nlohmann::json());
+      if (policy.is_string()) policy_ = policy;
+    }
+    if (result.value("prompt_digest", nlohmann::json()) != prompt_digest(items_[n_done_].prompt)) {
+      other_prompts.push_back(std::to_string(items_[n_done_].line));
+    }
+    ++n_done_;
+  }
+  if (!other_prompts.empty()) {
+    differences +=
+        fmt::format("{}the prompts of {} lines, the first {}", differences.empty() ? "" : "; ",
+                    other_prompts.size(), other_prompts.front());
+  }
+  if (differences.empty()) return;
+  fail(ErrorCode::kData,
+       "{} holds results of another run, which had: {}; continue with the same options and --input "
+       "or name another --output",
+       path_, differences);
 }
 
 BatchOutput::~BatchOutput() {
@@ -130,6 +168,8 @@ void BatchOutput::append(const nlohmann::ordered_json& result) {
   record["index"] = n_done_;
   if (!items_[n_done_].id.is_null()) record["id"] = items_[n_done_].id;
   record.update(result);
+  record["prompt_digest"] = prompt_digest(items_[n_done_].prompt);
+  if (n_done_ == 0) record["settings"] = settings_;
   const std::string line = record.dump() + "\n";
   for (size_t done = 0; done < line.size();) {
     const ssize_t n = ::write(fd_, line.data() + done, line.size() - done);

@@ -6,6 +6,7 @@
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "engine/prompt.h"
@@ -15,6 +16,7 @@ namespace chunkllm::cli {
 struct BatchItem {
   nlohmann::json id;  // a string or an integer, or null: none given
   Prompt prompt;
+  int64_t line = 0;  // of the input, from 1
 };
 
 // How the two kinds of lines become prompts.
@@ -23,31 +25,40 @@ struct BatchEncoder {
   std::function<Prompt(const std::vector<ChatMessage>& messages)> messages;
 };
 
-// Reads {"prompt": TEXT} or {"messages": [...]}, with or without "id", from each line. Throws Error
-// (kIo, kData) naming file and line for the first line that cannot be used.
+// Reads {"prompt": TEXT} or {"messages": [...]}, with or without "id", from each line that is
+// not blank. Throws Error (kIo, kData) naming file and line for the first line that cannot be used.
 std::vector<BatchItem> read_batch(const std::filesystem::path& path, const BatchEncoder& encoder);
 
-// The file of results: one whole line for each prompt done, in order. One thread at a time.
+// The file of results: one whole line for each prompt done, in order. The first line says under
+// "settings" how all were made, each under "prompt_digest" of which prompt it is. One thread at a
+// time.
 class BatchOutput {
  public:
-  // Opens the file, or makes it. One that an earlier run on the same items left is kept, but for a
-  // last line without an end. Throws Error (kData), and changes nothing, for a file that is no such
-  // run's, (kIo).
-  BatchOutput(const std::filesystem::path& path, const std::vector<BatchItem>& items);
+  // Opens the file, or makes it. One that an earlier run on the same items with the same settings
+  // left is kept, but for a last line without an end. Throws Error (kData) that names what differs,
+  // and changes nothing, for a file that is no such run's, (kIo).
+  BatchOutput(const std::filesystem::path& path, const std::vector<BatchItem>& items,
+              nlohmann::ordered_json settings);
   ~BatchOutput();
   BatchOutput(const BatchOutput&) = delete;
   BatchOutput& operator=(const BatchOutput&) = delete;
 
   // Items whose results are in the file.
   size_t n_done() const { return n_done_; }
+  // The policy of the results in the file; empty if there are none.
+  const std::string& policy() const { return policy_; }
   // Appends the result of item n_done(): the line is there whole or not at all. Throws Error (kIo).
   void append(const nlohmann::ordered_json& result);
 
  private:
   [[noreturn]] void fail_write(const char* what) const;
+  // Reads the results that are there, whole lines of `text`. Throws Error (kData).
+  void check_results(std::string_view text);
 
   std::string path_;
   const std::vector<BatchItem>& items_;
+  nlohmann::ordered_json settings_;
+  std::string policy_;
   int fd_ = -1;
   size_t n_done_ = 0;
   int64_t size_bytes_ = 0;  // of the whole lines

@@ -14,6 +14,8 @@
 namespace chunkllm::cli {
 namespace {
 
+constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";  // says UTF-8, and is no text
+
 void add_sampling_options(CLI::App& app, CompletionArgs& args) {
   SamplingOptions& sampling = args.generate.sampling;
   app.add_option("--temperature,--temp", sampling.temperature, "0: always the likeliest token")
@@ -75,6 +77,7 @@ std::string read_text_file(const std::string& path) {
   if (!file) fail(ErrorCode::kIo, "cannot open {}; check the path", path);
   std::string text{std::istreambuf_iterator<char>(file), {}};
   if (file.bad()) fail(ErrorCode::kIo, "cannot read {}; check the file", path);
+  if (text.starts_with(kByteOrderMark)) text.erase(0, kByteOrderMark.size());
   return text;
 }
 

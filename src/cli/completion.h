@@ -25,7 +25,7 @@ struct CompletionArgs {
 };
 void add_completion_options(CLI::App& app, CompletionArgs& args);
 
-// A text file, UTF-8. Throws Error (kIo, kData).
+// A text file, UTF-8, without a byte order mark that it begins with. Throws Error (kIo, kData).
 std::string read_text_file(const std::string& path);
 
 // The engine, without its weights, and all else that follows from the options. Throws Error

@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "base/memory.h"
 #include "cli/batch.h"
+#include "cli/batch_settings.h"
 #include "cli/completion.h"
 #include "cli/line_reader.h"
 #include "cli/options.h"
@@ -200,16 +201,21 @@ void run_batch(const GenerateArgs& args, Completer& completer) {
   const std::vector<BatchItem> items = read_items(completer.engine, args);
   const auto longest = std::ranges::max_element(
       items, {}, [](const BatchItem& item) { return item.prompt.n_tokens(); });
-  completer.session.ctx =
-      choose_ctx(completer.engine, args, longest->prompt.n_tokens(),
-                 fmt::format("{}:{}: the prompt", args.input, longest - items.begin() + 1));
-  BatchOutput output(args.output, items);
+  completer.session.ctx = choose_ctx(completer.engine, args, longest->prompt.n_tokens(),
+                                     fmt::format("{}:{}: the prompt", args.input, longest->line));
+  BatchOutput output(args.output, items, batch_settings(args.completion, completer));
   const size_t n_before = output.n_done();
   Timer timer;
   if (n_before < items.size()) {
     require_session_memory(completer.engine, completer.session);
     completer.engine.load_weights();
-    settle_policy(completer, longest->prompt.n_tokens());
+    if (completer.auto_policy && n_before > 0) {
+      // A second measurement might choose otherwise than that of the results that are there.
+      completer.session.policy =
+          parse_policy(output.policy(), completer.session.policy, "full or chunk");
+    } else {
+      settle_policy(completer, longest->prompt.n_tokens());
+    }
     Session session(completer.engine, completer.session);
     ProgressBar bar("batch", "prompts");
     while (output.n_done() < items.size()) {

@@ -93,7 +93,7 @@ Json describe_model(const InspectArgs& args) {
                {"max_positions", config.max_positions},
                {"rope", rope_kind_name(config.rope.kind)},
                {"rope_theta", config.rope.theta},
-               {"tied_embeddings", config.tied_embeddings},
+               {"tied_embeddings", config.tied_embeddings && !checkpoint.has_head()},
                {"parameters", n_parameters},
                {"types", count_types(checkpoint.tensors())}};
 

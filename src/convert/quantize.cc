@@ -79,6 +79,9 @@ class Planner {
   void plan_folder() {
     write_metadata();
     plan_.checkpoint.emplace(options_.in, plan_.config);
+    const auto head = plan_.checkpoint->tensors().find("lm_head.weight");
+    const bool has_head = head != plan_.checkpoint->tensors().end();
+    if (has_head && !is_copy_of_embedding(head->second)) plan_.config.tied_embeddings = false;
     const std::string_view architecture = *gguf_architecture(plan_.config.model_type);
     for (const auto& [name, tensor] : plan_.checkpoint->tensors()) {
       const auto gguf_name = gguf_tensor_name(name);
@@ -87,11 +90,18 @@ class Planner {
                                             plan_.checkpoint->place(name), show_text(name)));
         continue;
       }
-      // The head of tied embeddings, where a folder has a copy of it.
-      if (*gguf_name == "output.weight" && plan_.config.tied_embeddings) continue;
+      if (*gguf_name == "output.weight" && is_copy_of_embedding(tensor)) continue;
       add(*gguf_name, tensor, has_interleaved_rows(architecture, name));
     }
     add_rope_divisors();
+  }
+
+  // Tied embeddings, of which a folder may have two copies.
+  bool is_copy_of_embedding(const TensorView& head) const {
+    const auto embedding = plan_.checkpoint->tensors().find("model.embed_tokens.weight");
+    return plan_.config.tied_embeddings && embedding != plan_.checkpoint->tensors().end() &&
+           embedding->second.dtype == head.dtype && embedding->second.shape == head.shape &&
+           std::ranges::equal(embedding->second.bytes, head.bytes);
   }
 
   void write_metadata() {
@@ -112,7 +122,7 @@ class Planner {
     write_gguf_vocabulary(vocabulary, read_chat_template(options_.in), metadata);
   }
 
-  // The tokens that end an answer: GGUF has room for three.
+  // The tokens that end an answer: GGUF has room for three; the whole list is our own.
   void write_ends(GgufVocabulary& vocabulary) {
     std::vector<int32_t> ends = plan_.config.eos_ids;
     std::erase(ends, vocabulary.eos_token_id.value_or(-1));
@@ -123,6 +133,12 @@ class Planner {
     }
     if (ends.size() > 2) {
       plan_.metadata.set_u32("tokenizer.ggml.eom_token_id", static_cast<uint32_t>(ends[2]));
+    }
+    if (ends.size() > 3) {
+      plan_.metadata.set_integers(kAllEndTokens, ends);
+      plan_.notices.push_back(fmt::format(
+          "{} tokens end an answer; programs other than this one know only of {}, {} and {}",
+          ends.size(), ends[0], ends[1], ends[2]));
     }
   }
 

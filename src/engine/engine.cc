@@ -41,6 +41,7 @@ Engine::Engine(const EngineOptions& options)
 
 void Engine::load_weights() {
   weights_ = chunkllm::load_weights(options_.model, precision_);
+  config_.tied_embeddings = weights_->config.tied_embeddings;
   if (adapter_) check_adapter_fits(*adapter_, *weights_, options_.adapter);
 }
 

@@ -8,11 +8,28 @@
 namespace chunkllm {
 namespace {
 
+// Rows of the model that no token of the tokenizer has, as those that pad a vocabulary: they are no
+// text. One that ends answers may be among them.
+std::vector<int32_t> ids_without_token(const Tokenizer& tokenizer, int32_t n_vocab,
+                                       const std::vector<int32_t>& eos_ids) {
+  std::vector<int32_t> ids;
+  for (int32_t id = 0; id < n_vocab; ++id) {
+    if (!tokenizer.has_token(id) && std::ranges::find(eos_ids, id) == eos_ids.end()) {
+      ids.push_back(id);
+    }
+  }
+  return ids;
+}
+
 // Tokens after those that the session holds, from the logits of the last one on.
 void run_answer(Session& session, const Tokenizer& tokenizer, const GenerateOptions& options,
                 const OnText& on_text, const CancelToken* cancel, GenerateResult& result) {
   result.finish_reason = "length";
-  Sampler sampler(options.sampling);
+  const auto n_logits = static_cast<int32_t>(session.logits().size());
+  SamplingOptions sampling = options.sampling;
+  const std::vector<int32_t> tokenless = ids_without_token(tokenizer, n_logits, options.eos_ids);
+  sampling.banned_ids.insert(sampling.banned_ids.end(), tokenless.begin(), tokenless.end());
+  Sampler sampler(sampling);
   StreamDecoder decoder(tokenizer);
   StopStrings stops(options.stops);
   const auto give = [&](const std::string& text) {

@@ -37,7 +37,8 @@ struct GenerateResult {
 using OnText = std::function<void(std::string_view)>;
 
 // Runs the prompt (its prompt ends are indices into it) and then token by token until an end token
-// or max_tokens. The session may already hold tokens. Throws Error; (kInterrupted) when cancelled.
+// or max_tokens. Ids of the model that no token has are never chosen. The session may already hold
+// tokens. Throws Error; (kInterrupted) when cancelled.
 GenerateResult generate(Session& session, const Tokenizer& tokenizer,
                         std::span<const int32_t> prompt, std::span<const int64_t> prompt_ends,
                         const GenerateOptions& options, const OnText& on_text = {},

@@ -48,6 +48,7 @@ std::span<const float> Sampler::adjusted(std::span<const float> logits,
     seen.erase(std::unique(seen.begin(), seen.end()), seen.end());
     const auto penalty = static_cast<float>(options_.repeat_penalty);
     for (const int32_t id : seen) {
+      if (id < 0 || static_cast<size_t>(id) >= adjusted_.size()) continue;
       float& logit = adjusted_[static_cast<size_t>(id)];
       logit = logit > 0 ? logit / penalty : logit * penalty;
     }

@@ -1,9 +1,11 @@
 #include "model/checkpoint.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "base/error.h"
 #include "base/json.h"
+#include "base/sha256.h"
 #include "model/gguf_names.h"
 
 namespace chunkllm {
@@ -29,12 +31,32 @@ TensorMap renamed(const GgufFile& file) {
   return tensors;
 }
 
+constexpr std::string_view kEmbedding = "model.embed_tokens.weight";
+constexpr std::string_view kHead = "lm_head.weight";
+
+TensorMap renamed(const SafetensorsModel& folder, bool tied_embeddings) {
+  TensorMap tensors;
+  const bool is_base = folder.tensors().contains("embed_tokens.weight");
+  for (const auto& [name, tensor] : folder.tensors()) {
+    const bool is_inner = name.starts_with("embed_tokens.") || name.starts_with("layers.") ||
+                          name.starts_with("norm.");
+    tensors.emplace(is_base && is_inner ? "model." + name : name, tensor);
+  }
+  if (tied_embeddings && !tensors.contains(kEmbedding) && tensors.contains(kHead)) {
+    auto only = tensors.extract(tensors.find(kHead));
+    only.key() = kEmbedding;
+    tensors.insert(std::move(only));
+  }
+  return tensors;
+}
+
 }  // namespace
 
 Checkpoint::Checkpoint(const std::filesystem::path& model, const ModelConfig& config)
     : path_(model), source_(open(model)), head_dim_(config.head_dim) {
   const auto* gguf = std::get_if<GgufFile>(&source_);
-  tensors_ = gguf != nullptr ? renamed(*gguf) : std::get<SafetensorsModel>(source_).tensors();
+  tensors_ = gguf != nullptr ? renamed(*gguf)
+                             : renamed(std::get<SafetensorsModel>(source_), config.tied_embeddings);
 }
 
 bool Checkpoint::is_interleaved(std::string_view name) const {
@@ -45,7 +67,8 @@ bool Checkpoint::is_interleaved(std::string_view name) const {
 const TensorView& Checkpoint::require(std::string_view name,
                                       const std::vector<int64_t>& shape) const {
   if (const auto* folder = std::get_if<SafetensorsModel>(&source_)) {
-    return folder->require(name, shape);
+    const auto found = tensors_.find(name);
+    return folder->require(found == tensors_.end() ? name : found->second.name, shape);
   }
   const auto own_name = gguf_tensor_name(name);
   return require_tensor(std::get<GgufFile>(source_).tensors(), own_name.value_or(std::string(name)),
@@ -89,7 +112,24 @@ void Checkpoint::release(std::string_view name) const {
 
 std::string Checkpoint::place(std::string_view name) const {
   const auto* folder = std::get_if<SafetensorsModel>(&source_);
-  return folder != nullptr ? folder->place(name) : path_.string();
+  if (folder == nullptr) return path_.string();
+  const auto found = tensors_.find(name);
+  return folder->place(found == tensors_.end() ? name : found->second.name);
+}
+
+std::string Checkpoint::sample_digest() const {
+  constexpr size_t kSampleBytes = 4096;
+  Sha256 hash;
+  for (const auto& [name, tensor] : tensors_) {
+    const std::string head =
+        fmt::format("{} {} {}\n", name, dtype_name(tensor.dtype), shape_text(tensor.shape));
+    hash.update(std::as_bytes(std::span(head)));
+    const auto bytes = std::as_bytes(tensor.bytes);
+    const size_t n = std::min(kSampleBytes, bytes.size());
+    hash.update(bytes.first(n));
+    hash.update(bytes.last(n));
+  }
+  return hash.hex_digest();
 }
 
 }  // namespace chunkllm

@@ -31,8 +31,15 @@ class Checkpoint {
   // engine does not know.
   Checkpoint(const std::filesystem::path& model, const ModelConfig& config);
 
-  // By Hugging Face's names. Rows of a GGUF file's queries and keys may be in its own order.
+  // By Hugging Face's names, whatever the file calls them: those of a saved base model lack their
+  // "model.", and tied embeddings may be stored as the head alone. Views keep the file's names.
+  // Rows of a GGUF file's queries and keys may be in its own order.
   const TensorMap& tensors() const { return tensors_; }
+  // The head has weights of its own, which count whatever the configuration says of tying.
+  bool has_head() const { return has("lm_head.weight"); }
+  // Of names, types, shapes and the first and last bytes of all tensors; tells fine-tuned
+  // checkpoints apart without reading them whole.
+  std::string sample_digest() const;
   bool has(std::string_view name) const { return tensors_.contains(name); }
 
   // Throw Error (kData) naming the file if the tensor is missing or has another shape;

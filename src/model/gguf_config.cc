@@ -190,6 +190,13 @@ class ConfigReader {
       const std::string id_key = fmt::format("tokenizer.ggml.{}_token_id", name);
       if (file_.has(id_key)) add(file_.integer(id_key, 0, kMaxTokenId));
     }
+    if (file_.has(kAllEndTokens)) {
+      for (const int32_t id : file_.integers(kAllEndTokens)) {
+        if (id < 0)
+          fail(ErrorCode::kData, "{}: {} holds {}, no token id", where_, kAllEndTokens, id);
+        add(id);
+      }
+    }
     if (!file_.has("tokenizer.ggml.tokens") || !file_.has("tokenizer.ggml.token_type")) return ids;
     const std::vector<std::string_view> tokens = file_.strings("tokenizer.ggml.tokens");
     const std::vector<int32_t> types = file_.integers("tokenizer.ggml.token_type");

@@ -6,6 +6,9 @@
 
 namespace chunkllm {
 
+// The ids of all tokens that end an answer, where they are more than GGUF's own keys hold.
+inline constexpr const char* kAllEndTokens = "chunkllm.eos_token_ids";
+
 // Reads the metadata, and what only the tensors say: biases, tied embeddings, the vocabulary's size
 // and divisors of rotary frequencies. Throws Error as read_model_config() does.
 ModelConfig read_gguf_config(const GgufFile& file);

@@ -13,7 +13,6 @@ namespace chunkllm {
 namespace {
 
 constexpr const char* kEmbedding = "model.embed_tokens.weight";
-constexpr const char* kHead = "lm_head.weight";
 
 int64_t layer_matrix_elements(const ModelConfig& c) {
   return c.d_model * (c.q_dim() + 2 * c.kv_dim()) + c.q_dim() * c.d_model + 3 * c.d_model * c.d_ff;
@@ -111,7 +110,7 @@ void refuse_unknown_biases(const Checkpoint& checkpoint, const ModelConfig& c) {
 int64_t packed_weights_bytes(const Checkpoint& checkpoint, const ModelConfig& c,
                              Precision precision) {
   // The head is the embedding, or stands beside it; the embedding itself stays in the file.
-  const char* unpacked = c.tied_embeddings ? kHead : kEmbedding;
+  const char* unpacked = checkpoint.has_head() ? kEmbedding : "";
   int64_t n_bytes = small_elements(c) * 4;
   for (const auto& [name, tensor] : checkpoint.tensors()) {
     if (tensor.shape.size() != 2 || name == unpacked) continue;
@@ -130,6 +129,8 @@ ModelWeights load_weights(const std::filesystem::path& model, Precision precisio
                        .layers = {},
                        .final_norm = {},
                        .lm_head = {}};
+  // As transformers has it from version 5 on: a stored head is the head.
+  if (weights.checkpoint.has_head()) weights.config.tied_embeddings = false;
   const ModelConfig& c = weights.config;
   require_memory(packed_weights_bytes(weights.checkpoint, c, precision),
                  "the weights of " + model.string(),

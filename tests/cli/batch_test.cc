@@ -120,7 +120,6 @@ TEST(Batch, ABadLineIsNamedBeforeAnyWork) {
   const std::vector<std::pair<std::string, std::vector<std::string>>> cases{
       {"{", {"in.jsonl:2", "JSON"}},
       {"3", {"in.jsonl:2", "object"}},
-      {"", {"in.jsonl:2", "empty"}},
       {R"({"text": "x"})", {"in.jsonl:2", "prompt or messages"}},
       {R"({"prompt": "x", "messages": []})", {"in.jsonl:2", "one of them"}},
       {R"({"prompt": ""})", {"in.jsonl:2", "empty"}},
@@ -163,11 +162,82 @@ TEST(Batch, AStrangeOutputIsLeftAlone) {
                  "batch_shorter_input");
 }
 
+TEST(Batch, BlankLinesAreNoPrompts) {
+  const Scratch scratch;
+  scratch.file("in.jsonl",
+               "\xef\xbb\xbf{\"prompt\": \"The river\"}\r\n\r\n  \n{\"prompt\": \"x\"}\n\n");
+  ASSERT_EQ(run_program(batch(scratch)).exit_code, 0);
+  EXPECT_EQ(records(scratch).size(), 2u);
+  scratch.file("in.jsonl", "{\"prompt\": \"x\"}\n\n{}\n");
+  expect_failure(run_program(batch(scratch)), kFailure, {"in.jsonl:3"}, "batch_line_after_blank");
+}
+
+TEST(Batch, ResultsOfAnotherRunAreLeftAlone) {
+  const Scratch scratch;
+  scratch.file("in.jsonl", four_prompts());
+  ASSERT_EQ(run_program(batch(scratch)).exit_code, 0);
+  const std::string done = read_text(scratch.path("out.jsonl"));
+  const auto refused = [&](const Arguments& more, const std::vector<std::string>& parts) {
+    expect_failure(run_program(batch(scratch, more)), kFailure, parts, "batch_reuse " + parts[0]);
+    EXPECT_EQ(read_text(scratch.path("out.jsonl")), done);
+  };
+  for (const auto& [name, value] :
+       std::vector<std::pair<std::string, std::string>>{{"--temperature", "1.0"},
+                                                        {"--seed", "7"},
+                                                        {"--top-k", "3"},
+                                                        {"--top-p", "0.5"},
+                                                        {"--min-p", "0.1"},
+                                                        {"--repeat-penalty", "1.5"},
+                                                        {"--repeat-last-n", "3"},
+                                                        {"--stop", "x"},
+                                                        {"--ctx", "400"},
+                                                        {"--kv-type", "q8_0"},
+                                                        {"--dtype", "f32"},
+                                                        {"--policy", "auto"},
+                                                        {"--window", "64"}}) {
+    if (name == "--dtype" &&
+        json::parse(done.substr(0, done.find('\n'))).at("settings").at("--dtype") == "f32") {
+      continue;
+    }
+    refused({name, value}, {name, "now", "--output"});
+  }
+  refused({"--ignore-eos"}, {"--ignore-eos false, now true"});
+  refused({"--chat"}, {"the prompts of"});
+  refused({"--adapter", needle_adapter()}, {"adapter digest"});
+  // What does not touch answers, and prompts after those that are done, do no harm.
+  EXPECT_EQ(run_program(batch(scratch, {"-t", "1"})).exit_code, 0);
+  const std::string longer = four_prompts() + "\n{\"prompt\": \"The river\"}\n";
+  scratch.file("in.jsonl", longer);
+  EXPECT_EQ(run_program(batch(scratch)).exit_code, 0);
+  EXPECT_EQ(records(scratch).size(), 5u);
+  const std::string five = read_text(scratch.path("out.jsonl"));
+  const size_t second = longer.find('\n') + 1;
+  json changed = json::parse(longer.substr(0, second));
+  changed["prompt"] = "Another prompt";
+  scratch.file("in.jsonl", changed.dump() + "\n" + longer.substr(second));
+  expect_failure(run_program(batch(scratch)), kFailure, {"the prompts of 1 lines, the first 1"},
+                 "batch_other_prompt");
+  EXPECT_EQ(read_text(scratch.path("out.jsonl")), five);
+}
+
+TEST(Batch, AnotherModelUnderTheSameNameIsNamed) {
+  const Scratch scratch;
+  scratch.file("in.jsonl", "{\"prompt\": \"The river\"}\n");
+  const std::string model = scratch.with_tensors(needle_model(), "model.safetensors",
+                                                 [](TensorFile& file) { file.data[9] ^= 1; });
+  const auto run_with = [&](const std::string& path) {
+    return run_program({"generate", "-m", path, "-n", "3", "--input", scratch / "in.jsonl",
+                        "--output", scratch / "out.jsonl"});
+  };
+  ASSERT_EQ(run_with(needle_model()).exit_code, 0);
+  expect_failure(run_with(model), kFailure, {"model digest"}, "batch_other_model");
+}
+
 TEST(Batch, AFullDiskLeavesWholeLines) {
   const Scratch scratch;
   scratch.file("in.jsonl", four_prompts());
   RunOptions options;
-  options.file_size_bytes = 1100;  // two results; clang's OpenMP has a file of 1024 bytes
+  options.file_size_bytes = 1800;  // two results; clang's OpenMP has a file of 1024 bytes
   const ProgramResult result = run_program(batch(scratch), options);
   expect_failure(result, kFailure, {"cannot write", "out.jsonl", "of 4 results"},
                  "batch_full_disk");

@@ -9,9 +9,13 @@ namespace chunkllm {
 
 namespace {
 
+bool is_token(const Tokenizer::Tables& tables, int32_t id) {
+  return id >= 0 && static_cast<size_t>(id) < tables.tokens.size() &&
+         tables.tokens[id].kind != TokenKind::kMissing;
+}
+
 const Token& token_at(const Tokenizer::Tables& tables, int32_t id) {
-  const bool is_inside = id >= 0 && static_cast<size_t>(id) < tables.tokens.size();
-  if (!is_inside || tables.tokens[id].kind == TokenKind::kMissing) {
+  if (!is_token(tables, id)) {
     fail(ErrorCode::kData, "{} has no token {}; its ids are below {}", tables.file, id,
          tables.tokens.size());
   }
@@ -87,6 +91,8 @@ std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special) c
 }
 
 std::string_view Tokenizer::token_bytes(int32_t id) const { return token_at(*tables_, id).bytes; }
+
+bool Tokenizer::has_token(int32_t id) const { return is_token(*tables_, id); }
 
 bool Tokenizer::is_special(int32_t id) const {
   return token_at(*tables_, id).kind == TokenKind::kSpecial;

@@ -65,6 +65,8 @@ class Tokenizer {
   // its text.
   std::string_view token_bytes(int32_t id) const;
 
+  // Whether a token has this id: a model's vocabulary may be padded, and ids may have gaps.
+  bool has_token(int32_t id) const;
   bool is_special(int32_t id) const;
   std::vector<int32_t> special_ids() const;                           // ascending
   std::optional<int32_t> find_token(std::string_view content) const;  // an added token, by its text

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "text/tokenizer/added_token_files.h"
 #include "text/tokenizer/byte_level.h"
 #include "text/tokenizer/string_index.h"
 #include "text/tokenizer/tokenizer_json_parts.h"
@@ -20,12 +21,6 @@ namespace chunkllm {
 namespace {
 
 using nlohmann::json;
-
-void require_null(const JsonFields& root, const std::string& where, const char* name) {
-  if (root.has(name)) {
-    fail_unsupported(where, fmt::format("{} {}", name, type_of(root.at(name))));
-  }
-}
 
 void check_model(const JsonFields& model, const json& object, const std::string& where) {
   require_known(object, where,
@@ -56,7 +51,6 @@ class TableReader {
 
   std::shared_ptr<Tokenizer::Tables> read() {
     check_model(model_, model_object_, file_ + ": model");
-    for (const char* name : {"truncation", "padding"}) require_null(root_, file_, name);
     tables_->normalizer = read_normalizer(root_, file_);
     PreTokenizer pre_tokenizer = read_pre_tokenizer(root_, file_);
     is_byte_level_ = pre_tokenizer.is_byte_level;
@@ -332,10 +326,11 @@ std::shared_ptr<Tokenizer::Tables> read_tokenizer_tables(const json& root,
 std::shared_ptr<const Tokenizer::Tables> read_tokenizer_tables(
     const std::filesystem::path& folder) {
   const std::filesystem::path path = folder / "tokenizer.json";
-  const json root = read_json_file(path);
+  json root = read_json_file(path);
   require_known(root, path.string(),
                 {"version", "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer",
                  "post_processor", "decoder", "model"});
+  merge_added_tokens(folder, root, path.string());
   TableReader reader(root, path.string());
   const auto tables = reader.read();
   const std::filesystem::path config_path = folder / "tokenizer_config.json";

@@ -58,14 +58,6 @@ TEST(TokenizerJson, NamesWhatIsNotSupported) {
         [](json& j) {
           j["normalizer"] = {{"type", "NFKC"}};
         }},
-       {"truncation",
-        [](json& j) {
-          j["truncation"] = {{"max_length", 5}};
-        }},
-       {"padding",
-        [](json& j) {
-          j["padding"] = {{"strategy", "BatchLongest"}};
-        }},
        {"pre_tokenizer", [](json& j) { j["pre_tokenizer"] = nullptr; }},
        {"Whitespace",
         [](json& j) {
