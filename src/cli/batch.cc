@@ -82,7 +82,8 @@ std::vector<BatchItem> read_batch(const std::filesystem::path& path, const Batch
     if (line.find_first_not_of(" \t\r") == line.npos) continue;
     const std::string where = fmt::format("{}:{}", path.string(), n_lines);
     try {
-      items.push_back(read_item(left.substr(0, end), where, prompts));
+      items.push_back(read_item(line, where, prompts));
+      items.back().line = n_lines;
     } catch (const Error& error) {
       // What a tokenizer or chat format says does not know the line.
       const std::string message = error.what();

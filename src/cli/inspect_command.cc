@@ -94,7 +94,7 @@ Json describe_model(const InspectArgs& args) {
                {"rope_theta", config.rope.theta},
                {"sliding_window", config.window},
                {"sliding_layers", std::ranges::count(config.sliding_layers, true)},
-               {"tied_embeddings", config.tied_embeddings},
+               {"tied_embeddings", config.tied_embeddings && !checkpoint.has_head()},
                {"parameters", n_parameters},
                {"types", count_types(checkpoint.tensors())}};
 

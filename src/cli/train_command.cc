@@ -41,13 +41,14 @@ TrainOptions to_options(const TrainArgs& args) {
   TrainOptions options = args.train;
   options.out = args.out;
   const std::string kind = args.first_layer.substr(0, args.first_layer.find(':'));
-  options.first_layer = parse_enum<FirstLayerKind>("--first-layer", kind);
-  if (options.first_layer == FirstLayerKind::kBackbone) {
-    fail(ErrorCode::kInvalidArgument,
-         "--first-layer {}: must be grid:N, window:N or dense; a sliding first layer stays as it "
-         "is by itself",
-         args.first_layer);
+  const auto first_layer = find_enum<FirstLayerKind>(kind);
+  if (!first_layer || *first_layer == FirstLayerKind::kBackbone) {
+    fail(
+        ErrorCode::kInvalidArgument,
+        "--first-layer {}: must be grid:N, window:N or dense; a sliding first layer stays as it is",
+        args.first_layer);
   }
+  options.first_layer = *first_layer;
   if (options.first_layer != FirstLayerKind::kDense) {
     options.first_layer_tokens = parse_suffix("--first-layer", args.first_layer, kind.size());
   } else if (kind != args.first_layer) {

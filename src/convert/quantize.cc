@@ -80,6 +80,9 @@ class Planner {
   void plan_folder() {
     write_metadata();
     plan_.checkpoint.emplace(options_.in, plan_.config);
+    const auto head = plan_.checkpoint->tensors().find("lm_head.weight");
+    const bool has_head = head != plan_.checkpoint->tensors().end();
+    if (has_head && !is_copy_of_embedding(head->second)) plan_.config.tied_embeddings = false;
     const Architecture& family = *plan_.config.family;
     for (const auto& [name, tensor] : plan_.checkpoint->tensors()) {
       const auto gguf_name = gguf_tensor_name(family, name);
@@ -88,8 +91,7 @@ class Planner {
                                             plan_.checkpoint->place(name), show_text(name)));
         continue;
       }
-      // The head of tied embeddings, where a folder has a copy of it.
-      if (*gguf_name == "output.weight" && plan_.config.tied_embeddings) continue;
+      if (*gguf_name == "output.weight" && is_copy_of_embedding(tensor)) continue;
       add(*gguf_name, tensor, has_interleaved_rows(family, name), folder_offset(family, name));
     }
     add_rope_divisors();

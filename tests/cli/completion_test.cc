@@ -131,7 +131,7 @@ TEST(Completion, SamplingOptionsAreChecked) {
       {{"--min-p", "nan"}, "--min-p nan"},
       {{"--repeat-penalty", "0"}, "--repeat-penalty 0"},
       {{"--repeat-penalty", "inf"}, "--repeat-penalty inf"},
-      {{"--repeat-last-n", "-2"}, "--repeat-last-n -2"}};
+      {{"--repeat-last-n", "-2"}, "--repeat-last-n: -2"}};
   for (const auto& [more, part] : cases) {
     Arguments arguments{"-p", "x"};
     arguments.insert(arguments.end(), more.begin(), more.end());
