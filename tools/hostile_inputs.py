@@ -324,7 +324,10 @@ def chat(name, data):
 chat("no JSON", b"{")
 chat("an array", [])
 chat("no chat template", {})
-chat("an unknown chat template", {"chat_template": "{{ messages }}"})
+chat("a chat template that cannot be read", {"chat_template": "{% for m in messages %}"})
+chat("a chat template that refuses", {"chat_template": "{{ raise_exception('no system role') }}"})
+chat("a chat template that never ends", {"chat_template": "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}"})
+chat("a chat template that grows", {"chat_template": "{{ ('a' * 1000000) | replace('a', 'a' * 1000000) }}"})
 chat("a chat template that is a number", {"chat_template": 5})
 chat("an empty chat template", {"chat_template": ""})
 

@@ -55,8 +55,9 @@ void add_completion_options(CLI::App& app, CompletionArgs& args) {
   add_kv_type_option(app, args.kv_type);
   app.add_option("--system", args.system, "The system message of a chat")->type_name("TEXT");
   app.add_option("--chat-template", args.chat_template,
-                 "The chat format, instead of the model's own: " + ChatTemplate::names())
-      ->type_name("NAME");
+                 "The chat template, instead of the model's own: a Jinja file, or one of " +
+                     ChatTemplate::names())
+      ->type_name("FILE|NAME");
   app.add_option("-n,--max-tokens", args.generate.max_tokens, "Most tokens to generate")
       ->transform(whole_number(1, kMaxTokens))
       ->capture_default_str();
@@ -87,7 +88,7 @@ std::unique_ptr<Completer> open_completer(const CompletionArgs& args) {
   if (const auto offset = find_invalid_utf8(args.system)) {
     fail(ErrorCode::kData, "--system is not valid UTF-8 at byte {}; convert it to UTF-8", *offset);
   }
-  if (!args.chat_template.empty()) ChatTemplate::named(args.chat_template);
+  if (!args.chat_template.empty()) ChatTemplate::from_option(args.chat_template, {});
   auto completer = std::make_unique<Completer>(Completer{open_engine(args.engine), {}, {}, false});
   const Engine& engine = completer->engine;
   completer->auto_policy = args.policy == kAutoPolicy;
@@ -97,6 +98,7 @@ std::unique_ptr<Completer> open_completer(const CompletionArgs& args) {
   completer->session.selection = settings;
   completer->session.kv_type = kv_type_or_default(args.kv_type, engine.precision());
   completer->generate = args.generate;
+  completer->generate.ignores_turn_end = args.ignore_eos;
   if (args.ignore_eos) {
     completer->generate.sampling.banned_ids = engine.eos_ids();
   } else {
@@ -133,8 +135,8 @@ void settle_policy(Completer& completer, int64_t n_tokens) {
 }
 
 ChatTemplate open_chat_template(const CompletionArgs& args, const Engine& engine) {
-  return args.chat_template.empty() ? engine.chat_template()
-                                    : ChatTemplate::named(args.chat_template);
+  if (args.chat_template.empty()) return engine.chat_template();
+  return ChatTemplate::from_option(args.chat_template, engine.special_tokens());
 }
 
 void warn_of_long_ctx(int64_t ctx, const ModelConfig& config) {

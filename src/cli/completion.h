@@ -19,7 +19,7 @@ struct CompletionArgs {
   std::string policy;
   std::optional<KvType> kv_type;
   std::string system;
-  std::string chat_template;  // a format's name; empty: the model's own
+  std::string chat_template;  // a name or a file; empty: the model's own
   int64_t ctx = 0;            // 0: as needed
   bool ignore_eos = false;
   GenerateOptions generate;
@@ -47,7 +47,7 @@ std::unique_ptr<Completer> open_completer(const CompletionArgs& args);
 // must be loaded, and the session's context must be settled.
 void settle_policy(Completer& completer, int64_t n_tokens);
 
-// The chat format that the options name, or else the model's own. Throws Error.
+// The chat template that the options name, or else the model's own. Throws Error.
 ChatTemplate open_chat_template(const CompletionArgs& args, const Engine& engine);
 
 // Warns on stderr of a --ctx beyond the positions that the model was made for.

@@ -36,6 +36,7 @@ class Conversation {
  private:
   struct Turn {
     std::string user;
+    std::string answer;
     std::vector<int32_t> answer_ids;
   };
 

@@ -68,7 +68,20 @@ const Tokenizer& Engine::tokenizer() const {
 ChatTemplate Engine::chat_template() const {
   const std::filesystem::path& model = options_.model;
   if (!is_gguf_file(model)) return ChatTemplate::from_folder(model);
-  return ChatTemplate::from_text(gguf_chat_template(GgufFile(model)), model.string());
+  return ChatTemplate::from_text(gguf_chat_template(GgufFile(model)), model.string(),
+                                 special_tokens());
+}
+
+SpecialTokens Engine::special_tokens() const {
+  if (!is_gguf_file(options_.model)) return read_special_tokens(options_.model);
+  SpecialTokens tokens;
+  if (!tokenizer_) return tokens;
+  const auto add = [&](const char* name, std::optional<int32_t> id) {
+    if (id) tokens[name] = tokenizer_->token_bytes(*id);
+  };
+  add("bos_token", tokenizer_->bos_id());
+  add("eos_token", tokenizer_->eos_id());
+  return tokens;
 }
 
 std::vector<int32_t> Engine::special_ids() const {

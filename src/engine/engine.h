@@ -54,8 +54,10 @@ class Engine {
   bool has_tokenizer() const { return tokenizer_.has_value(); }
   // Throws Error (kData) if the model has no tokenizer.
   const Tokenizer& tokenizer() const;
-  // Throws Error (kUnsupported) if the model has no chat template that the program knows.
+  // The model's own. Throws Error (kUnsupported) if it has none, (kData) if it is no template.
   ChatTemplate chat_template() const;
+  // The texts of special tokens, as chat templates know them.
+  SpecialTokens special_tokens() const;
   // The tokenizer's special tokens; empty without one.
   std::vector<int32_t> special_ids() const;
   // Tokens that end an answer: the model's, or else the tokenizer's.

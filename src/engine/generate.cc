@@ -98,8 +98,13 @@ GenerateResult generate(Session& session, const Tokenizer& tokenizer, const Prom
   session.prefill(std::span(prompt.ids).subspan(static_cast<size_t>(n_kept)), ends, progress,
                   cancel, answers);
   result.prefill_seconds = timer.seconds();
+  GenerateOptions answer = options;
+  if (prompt.turn_end) {
+    (options.ignores_turn_end ? answer.sampling.banned_ids : answer.eos_ids)
+        .push_back(*prompt.turn_end);
+  }
   timer = Timer();
-  run_answer(session, tokenizer, options, on_text, cancel, result);
+  run_answer(session, tokenizer, answer, on_text, cancel, result);
   result.decode_seconds = timer.seconds();
   return result;
 }

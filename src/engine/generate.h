@@ -18,6 +18,7 @@ struct GenerateOptions {
   int64_t max_tokens = 128;
   SamplingOptions sampling = {};
   std::vector<int32_t> eos_ids = {};    // end the answer; not part of its text
+  bool ignores_turn_end = false;        // a prompt's turn end is never chosen and ends nothing
   std::vector<std::string> stops = {};  // texts that end the answer before them
 };
 

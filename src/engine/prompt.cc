@@ -21,6 +21,17 @@ std::vector<Range> find_answers(const Tokenizer& tokenizer, const Prompt& prompt
   return answers;
 }
 
+Prompt to_prompt(const Tokenizer& tokenizer, const ChatTemplate& chat_template,
+                 ChatPrompt encoded) {
+  if (encoded.ids.empty()) {
+    fail(ErrorCode::kData, "the chat template writes nothing for these messages; check it");
+  }
+  Prompt prompt{std::move(encoded.ids), std::move(encoded.prompt_ends), {}, {}};
+  prompt.answers = find_answers(tokenizer, prompt);
+  prompt.turn_end = chat_template.turn_end(tokenizer);
+  return prompt;
+}
+
 }  // namespace
 
 Prompt text_prompt(const Tokenizer& tokenizer, std::string_view text) {
@@ -35,10 +46,14 @@ Prompt text_prompt(const Tokenizer& tokenizer, std::string_view text) {
 
 Prompt chat_prompt(const Tokenizer& tokenizer, const ChatTemplate& chat_template,
                    const std::vector<ChatMessage>& messages) {
-  ChatPrompt encoded = chat_template.encode(tokenizer, messages, true);
-  Prompt prompt{std::move(encoded.ids), std::move(encoded.prompt_ends), {}};
-  prompt.answers = find_answers(tokenizer, prompt);
-  return prompt;
+  return to_prompt(tokenizer, chat_template, chat_template.encode(tokenizer, messages, true));
+}
+
+Prompt chat_prompt(const Tokenizer& tokenizer, const ChatTemplate& chat_template,
+                   const std::vector<ChatMessage>& messages,
+                   const std::vector<std::vector<int32_t>>& answers) {
+  return to_prompt(tokenizer, chat_template,
+                   chat_template.encode_with_answers(tokenizer, messages, answers));
 }
 
 std::vector<ChatMessage> parse_messages(const nlohmann::json& json, const std::string& where) {

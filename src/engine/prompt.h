@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,6 +18,7 @@ struct Prompt {
   std::vector<int32_t> ids;
   std::vector<int64_t> ends;   // last tokens before each answer, ascending; the last one ends it
   std::vector<Range> answers;  // earlier answers with the tokens that ended them, ascending
+  std::optional<int32_t> turn_end;  // of a chat: ends the answer, as the model's end tokens do
 
   int64_t n_tokens() const { return static_cast<int64_t>(ids.size()); }
 };
@@ -28,6 +30,12 @@ Prompt text_prompt(const Tokenizer& tokenizer, std::string_view text);
 // special token after it: what somebody wrote holds none. Throws Error.
 Prompt chat_prompt(const Tokenizer& tokenizer, const ChatTemplate& chat_template,
                    const std::vector<ChatMessage>& messages);
+
+// The same, where earlier answers keep the tokens they were generated as, if the template writes
+// them as they were given: `answers` has one list for each assistant message.
+Prompt chat_prompt(const Tokenizer& tokenizer, const ChatTemplate& chat_template,
+                   const std::vector<ChatMessage>& messages,
+                   const std::vector<std::vector<int32_t>>& answers);
 
 // A JSON array of {"role": "system", "user" or "assistant", "content": TEXT}, the last of the user.
 // `where` names the source in errors. Throws Error (kData).

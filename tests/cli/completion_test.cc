@@ -80,6 +80,61 @@ TEST(Completion, AChatFormatCanBeChosen) {
   EXPECT_EQ(talk.exit_code, 0) << talk.err;
 }
 
+TEST(Completion, AChatTemplateCanBeAFile) {
+  const Scratch scratch;
+  scratch.file(
+      "own.jinja",
+      "{{ bos_token }}{% for m in messages %}<|user|>{{ m.content }}{% endfor %}<|assistant|>");
+  scratch.file("strict.jinja",
+               "{% for m in messages %}{% if m.role == 'system' %}"
+               "{{ raise_exception('System role not supported') }}"
+               "{% endif %}{{ m.content }}{% endfor %}");
+  scratch.file("broken.jinja", "{% if %}");
+  const Arguments prompt{"-p", std::string(kFact) + "\n" + kQuestion};
+  const auto with = [&](const std::string& file, Arguments more = {}) {
+    Arguments arguments{"--chat-template", scratch / file};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    arguments.insert(arguments.end(), prompt.begin(), prompt.end());
+    return arguments;
+  };
+  const json own = answer(with("own.jinja"));
+  Arguments plain{"--chat"};
+  plain.insert(plain.end(), prompt.begin(), prompt.end());
+  EXPECT_EQ(own.at("prompt_tokens"), answer(plain).at("prompt_tokens"));
+  EXPECT_EQ(own.at("text"), answer(plain).at("text"));
+  expect_failure(generate_on(with("strict.jinja", {"--system", "x"})), kFailure,
+                 {"strict.jinja", "\"System role not supported\""}, "chat_template_refuses");
+  expect_failure(generate_on(with("broken.jinja")), kFailure, {"broken.jinja", "line 1"},
+                 "chat_template_broken");
+}
+
+// The model's files name another end token; its template says how a turn ends.
+TEST(Completion, AChatEndsWhereTheTemplateEndsATurn) {
+  const Scratch scratch;
+  std::string model = scratch.with_json(needle_model(), "config.json",
+                                        [](auto& config) { config["eos_token_id"] = 1; });
+  model = scratch.with_json(model, "tokenizer_config.json",
+                            [](auto& config) { config["eos_token"] = "<|end_of_text|>"; });
+  model = scratch.without(model, "generation_config.json");
+  const std::string question = std::string(kFact) + "\n" + kQuestion;
+  const ProgramResult one =
+      run_program({"generate", "-m", model, "--json", "--chat", "-n", "60", "-p", question});
+  EXPECT_EQ(one.exit_code, 0) << one.err;
+  EXPECT_EQ(json::parse(one.out).at("finish_reason"), "stop") << one.out;
+  scratch.file("batch.jsonl",
+               json{{"messages", {{{"role", "user"}, {"content", question}}}}}.dump());
+  const ProgramResult batch =
+      run_program({"generate", "-m", model, "--input", scratch / "batch.jsonl", "--output",
+                   scratch / "out.jsonl", "-n", "60"});
+  EXPECT_EQ(batch.exit_code, 0) << batch.err;
+  std::ifstream lines(scratch / "out.jsonl");
+  EXPECT_EQ(json::parse(lines).at("finish_reason"), "stop");
+  const ProgramResult talk = run_program({"chat", "-m", model, "-n", "60"},
+                                         {.input = std::string(kFact) + " " + kQuestion});
+  EXPECT_EQ(talk.exit_code, 0) << talk.err;
+  EXPECT_EQ(talk.err.find("cut at its longest"), std::string::npos) << talk.err;
+}
+
 TEST(Completion, BadMessagesAreNamed) {
   const Scratch scratch;
   const std::vector<std::pair<std::string, std::vector<std::string>>> cases{

@@ -16,7 +16,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     fuzz::expect_answer([&] {
       const auto vocabulary = gguf_vocabulary(file);
       if (vocabulary) Tokenizer::from_gguf(*vocabulary).encode("It's 12 o'clock.");
-      ChatTemplate::from_text(gguf_chat_template(file), path.string());
+      ChatTemplate::from_text(gguf_chat_template(file), path.string(), {});
     });
     const ModelConfig config = read_gguf_config(file);
     const Checkpoint checkpoint(path, config);

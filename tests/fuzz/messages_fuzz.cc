@@ -7,7 +7,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace chunkllm;
   static const Tokenizer tokenizer =
       Tokenizer::from_folder(CHUNKLLM_SOURCE_DIR "/models/needle-6m");
-  const ChatTemplate format(ChatFormat::kNeedle);
+  const ChatTemplate format = ChatTemplate::named("needle");
   fuzz::expect_answer([&] {
     const std::vector<ChatMessage> messages =
         parse_messages(parse_json(fuzz::as_text(data, size), "messages"), "messages");

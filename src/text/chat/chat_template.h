@@ -1,13 +1,16 @@
-// Chat messages to the prompt that a model was trained on.
+// Chat messages to the prompt that a model was trained on, as the model's own template writes it.
 #pragma once
 
 #include <cstdint>
+#include <ctime>
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "text/chat/jinja/template.h"
 #include "text/tokenizer/tokenizer.h"
 
 namespace chunkllm {
@@ -17,7 +20,7 @@ struct ChatMessage {
   std::string content;
 };
 
-// A piece of a rendered prompt: markers of the template, or text somebody wrote.
+// A piece of a rendered prompt: text of the template, or text somebody wrote.
 struct ChatPiece {
   std::string text;
   bool is_control = false;  // special tokens in it are control; in the others they are plain text
@@ -25,59 +28,75 @@ struct ChatPiece {
 
 struct ChatPrompt {
   std::vector<int32_t> ids;
-  std::vector<TokenSpan> spans;  // the same with the bytes of the concatenated pieces
-  std::vector<int64_t>
-      prompt_ends;  // index of the last token before each assistant answer, ascending
+  std::vector<TokenSpan> spans;  // the same with the bytes of the rendered text
+  // Index of the last token before each assistant answer, ascending. An answer has none where the
+  // template writes what comes before it in another way once it is there: all of it is prompt then.
+  std::vector<int64_t> prompt_ends;
 };
 
-enum class ChatFormat {
-  kNeedle,
-  kLlama3,
-  kLlama31,
-  kChatMl,
-  kQwen2,
-  kQwen25,
-  kQwen3,
-  kSmolLm2,
-  kMistral,
-};
+// The texts of a model's special tokens, as a template knows them: "bos_token", "eos_token", ...
+using SpecialTokens = std::map<std::string, std::string>;
 
-// How one family of models writes chats. Recognised by markers in the model's own template; no
-// general template language is run.
+// Immutable; copies share the template. Its clock stands still from when it was made.
 class ChatTemplate {
  public:
-  // Reads chat_template from FOLDER/tokenizer_config.json (or chat_template.jinja). Throws Error
-  // (kUnsupported) if there is none or it is not one of the known formats; the message says how to
-  // choose one.
+  // Reads chat_template.jinja, chat_template of tokenizer_config.json, or chat_template.json.
+  // Throws Error (kUnsupported) if there is none, (kData) if it is no template.
   static ChatTemplate from_folder(const std::filesystem::path& folder);
   // The same of a template's text, or of none; `where` names its file.
-  static ChatTemplate from_text(const std::optional<std::string>& text, const std::string& where);
-  // The format with this name. Throws Error (kInvalidArgument) with the names there are.
+  static ChatTemplate from_text(const std::optional<std::string>& text, const std::string& where,
+                                const SpecialTokens& special_tokens);
+  // What --chat-template says: one of names(), or else a file with a template. Throws Error
+  // (kInvalidArgument) with the names there are.
+  static ChatTemplate from_option(const std::string& name_or_file,
+                                  const SpecialTokens& special_tokens);
+  // The known template with this name. Throws Error (kInvalidArgument) with the names there are.
   static ChatTemplate named(std::string_view name);
-  // The names of all formats, for help and messages: "needle, llama3, ...".
+  // The names of the known templates, for help and messages: "chatml, gemma, ...".
   static std::string names();
-  explicit ChatTemplate(ChatFormat format) : format_(format) {}
 
-  ChatFormat format() const { return format_; }
-
-  // The pieces, whose texts concatenated equal what the model's template gives.
-  // `add_generation_prompt` ends them with the marker after which the model answers. Throws Error
-  // (kInvalidArgument, kData) on messages that cannot be written.
+  // The pieces, whose texts concatenated equal what Hugging Face transformers gives.
+  // `add_generation_prompt` ends them with what the model answers after. Throws Error (kData,
+  // kUnsupported, kInvalidArgument) on messages that cannot be written.
   std::vector<ChatPiece> render(const std::vector<ChatMessage>& messages,
                                 bool add_generation_prompt) const;
 
   // Tokenises the pieces as one text, without the post-processor (the template writes BOS itself).
-  // Markers in what somebody wrote stay text. Prompt ends are the tokens that hold the last byte
-  // before each assistant answer, those of earlier turns included.
+  // Markers in what somebody wrote stay text. Throws Error.
   ChatPrompt encode(const Tokenizer& tokenizer, const std::vector<ChatMessage>& messages,
                     bool add_generation_prompt) const;
 
+  // The same, but earlier answers that stand in the prompt as they were given keep their tokens:
+  // `answers` has one list for each assistant message, whose text its tokens make up. No spans.
+  ChatPrompt encode_with_answers(const Tokenizer& tokenizer,
+                                 const std::vector<ChatMessage>& messages,
+                                 const std::vector<std::vector<int32_t>>& answers) const;
+
+  // The token that the template puts after an answer, which therefore ends one; nothing if there is
+  // no such token, or the template does not say.
+  std::optional<int32_t> turn_end(const Tokenizer& tokenizer) const;
+
  private:
-  ChatFormat format_;
+  ChatTemplate(std::string_view source, const std::string& where, SpecialTokens special_tokens);
+  jinja::MarkedText render_marked(const std::vector<ChatMessage>& messages,
+                                  bool add_generation_prompt) const;
+  // The byte at which each assistant message's answer begins, or nothing.
+  std::vector<std::optional<size_t>> answer_begins(const std::vector<ChatMessage>& messages,
+                                                   const std::string& whole) const;
+  void require_tokens(const Tokenizer& tokenizer) const;
+
+  jinja::Template template_;
+  SpecialTokens special_tokens_;
+  std::tm now_ = {};
+  std::string_view name_;  // of a known template
 };
 
 // The text of the template that from_folder() reads, or nothing if there is none. Throws Error
 // (kIo, kData, kUnsupported).
 std::optional<std::string> read_chat_template(const std::filesystem::path& folder);
+
+// The special tokens that tokenizer_config.json names, else special_tokens_map.json. Throws Error
+// (kIo, kData).
+SpecialTokens read_special_tokens(const std::filesystem::path& folder);
 
 }  // namespace chunkllm

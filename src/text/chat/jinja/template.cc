@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "text/chat/jinja/ast.h"
 #include "text/chat/jinja/interpreter.h"
+#include "text/tokenizer/tokenizer.h"
 
 namespace chunkllm::jinja {
 namespace {
@@ -82,6 +83,10 @@ Template::Template(std::string_view source, std::string where) : where_(std::mov
   constexpr size_t kMaxBytes = size_t{1} << 20;
   if (source.size() > kMaxBytes) {
     fail(ErrorCode::kData, "{}: the chat template is longer than {} bytes", where_, kMaxBytes);
+  }
+  if (const auto offset = find_invalid_utf8(source)) {
+    fail(ErrorCode::kData, "{}: the chat template is not valid UTF-8 at byte {}; convert it",
+         where_, *offset);
   }
   try {
     body_ = std::make_shared<const Body>(Body{parse_template(source)});
