@@ -201,6 +201,7 @@ TEST(Conversation, AnInterruptedAnswerIsHistoryAsFarAsItWasShown) {
     };
     GenerateOptions options{.max_tokens = 200, .sampling = {.temperature = 1.0, .seed = 4}};
     options.stops = {"no such text, but its begin is held back"};
+    options.ignores_turn_end = true;  // the answer is long enough to be interrupted
     expect_error(ErrorCode::kInterrupted, "interrupted",
                  [&] { generate(session, tokenizer, first, options, stop_early, {}, &cancel); });
     const auto ids = session.tokens().subspan(first.ids.size());
