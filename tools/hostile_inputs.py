@@ -526,7 +526,7 @@ gguf_value("llama.rope.freq_base", F32, struct.pack("<f", 0))
 gguf_value("llama.rope.dimension_count", U32, u32(8))
 gguf_value("llama.rope.scaling.type", STRING, gguf_text(b"longrope"))
 gguf_value("llama.expert_count", U32, u32(8))
-gguf_value("llama.attention.sliding_window", U32, u32(16))
+gguf_value("llama.attention.sliding_window", F32, struct.pack("<f", 16))
 for key in ("general.architecture", "llama.block_count", "llama.embedding_length"):
     gguf(f"{key} missing", lambda g, k=key: g.values.pop(k))
 for kind in (9, 16, 29, 35, 40, 26, 1000):

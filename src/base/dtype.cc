@@ -6,7 +6,7 @@
 #include "base/bf16.h"
 #include "base/error.h"
 #include "base/half.h"
-#include "base/quant_blocks.h"
+#include "base/quant/blocks.h"
 
 namespace chunkllm {
 namespace {

@@ -11,7 +11,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
-#include "base/quant_encode.h"
+#include "base/quant/encode.h"
 #include "base/threads.h"
 #include "cli/common.h"
 #include "cli/options.h"

@@ -76,7 +76,7 @@ nlohmann::ordered_json to_json(const TrainResult& result) {
 }
 
 void print_summary(const TrainResult& result, const std::string& out) {
-  std::puts(fmt::format("{} steps, {} tokens in {:.1f} s; loss {:.3f}; adapters and curves in {}",
+  std::puts(fmt::format("{} steps, {} tokens in {:.1f} s; loss {:.3f}; adapters in {}",
                         result.steps, result.n_tokens, result.seconds, result.loss, out)
                 .c_str());
   if (!result.eval) return;

@@ -7,7 +7,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
-#include "base/quant_encode.h"
+#include "base/quant/encode.h"
 #include "base/thread_pool.h"
 #include "engine/gguf_tokenizer.h"
 #include "formats/gguf.h"

@@ -5,7 +5,7 @@
 #include <string>
 
 #include "formats/gguf.h"
-#include "text/tokenizer/gguf_vocabulary.h"
+#include "text/tokenizer/files/gguf_vocabulary.h"
 
 namespace chunkllm {
 

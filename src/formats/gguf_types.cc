@@ -6,7 +6,7 @@
 #include <cstring>
 #include <utility>
 
-#include "base/quant_blocks.h"
+#include "base/quant/blocks.h"
 
 namespace chunkllm {
 namespace {

@@ -1,5 +1,3 @@
-#include "base/quant_encode.h"
-
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -7,7 +5,8 @@
 #include <vector>
 
 #include "base/half.h"
-#include "base/quant_blocks.h"
+#include "base/quant/blocks.h"
+#include "base/quant/encode.h"
 #include "base/random.h"
 #include "testing/expect_error.h"
 

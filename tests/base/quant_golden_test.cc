@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "base/json.h"
-#include "base/quant_blocks.h"
-#include "base/quant_encode.h"
+#include "base/quant/blocks.h"
+#include "base/quant/encode.h"
 
 namespace chunkllm {
 namespace {

@@ -7,12 +7,12 @@
 #include <vector>
 
 #include "base/enum_names.h"
-#include "base/quant_blocks.h"
+#include "base/quant/blocks.h"
 #include "base/range.h"
 
 namespace chunkllm {
 
-// kF16 is binary16. A row of kQ8_0 is head_dim / 32 blocks of base/quant_blocks.h, so head_dim must
+// kF16 is binary16. A row of kQ8_0 is head_dim / 32 blocks of base/quant/blocks.h, so head_dim must
 // be a multiple of 32.
 enum class KvType { kF32, kBf16, kF16, kQ8_0 };
 template <>

@@ -19,7 +19,7 @@
 #include <limits>
 
 #include "base/half.h"
-#include "base/quant_blocks.h"
+#include "base/quant/blocks.h"
 #include "kernels/attention/kernels.h"
 
 HWY_BEFORE_NAMESPACE();

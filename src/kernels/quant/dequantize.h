@@ -1,4 +1,4 @@
-// Quantised weights as float32, exactly as base/quant_blocks.h defines their values: products in
+// Quantised weights as float32, exactly as base/quant/blocks.h defines their values: products in
 // float32 for few inputs, and slabs of weights for products of many.
 #pragma once
 

@@ -10,7 +10,7 @@
 
 #include "base/bf16.h"
 #include "base/half.h"
-#include "base/quant_blocks.h"
+#include "base/quant/blocks.h"
 #include "kernels/machine/kernel_set.h"
 
 namespace chunkllm {

@@ -1,5 +1,5 @@
 // Quantised weights in the layout that products read: the integers, scales and mins of the file's
-// blocks (base/quant_formats.h), regrouped, never rounded again.
+// blocks (base/quant/formats.h), regrouped, never rounded again.
 //
 // A matrix [n_out, n_in] is a row of panels of 16 outputs, a panel a row of units of 64 inputs (the
 // formats whose blocks have 32) or 256; everything lies in the order in which it is read. In a unit
@@ -20,7 +20,7 @@
 #include <cstdint>
 
 #include "base/dtype.h"
-#include "base/quant_formats.h"
+#include "base/quant/formats.h"
 
 namespace chunkllm {
 

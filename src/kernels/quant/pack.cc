@@ -5,7 +5,7 @@
 #include <cstring>
 #include <utility>
 
-#include "base/quant_blocks.h"
+#include "base/quant/blocks.h"
 #include "base/thread_pool.h"
 
 namespace chunkllm {

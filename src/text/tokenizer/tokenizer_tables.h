@@ -10,7 +10,7 @@
 
 #include "text/tokenizer/added_tokens.h"
 #include "text/tokenizer/bpe.h"
-#include "text/tokenizer/gguf_vocabulary.h"
+#include "text/tokenizer/files/gguf_vocabulary.h"
 #include "text/tokenizer/metaspace.h"
 #include "text/tokenizer/normalizer.h"
 #include "text/tokenizer/pre_tokenizer.h"

@@ -9,7 +9,7 @@
 
 #include "base/dtype.h"
 #include "base/half.h"
-#include "base/quant_blocks.h"
+#include "base/quant/blocks.h"
 #include "base/random.h"
 
 namespace chunkllm::test {

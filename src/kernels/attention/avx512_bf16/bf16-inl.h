@@ -24,7 +24,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include "base/quant_blocks.h"
+#include "base/quant/blocks.h"
 #include "kernels/attention/kernels.h"
 
 #define CHUNKLLM_ALWAYS_INLINE __attribute__((always_inline)) inline

@@ -2,7 +2,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
-#include "text/chat/jinja/filters.h"
+#include "text/chat/jinja/builtins/filters.h"
 #include "text/chat/jinja/interpreter.h"
 #include "text/chat/jinja/print.h"
 

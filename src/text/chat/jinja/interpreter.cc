@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
-#include "text/chat/jinja/filters.h"
+#include "text/chat/jinja/builtins/filters.h"
 #include "text/chat/jinja/loop.h"
 #include "text/chat/jinja/print.h"
 

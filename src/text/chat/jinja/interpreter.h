@@ -9,8 +9,8 @@
 #include <unordered_map>
 #include <vector>
 
-#include "text/chat/jinja/ast.h"
 #include "text/chat/jinja/budget.h"
+#include "text/chat/jinja/parse/ast.h"
 #include "text/chat/jinja/value.h"
 
 namespace chunkllm::jinja {

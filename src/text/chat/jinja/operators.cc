@@ -2,9 +2,9 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "text/chat/jinja/builtins/string_format.h"
 #include "text/chat/jinja/interpreter.h"
 #include "text/chat/jinja/print.h"
-#include "text/chat/jinja/string_format.h"
 
 namespace chunkllm::jinja {
 namespace {

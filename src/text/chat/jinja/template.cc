@@ -1,8 +1,8 @@
 #include "text/chat/jinja/template.h"
 
 #include "base/error.h"
-#include "text/chat/jinja/ast.h"
 #include "text/chat/jinja/interpreter.h"
+#include "text/chat/jinja/parse/ast.h"
 #include "text/tokenizer/tokenizer.h"
 
 namespace chunkllm::jinja {

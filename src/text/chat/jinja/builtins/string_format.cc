@@ -1,4 +1,4 @@
-#include "text/chat/jinja/string_format.h"
+#include "text/chat/jinja/builtins/string_format.h"
 
 #include <algorithm>
 #include <charconv>

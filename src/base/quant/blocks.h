@@ -7,7 +7,7 @@
 #include <span>
 
 #include "base/dtype.h"
-#include "base/quant_formats.h"
+#include "base/quant/formats.h"
 
 namespace chunkllm {
 

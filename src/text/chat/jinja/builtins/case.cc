@@ -1,4 +1,4 @@
-#include "text/chat/jinja/case.h"
+#include "text/chat/jinja/builtins/case.h"
 
 #include <unicode/uchar.h>
 #include <unicode/ustring.h>

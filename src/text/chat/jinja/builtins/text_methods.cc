@@ -1,4 +1,4 @@
-#include "text/chat/jinja/text_methods.h"
+#include "text/chat/jinja/builtins/text_methods.h"
 
 #include <unicode/uchar.h>
 
@@ -6,11 +6,11 @@
 #include <unordered_map>
 
 #include "base/error.h"
-#include "text/chat/jinja/arguments.h"
-#include "text/chat/jinja/case.h"
-#include "text/chat/jinja/filters.h"
+#include "text/chat/jinja/builtins/arguments.h"
+#include "text/chat/jinja/builtins/case.h"
+#include "text/chat/jinja/builtins/filters.h"
+#include "text/chat/jinja/builtins/string_format.h"
 #include "text/chat/jinja/interpreter.h"
-#include "text/chat/jinja/string_format.h"
 
 namespace chunkllm::jinja {
 namespace {

@@ -1,4 +1,4 @@
-#include "base/quant_encode.h"
+#include "base/quant/encode.h"
 
 #include <algorithm>
 #include <array>
@@ -10,7 +10,7 @@
 #include "base/bf16.h"
 #include "base/error.h"
 #include "base/half.h"
-#include "base/quant_formats.h"
+#include "base/quant/formats.h"
 
 namespace chunkllm {
 namespace {

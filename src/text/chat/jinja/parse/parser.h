@@ -8,8 +8,8 @@
 #include <utility>
 #include <vector>
 
-#include "text/chat/jinja/ast.h"
-#include "text/chat/jinja/lexer.h"
+#include "text/chat/jinja/parse/ast.h"
+#include "text/chat/jinja/parse/lexer.h"
 
 namespace chunkllm::jinja {
 

@@ -1,4 +1,4 @@
-#include "text/tokenizer/gguf_vocabulary.h"
+#include "text/tokenizer/files/gguf_vocabulary.h"
 
 #include <algorithm>
 #include <array>
@@ -10,8 +10,8 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "text/tokenizer/byte_level.h"
+#include "text/tokenizer/files/tokenizer_json_parts.h"
 #include "text/tokenizer/metaspace.h"
-#include "text/tokenizer/tokenizer_json_parts.h"
 #include "text/tokenizer/tokenizer_tables.h"
 
 namespace chunkllm {

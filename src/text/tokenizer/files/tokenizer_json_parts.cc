@@ -1,4 +1,4 @@
-#include "text/tokenizer/tokenizer_json_parts.h"
+#include "text/tokenizer/files/tokenizer_json_parts.h"
 
 #include <algorithm>
 #include <functional>

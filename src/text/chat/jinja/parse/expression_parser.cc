@@ -4,8 +4,8 @@
 
 #include "base/error.h"
 #include "base/json.h"
-#include "text/chat/jinja/filters.h"
-#include "text/chat/jinja/parser.h"
+#include "text/chat/jinja/builtins/filters.h"
+#include "text/chat/jinja/parse/parser.h"
 
 namespace chunkllm::jinja {
 namespace {

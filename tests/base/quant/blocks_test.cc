@@ -1,5 +1,5 @@
 // Block formats against a second reading of their definitions, in double.
-#include "base/quant_blocks.h"
+#include "base/quant/blocks.h"
 
 #include <gtest/gtest.h>
 

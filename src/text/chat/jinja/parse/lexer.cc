@@ -1,4 +1,4 @@
-#include "text/chat/jinja/lexer.h"
+#include "text/chat/jinja/parse/lexer.h"
 
 #include <unicode/uchar.h>
 

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "base/error.h"
-#include "small_tokenizer.h"
 #include "testing/expect_error.h"
+#include "text/tokenizer/small_tokenizer.h"
 #include "text/tokenizer/tokenizer.h"
 
 namespace chunkllm {

@@ -5,8 +5,8 @@
 
 #include "base/error.h"
 #include "base/json.h"
-#include "text/chat/jinja/arguments.h"
-#include "text/chat/jinja/filters.h"
+#include "text/chat/jinja/builtins/arguments.h"
+#include "text/chat/jinja/builtins/filters.h"
 #include "text/chat/jinja/interpreter.h"
 
 namespace chunkllm::jinja {

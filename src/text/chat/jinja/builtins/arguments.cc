@@ -1,4 +1,4 @@
-#include "text/chat/jinja/arguments.h"
+#include "text/chat/jinja/builtins/arguments.h"
 
 #include <algorithm>
 

@@ -1,4 +1,4 @@
-#include "text/tokenizer/gguf_vocabulary.h"
+#include "text/tokenizer/files/gguf_vocabulary.h"
 
 #include <gtest/gtest.h>
 
@@ -11,8 +11,8 @@
 
 #include "base/error.h"
 #include "base/random.h"
-#include "small_tokenizer.h"
 #include "testing/expect_error.h"
+#include "text/tokenizer/small_tokenizer.h"
 
 namespace chunkllm {
 namespace {

@@ -2,7 +2,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
-#include "text/chat/jinja/parser.h"
+#include "text/chat/jinja/parse/parser.h"
 
 namespace chunkllm::jinja {
 namespace {

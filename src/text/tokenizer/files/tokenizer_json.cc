@@ -10,10 +10,10 @@
 
 #include "base/error.h"
 #include "base/json.h"
-#include "text/tokenizer/added_token_files.h"
 #include "text/tokenizer/byte_level.h"
+#include "text/tokenizer/files/added_token_files.h"
+#include "text/tokenizer/files/tokenizer_json_parts.h"
 #include "text/tokenizer/string_index.h"
-#include "text/tokenizer/tokenizer_json_parts.h"
 #include "text/tokenizer/tokenizer_tables.h"
 #include "text/utf8.h"
 

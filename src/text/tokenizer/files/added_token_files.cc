@@ -1,4 +1,4 @@
-#include "text/tokenizer/added_token_files.h"
+#include "text/tokenizer/files/added_token_files.h"
 
 #include <algorithm>
 #include <charconv>
@@ -9,7 +9,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
-#include "text/tokenizer/tokenizer_json_parts.h"
+#include "text/tokenizer/files/tokenizer_json_parts.h"
 
 namespace chunkllm {
 namespace {

@@ -1,4 +1,4 @@
-#include "base/quant_blocks.h"
+#include "base/quant/blocks.h"
 
 #include <bit>
 #include <cstring>

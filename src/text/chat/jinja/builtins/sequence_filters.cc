@@ -4,9 +4,9 @@
 #include <unordered_map>
 
 #include "base/error.h"
-#include "text/chat/jinja/arguments.h"
-#include "text/chat/jinja/case.h"
-#include "text/chat/jinja/filters.h"
+#include "text/chat/jinja/builtins/arguments.h"
+#include "text/chat/jinja/builtins/case.h"
+#include "text/chat/jinja/builtins/filters.h"
 #include "text/chat/jinja/interpreter.h"
 #include "text/chat/jinja/print.h"
 
