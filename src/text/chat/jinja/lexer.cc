@@ -335,8 +335,14 @@ class Lexer {
     if (n_digits == 0) {
       if (c == 'N') return unescape_name(text, i, value);
       value += '\\';
-      value += c;
-      return i;
+      const Character next = character_at(text, i);
+      const auto code = static_cast<uint32_t>(next.value);
+      // Python's Jinja turns other characters into ASCII first, and so into their own escapes.
+      value += code < 0x80      ? std::string(1, c)
+               : code < 0x100   ? fmt::format("x{:02x}", code)
+               : code < 0x10000 ? fmt::format("u{:04x}", code)
+                                : fmt::format("U{:08x}", code);
+      return next.end - 1;
     }
     char32_t code = hex(text, i + 1, n_digits);
     size_t last = i + n_digits;
