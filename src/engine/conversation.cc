@@ -3,13 +3,14 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "text/utf8.h"
 
 namespace chunkllm {
 namespace {
 
 // Whether a piece of text ends between two characters.
 bool ends_whole(std::string_view text, size_t offset) {
-  return offset == text.size() || (static_cast<uint8_t>(text[offset]) & 0xc0u) != 0x80u;
+  return offset == text.size() || begins_character(text[offset]);
 }
 
 }  // namespace

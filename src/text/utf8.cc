@@ -1,5 +1,7 @@
 #include "text/utf8.h"
 
+#include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <optional>
 
@@ -22,58 +24,54 @@ size_t ascii_prefix(std::string_view bytes) {
   return n;
 }
 
-}  // namespace
-
-Utf8Sequence read_utf8(std::string_view bytes) {
-  const uint8_t lead = static_cast<uint8_t>(bytes[0]);
-  if (lead < 0x80) return {Utf8Status::kValid, 1};
-  if (lead < 0xc2 || lead > 0xf4) return {Utf8Status::kInvalid, 1};
-  const size_t n_bytes = lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
-  // Only the second byte has limits that depend on the first.
-  uint8_t low = lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
-  uint8_t high = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
-  for (size_t i = 1; i < n_bytes; ++i) {
-    if (i == bytes.size()) return {Utf8Status::kIncomplete, i};
-    const uint8_t byte = static_cast<uint8_t>(bytes[i]);
-    if (byte < low || byte > high) return {Utf8Status::kInvalid, i};
-    low = 0x80;
-    high = 0xbf;
-  }
-  return {Utf8Status::kValid, n_bytes};
+const uint8_t* as_bytes(std::string_view text) {
+  return reinterpret_cast<const uint8_t*>(text.data());
 }
 
+}  // namespace
+
 size_t append_lossy(std::string_view bytes, bool is_end, std::string& text) {
-  size_t used = 0;
-  while (used < bytes.size()) {
-    const std::string_view rest = bytes.substr(used);
-    if (const size_t n_ascii = ascii_prefix(rest); n_ascii > 0) {
-      text.append(rest.substr(0, n_ascii));
-      used += n_ascii;
+  const uint8_t* data = as_bytes(bytes);
+  auto n_whole = static_cast<ptrdiff_t>(bytes.size());  // signed: the macro steps below 0
+  if (!is_end) U8_TRUNCATE_IF_INCOMPLETE(data, 0, n_whole);
+  const auto end = static_cast<size_t>(n_whole);
+  for (size_t next = 0; next < end;) {
+    const size_t begin = next;
+    if (const size_t n_ascii = ascii_prefix(bytes.substr(begin, end - begin)); n_ascii > 0) {
+      text.append(bytes, begin, n_ascii);
+      next += n_ascii;
       continue;
     }
-    const Utf8Sequence sequence = read_utf8(rest);
-    if (sequence.status == Utf8Status::kIncomplete && !is_end) break;
-    if (sequence.status == Utf8Status::kValid) {
-      text.append(rest.substr(0, sequence.n_bytes));
+    UChar32 c = 0;
+    U8_NEXT(data, next, end, c);
+    if (c < 0) {
+      append_utf8(text, 0xfffd);
     } else {
-      text.append("\xef\xbf\xbd");
+      text.append(bytes, begin, next - begin);
     }
-    used += sequence.n_bytes;
   }
-  return used;
+  return end;
+}
+
+void append_utf8(std::string& text, char32_t c) {
+  char bytes[U8_MAX_LENGTH];
+  size_t n = 0;
+  U8_APPEND_UNSAFE(bytes, n, U8_LENGTH(c) > 0 ? c : char32_t{0xfffd});
+  text.append(bytes, n);
 }
 
 bool is_ascii(std::string_view bytes) { return ascii_prefix(bytes) == bytes.size(); }
 
 std::optional<size_t> find_invalid_utf8(std::string_view text) {
-  size_t offset = 0;
-  while (true) {
-    offset += ascii_prefix(text.substr(offset));
-    if (offset == text.size()) return std::nullopt;
-    const Utf8Sequence sequence = read_utf8(text.substr(offset));
-    if (sequence.status != Utf8Status::kValid) return offset;
-    offset += sequence.n_bytes;
+  const uint8_t* data = as_bytes(text);
+  size_t next = 0;
+  while ((next += ascii_prefix(text.substr(next))) < text.size()) {
+    const size_t begin = next;
+    UChar32 c = 0;
+    U8_NEXT(data, next, text.size(), c);
+    if (c < 0) return begin;
   }
+  return std::nullopt;
 }
 
 }  // namespace chunkllm

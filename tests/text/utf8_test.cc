@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <unicode/unistr.h>
 
+#include <algorithm>
 #include <optional>
 #include <string>
 
@@ -27,6 +28,10 @@ TEST(Utf8, EveryCodePointIsReadBothWays) {
     std::string text;
     icu::UnicodeString(c).toUTF8String(text);
     ASSERT_EQ(find_invalid_utf8(text), std::nullopt);
+    std::string written;
+    append_utf8(written, static_cast<char32_t>(c));
+    ASSERT_EQ(written, text);
+    ASSERT_EQ(std::ranges::count_if(text, begins_character), 1);
     const std::string around = "é" + text;
     ASSERT_EQ(code_point_at(around, 2).value, static_cast<char32_t>(c));
     ASSERT_EQ(code_point_before(around, around.size()).value, static_cast<char32_t>(c));
@@ -67,6 +72,49 @@ TEST(Utf8, LossyTextAgreesWithIcuOnRandomBytes) {
     icu::UnicodeString::fromUTF8(bytes).toUTF8String(expected);
     ASSERT_EQ(lossy(bytes), expected);
     ASSERT_EQ(find_invalid_utf8(bytes).has_value(), expected != bytes);
+  }
+}
+
+// However random bytes are cut in two, reading on with what was left gives the same text.
+TEST(Utf8, TextThatEndsInsideACharacterIsReadOnLater) {
+  Rng rng(2);
+  for (int round = 0; round < 20000; ++round) {
+    std::string bytes;
+    for (int64_t n = rng.below(12); n >= 0; --n) {
+      bytes.push_back(static_cast<char>(0x80 + rng.below(128)));
+    }
+    const auto cut = static_cast<size_t>(rng.below(std::ssize(bytes) + 1));
+    std::string text;
+    const size_t used = append_lossy(std::string_view(bytes).substr(0, cut), false, text);
+    ASSERT_LE(used, cut);
+    ASSERT_LE(cut - used, 3u);
+    text += lossy(std::string_view(bytes).substr(used));
+    ASSERT_EQ(text, lossy(bytes));
+  }
+}
+
+TEST(Utf8, BytesAreLeftOnlyWhereTheyCanBecomeACharacter) {
+  const auto used = [](std::string_view bytes) {
+    std::string text;
+    return append_lossy(bytes, false, text);
+  };
+  EXPECT_EQ(used(""), 0u);
+  EXPECT_EQ(used("\xc3"), 0u);
+  EXPECT_EQ(used("\x80"), 1u);
+  EXPECT_EQ(used("\xff"), 1u);
+  EXPECT_EQ(used("\xc1"), 1u);  // would be overlong
+  EXPECT_EQ(used("a\xf0\x9f\x98"), 1u);
+  EXPECT_EQ(used("a\xf0\x8f"), 3u);  // would be overlong
+  EXPECT_EQ(used("a\xed\xa0"), 3u);  // would be a surrogate
+  EXPECT_EQ(used("a\xf4\x90"), 3u);  // would be above U+10FFFF
+  EXPECT_EQ(used("a\xe2\x82\xac"), 4u);
+}
+
+TEST(Utf8, WhatIsNoCharacterIsWrittenAsAReplacement) {
+  for (const char32_t c : {0xd800u, 0xdfffu, 0x110000u, 0xffffffffu}) {
+    std::string text;
+    append_utf8(text, c);
+    EXPECT_EQ(text, kReplacement);
   }
 }
 

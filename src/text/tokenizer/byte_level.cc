@@ -40,9 +40,9 @@ constexpr std::array<int, kSymbolEnd> kBytes = make_bytes();
 char32_t byte_symbol(uint8_t byte) { return kSymbols[byte]; }
 
 std::string byte_symbol_utf8(uint8_t byte) {
-  const char32_t symbol = kSymbols[byte];
-  if (symbol < 0x80) return {static_cast<char>(symbol)};
-  return {static_cast<char>(0xc0 | symbol >> 6), static_cast<char>(0x80 | (symbol & 0x3f))};
+  std::string text;
+  append_utf8(text, byte_symbol(byte));
+  return text;
 }
 
 std::optional<std::string> symbols_to_bytes(std::string_view symbols) {

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "select/chunk/boundaries.h"
 #include "text/sentences.h"
+#include "text/utf8.h"
 #include "train/data/facts.h"
 
 namespace chunkllm {
@@ -52,7 +53,7 @@ double measure_bytes_per_token(const Corpus& corpus, const Tokenizer& tokenizer)
   std::string_view text = corpus.documents.front().text;
   if (text.size() > kSampleBytes) {
     size_t n = kSampleBytes;
-    while (n > 0 && (static_cast<unsigned char>(text[n]) & 0xc0u) == 0x80u) --n;
+    while (n > 0 && !begins_character(text[n])) --n;
     text = text.substr(0, n);
   }
   const size_t n_tokens =

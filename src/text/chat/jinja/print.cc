@@ -1,6 +1,7 @@
 #include "text/chat/jinja/print.h"
 
 #include <unicode/uchar.h>
+#include <unicode/utf16.h>
 
 #include <algorithm>
 #include <array>
@@ -101,9 +102,9 @@ void print_json_text(const Text& text, bool ensure_ascii, TextBuilder& out) {
     } else if (code < 0x20 || (ensure_ascii && code >= 0x7f && code < 0x10000)) {
       out.add(fmt::format("\\u{:04x}", code), origin);
     } else if (ensure_ascii && code >= 0x10000) {
-      out.add(fmt::format("\\u{:04x}\\u{:04x}", 0xd800 + ((code - 0x10000) >> 10),
-                          0xdc00 + ((code - 0x10000) & 0x3ff)),
-              origin);
+      out.add(
+          fmt::format("\\u{:04x}\\u{:04x}", uint32_t{U16_LEAD(code)}, uint32_t{U16_TRAIL(code)}),
+          origin);
     } else {
       out.add(bytes.substr(i, c.end - i), origin);
     }

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "text/utf8.h"
+
 namespace chunkllm::jinja {
 namespace {
 
@@ -14,8 +16,6 @@ constexpr size_t kStride = 64;  // characters between two known offsets
 size_t charge_of(const MarkedText& text) {
   return sizeof(Text) + text.bytes.size() + text.marks.size() * sizeof(Mark);
 }
-
-bool begins_character(char c) { return (static_cast<uint8_t>(c) & 0xc0u) != 0x80u; }
 
 }  // namespace
 
@@ -127,14 +127,6 @@ size_t character_begin(std::string_view text, size_t end) {
   --end;
   while (end > 0 && !begins_character(text[end])) --end;
   return end;
-}
-
-void append_utf8(std::string& text, char32_t c) {
-  if (c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff)) c = 0xfffd;
-  char bytes[U8_MAX_LENGTH];
-  size_t n = 0;
-  U8_APPEND_UNSAFE(bytes, n, static_cast<UChar32>(c));
-  text.append(bytes, n);
 }
 
 bool is_space(char32_t c) {

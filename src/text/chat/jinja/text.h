@@ -109,8 +109,6 @@ struct Character {
 Character character_at(std::string_view text, size_t offset);
 // The begin of the character that ends at `end` > 0.
 size_t character_begin(std::string_view text, size_t end);
-// Appends UTF-8; U+FFFD for what is no character.
-void append_utf8(std::string& text, char32_t c);
 
 // Python's str.isspace() of one character, and \w of its regular expressions.
 bool is_space(char32_t c);

@@ -271,7 +271,7 @@ class TableReader {
     for (int value = 0; value < 256; ++value) {
       const uint8_t byte = static_cast<uint8_t>(value);
       const auto it = ids_.find(byte_symbol_utf8(byte));
-      const bool is_in_utf8 = byte < 0xc0 || (byte > 0xc1 && byte < 0xf5);
+      const bool is_in_utf8 = U8_IS_SINGLE(byte) || U8_IS_LEAD(byte) || U8_IS_TRAIL(byte);
       if (!it && is_in_utf8 && model_.has("unk_token")) {
         fail_unsupported(file_,
                          fmt::format("unk_token for the byte 0x{:02x}, which has no token,", byte));

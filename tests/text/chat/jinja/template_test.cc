@@ -56,6 +56,7 @@ TEST(JinjaTemplate, ExpressionsAreThoseOfPython) {
       {"{{ [3, 1]|sort }} {{ [1, 2, 3]|select('odd')|list }} {{ ['a']|map('upper')|join }}",
        "[1, 3] [1, 3] A"},
       {"{{ '%s-%02d' % ('a', 3) }} {{ '{:>3}|{a}'.format(1, a='b') }}", "a-03   1|b"},
+      {"{{ '\\q\\é\\u00e9' }}", "\\q\\xe9é"},
       {"{{ strftime_now('%d %b %Y') }}", "04 Mar 2026"},
       {"{{ {'items': 1}.items is callable }}{{ {'x': 1}.y is defined }}", "TrueFalse"},
   };
@@ -104,7 +105,8 @@ TEST(JinjaTemplate, ErrorsSayWhereAndWhat) {
   for (const char* source :
        {"{{ 1 + 'a' }}", "{{ none|list }}", "{{ 'a' in 5 }}", "{{ 1 < 'a' }}", "{{ 1 // 0 }}",
         "{% for x in 5 %}{% endfor %}", "{{ nothing|tojson }}", "{{ (1 }}", "{% endif %}", "{{ 'a",
-        "{% do 1 %}", "{% include 'x' %}", "{# c", "{% set true = 1 %}"}) {
+        "{% do 1 %}", "{% for a, in [[1]] %}{% endfor %}", "{{ 5|indent }}", "{% include 'x' %}",
+        "{# c", "{% set true = 1 %}"}) {
     EXPECT_THROW(render(source), Error) << source;
   }
   EXPECT_EQ(render("{% if false %}{{ 1|nofilter }}{% endif %}"), "");

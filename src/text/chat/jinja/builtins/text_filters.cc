@@ -94,6 +94,15 @@ Value filter_center(Interpreter& in, const Value& value, const CallArgs& args) {
   return pad(in, in.text_of(value), bound.integer_or(0, 80), *in.text(" ").text(), 1);
 }
 
+// The text of a filter that makes no text of other values.
+TextPtr require_text(std::string_view filter, const Value& value) {
+  if (value.is_undefined()) fail(ErrorCode::kData, "{}: {}", filter, value.undefined_text());
+  if (!value.is_text()) {
+    fail(ErrorCode::kData, "{} needs a string, got a value of type {}", filter, value.type_name());
+  }
+  return value.text();
+}
+
 Value filter_indent(Interpreter& in, const Value& value, const CallArgs& args) {
   const BoundArgs bound("indent", args, {"width", "first", "blank"});
   TextPtr indent;
@@ -103,7 +112,7 @@ Value filter_indent(Interpreter& in, const Value& value, const CallArgs& args) {
     indent = in.repeated(" ", bound.integer_or(0, 4));
   }
   const bool indents_blank = bound.flag_or(2, false);
-  const TextPtr text = in.text_of(value);
+  const TextPtr text = require_text("indent", value);
   std::vector<LineRange> lines = line_ranges(text->view());
   // Jinja adds a line end first, so that the last one counts.
   const bool ends_open = lines.empty() || lines.back().end == lines.back().end_with_break;
@@ -121,7 +130,8 @@ Value filter_indent(Interpreter& in, const Value& value, const CallArgs& args) {
 
 Value filter_truncate(Interpreter& in, const Value& value, const CallArgs& args) {
   const BoundArgs bound("truncate", args, {"length", "killwords", "end", "leeway"});
-  const TextPtr text = in.text_of(value);
+  if (value.is_undefined()) return value;
+  const TextPtr text = require_text("truncate", value);
   const TextPtr end = bound.has(2) ? bound.text(2) : in.text("...").text();
   const int64_t length = bound.integer_or(0, 255);
   const auto n_end = static_cast<int64_t>(end->length());

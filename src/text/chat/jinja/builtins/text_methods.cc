@@ -11,6 +11,7 @@
 #include "text/chat/jinja/builtins/filters.h"
 #include "text/chat/jinja/builtins/string_format.h"
 #include "text/chat/jinja/interpreter.h"
+#include "text/utf8.h"
 
 namespace chunkllm::jinja {
 namespace {
@@ -223,7 +224,7 @@ int64_t find_with(Interpreter& in, const Value& self, const CallArgs& args, bool
   const size_t at = from_back ? rfind_text(part, word) : find_text(part, word);
   if (at == kNone) return -1;
   const std::string_view before = text.view().substr(0, window.begin + at);
-  return std::ranges::count_if(before, [](char c) { return (c & 0xc0) != 0x80; });
+  return std::ranges::count_if(before, begins_character);
 }
 Value method_find(Interpreter& in, const Value& self, const CallArgs& args) {
   return Value(find_with(in, self, args, false));
@@ -251,8 +252,7 @@ Value method_count(Interpreter& in, const Value& self, const CallArgs& args) {
   const std::string_view word = bound.text(0)->view();
   in.budget().search(part.size());
   if (word.empty()) {
-    return Value(int64_t{1} +
-                 std::ranges::count_if(part, [](char c) { return (c & 0xc0) != 0x80; }));
+    return Value(int64_t{1} + std::ranges::count_if(part, begins_character));
   }
   int64_t n = 0;
   for (size_t at = 0; (at = find_text(part, word, at)) != kNone; at += word.size()) ++n;

@@ -273,7 +273,7 @@ ExprPtr ExpressionParser::parse_primary() {
     case TokenKind::kOperator:
       if (token.text == "(") {
         next();
-        ExprPtr value = parse_tuple(true, {}, true);
+        ExprPtr value = parse_tuple(true, true);
         expect_operator(")");
         return value;
       }
@@ -306,17 +306,17 @@ Value ExpressionParser::number_of(const Token& token) const {
   return Value(number);
 }
 
-bool ExpressionParser::at_tuple_end(Words end_words) const {
+bool ExpressionParser::at_tuple_end() const {
   return current().kind == TokenKind::kVariableEnd || current().kind == TokenKind::kBlockEnd ||
-         is_operator(")") || is_any_word(end_words);
+         is_operator(")");
 }
 
-ExprPtr ExpressionParser::parse_tuple(bool with_condition, Words end_words, bool in_brackets) {
+ExprPtr ExpressionParser::parse_tuple(bool with_condition, bool in_brackets) {
   auto expr = make(ExprKind::kTuple);
   bool is_tuple = false;
   while (true) {
     if (!expr->parts.empty()) expect_operator(",");
-    if (at_tuple_end(end_words)) break;
+    if (at_tuple_end()) break;
     expr->parts.push_back(parse_expression(with_condition));
     if (!is_operator(",")) break;
     is_tuple = true;

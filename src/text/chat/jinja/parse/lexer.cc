@@ -1,6 +1,7 @@
 #include "text/chat/jinja/parse/lexer.h"
 
 #include <unicode/uchar.h>
+#include <unicode/utf16.h>
 
 #include <algorithm>
 #include <array>
@@ -9,6 +10,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "text/chat/jinja/text.h"
+#include "text/utf8.h"
 
 namespace chunkllm::jinja {
 namespace {
@@ -333,15 +335,21 @@ class Lexer {
     if (n_digits == 0) {
       if (c == 'N') return unescape_name(text, i, value);
       value += '\\';
-      value += c;
-      return i;
+      const Character next = character_at(text, i);
+      const auto code = static_cast<uint32_t>(next.value);
+      // Python's Jinja turns other characters into ASCII first, and so into their own escapes.
+      value += code < 0x80      ? std::string(1, c)
+               : code < 0x100   ? fmt::format("x{:02x}", code)
+               : code < 0x10000 ? fmt::format("u{:04x}", code)
+                                : fmt::format("U{:08x}", code);
+      return next.end - 1;
     }
     char32_t code = hex(text, i + 1, n_digits);
     size_t last = i + n_digits;
-    if (code >= 0xd800 && code < 0xdc00 && text.substr(last + 1).starts_with("\\u")) {
+    if (U16_IS_LEAD(code) && text.substr(last + 1).starts_with("\\u")) {
       const char32_t low = hex(text, last + 3, 4);
-      if (low >= 0xdc00 && low < 0xe000) {
-        code = 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
+      if (U16_IS_TRAIL(low)) {
+        code = static_cast<char32_t>(U16_GET_SUPPLEMENTARY(code, low));
         last += 6;
       }
     }

@@ -35,13 +35,13 @@ class ExpressionParser {
   std::string expect_name();
 
   ExprPtr parse_expression(bool with_condition = true);
-  // An expression, or several between commas as a tuple. `end_words` end it after a comma.
-  ExprPtr parse_tuple(bool with_condition = true, Words end_words = {}, bool in_brackets = false);
+  // An expression, or several between commas as a tuple.
+  ExprPtr parse_tuple(bool with_condition = true, bool in_brackets = false);
   ExprPtr parse_filters(ExprPtr value);
   ExprPtr parse_one_filter(ExprPtr value);
   ExprPtr parse_unary(bool with_filter = true);
-  // The end of a list of targets or values: a closing tag or bracket, or one of the words.
-  bool at_tuple_end(Words end_words) const;
+  // The end of a list of targets or values: a closing tag or bracket.
+  bool at_tuple_end() const;
 
   // A level of nesting, refused where there are too many.
   class Level {

@@ -163,9 +163,9 @@ class TemplateParser : public ExpressionParser {
 
   std::unique_ptr<Stmt> parse_for(int line) {
     auto stmt = make(StmtKind::kFor, line);
-    stmt->targets.push_back(parse_target({"in"}));
+    stmt->targets.push_back(parse_target());
     if (!skip_word("in")) error("expected in");
-    stmt->exprs.push_back(parse_tuple(false, {"recursive"}));
+    stmt->exprs.push_back(parse_tuple(false));
     const FlagScope hard(is_soft_, false);
     stmt->exprs.push_back(skip_word("if") ? parse_expression() : nullptr);
     stmt->is_recursive = skip_word("recursive");
@@ -180,7 +180,7 @@ class TemplateParser : public ExpressionParser {
   }
 
   // One name, name.attribute, or several in a row.
-  Target parse_target(Words end_words, bool with_namespace = false) {
+  Target parse_target(bool with_namespace = false) {
     Target row;
     bool is_row = false;
     while (true) {
@@ -188,7 +188,7 @@ class TemplateParser : public ExpressionParser {
         expect_operator(",");
         is_row = true;
       }
-      if (at_tuple_end(end_words) || is_operator("=")) break;
+      if (at_tuple_end() || is_operator("=")) break;
       row.parts.push_back(parse_one_target(with_namespace));
       if (!is_operator(",")) break;
     }
@@ -199,7 +199,7 @@ class TemplateParser : public ExpressionParser {
   Target parse_one_target(bool with_namespace) {
     const Level level(*this);
     if (skip_operator("(")) {
-      Target inner = parse_target({}, false);
+      Target inner = parse_target();
       expect_operator(")");
       return inner;
     }
@@ -221,7 +221,7 @@ class TemplateParser : public ExpressionParser {
 
   std::unique_ptr<Stmt> parse_set(int line) {
     auto stmt = make(StmtKind::kSet, line);
-    stmt->targets.push_back(parse_target({}, true));
+    stmt->targets.push_back(parse_target(true));
     if (skip_operator("=")) {
       stmt->exprs.push_back(parse_tuple());
       return stmt;
