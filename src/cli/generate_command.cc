@@ -171,6 +171,7 @@ void run_one(const GenerateArgs& args, Completer& completer) {
   const Prompt prompt = encode_prompt(engine, args, interrupt_token());
   completer.session.ctx = choose_ctx(engine, args, prompt.n_tokens(), "the prompt");
   if (!args.save_cache.empty()) {
+    check_cache_target(args.save_cache);
     const AtomicFile probe(args.save_cache);  // an impossible path is refused before the work
   }
   require_session_memory(engine, completer.session);

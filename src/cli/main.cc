@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <csignal>
 #include <cstdio>
 #include <new>
 #include <span>
@@ -73,6 +74,7 @@ int exit_code_of(chunkllm::ErrorCode code) {
 
 int main(int argc, char** argv) {
   chunkllm::cli::interrupt_token();  // from here on Ctrl-C ends with a line and 130
+  std::signal(SIGXFSZ, SIG_IGN);     // a file that may not grow is an error of the write
   CLI::App app{"chunkllm makes long contexts cheap for language models you already have.",
                "chunkllm"};
   app.set_version_flag("--version", CHUNKLLM_VERSION);

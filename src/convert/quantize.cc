@@ -265,6 +265,20 @@ class RowConverter {
   std::vector<std::byte> target_;
 };
 
+// What stands at `out` is replaced: by mistake it would be the model itself or somebody's text.
+void check_target(const QuantizeOptions& options) {
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(options.out, error)) return;
+  if (std::filesystem::equivalent(options.in, options.out, error)) {
+    fail(ErrorCode::kInvalidArgument, "{} is the model itself; name another file",
+         options.out.string());
+  }
+  if (std::filesystem::file_size(options.out, error) > 0 && !is_gguf_file(options.out)) {
+    fail(ErrorCode::kInvalidArgument, "{} exists and is no GGUF file; name another, or remove it",
+         options.out.string());
+  }
+}
+
 }  // namespace
 
 QuantizeResult quantize_model(const QuantizeOptions& options,
@@ -274,6 +288,7 @@ QuantizeResult quantize_model(const QuantizeOptions& options,
     fail(ErrorCode::kInvalidArgument, "{} is a folder; name a file for the model",
          options.out.string());
   }
+  check_target(options);
   const Plan plan = Planner(options).plan();
   QuantizeResult result;
   result.notices = plan.notices;

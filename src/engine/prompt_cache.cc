@@ -249,6 +249,20 @@ class CacheFile {
 
 }  // namespace
 
+void check_cache_target(const std::filesystem::path& path) {
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(path, error)) return;
+  if (std::filesystem::file_size(path, error) == 0) return;
+  bool is_cache = false;
+  try {
+    is_cache = SafetensorsFile(path).metadata().contains(kStateKey);
+  } catch (const Error&) {  // some other file
+  }
+  if (is_cache) return;
+  fail(ErrorCode::kInvalidArgument,
+       "{} exists and is no prompt cache; name another file, or remove it", path.string());
+}
+
 void save_prompt_cache(const std::filesystem::path& path, const Session& session) {
   const int64_t n_tokens = session.n_tokens();
   if (n_tokens == 0) {

@@ -10,6 +10,10 @@
 
 namespace chunkllm {
 
+// Throws Error (kInvalidArgument) if a file stands at `path` that is no prompt cache: saving would
+// replace it.
+void check_cache_target(const std::filesystem::path& path);
+
 // Writes all tokens of the session: how they came in, their keys and values, and the policy's
 // state. Atomic. Throws Error (kIo; kInvalidArgument for an empty session; kUnsupported for a
 // policy that cannot be saved).

@@ -143,16 +143,23 @@ std::string Checkpoint::place(std::string_view name) const {
 }
 
 std::string Checkpoint::sample_digest() const {
-  constexpr size_t kSampleBytes = 4096;
+  constexpr size_t kPartBytes = 4096;
+  constexpr size_t kMostParts = 64;
   Sha256 hash;
   for (const auto& [name, tensor] : tensors_) {
     const std::string head =
         fmt::format("{} {} {}\n", name, dtype_name(tensor.dtype), shape_text(tensor.shape));
     hash.update(std::as_bytes(std::span(head)));
     const auto bytes = std::as_bytes(tensor.bytes);
-    const size_t n = std::min(kSampleBytes, bytes.size());
-    hash.update(bytes.first(n));
-    hash.update(bytes.last(n));
+    if (bytes.size() <= kMostParts * kPartBytes) {
+      hash.update(bytes);
+      continue;
+    }
+    for (size_t i = 0; i < kMostParts; ++i) {
+      const size_t begin = (bytes.size() - kPartBytes) / (kMostParts - 1) * i;
+      hash.update(bytes.subspan(begin, kPartBytes));
+    }
+    hash.update(bytes.last(kPartBytes));
   }
   return hash.hex_digest();
 }

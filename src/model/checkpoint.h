@@ -37,8 +37,8 @@ class Checkpoint {
   const TensorMap& tensors() const { return tensors_; }
   // The head has weights of its own, which count whatever the configuration says of tying.
   bool has_head() const { return has("lm_head.weight"); }
-  // Of names, types, shapes and the first and last bytes of all tensors; tells fine-tuned
-  // checkpoints apart without reading them whole.
+  // SHA-256 over names, types, shapes and bytes of all tensors, of large ones 64 parts of 4 KiB
+  // from begin to end: tells fine-tuned checkpoints apart without reading them whole.
   std::string sample_digest() const;
   bool has(std::string_view name) const { return tensors_.contains(name); }
 

@@ -43,8 +43,8 @@ struct ModelWeights {
   // SHA-256 over the shape and all RMSNorm weights, as applied, as float32 in layer order: the same
   // for every quantisation of a backbone, so that adapters know the model they were trained on.
   std::string fingerprint() const;
-  // SHA-256 over every tensor's name, type, shape and its first and last 4 KiB: other weights of
-  // the same backbone, be they rounded or trained further, have another one.
+  // Checkpoint::sample_digest(): other weights of the same backbone, be they rounded or trained
+  // further, have another one.
   std::string digest() const;
 };
 
