@@ -11,6 +11,7 @@ OUT_DIR becomes a normal checkpoint (config.json, model.safetensors in bfloat16)
   greedy_ids       int32 [g]             greedy continuation
   greedy_gap       f32 [g]               best logit minus the second best at each greedy step
   chunk_attention  f32 [n_layers, n, C]  head-averaged attention of each token, summed inside each chunk
+  bf16_error       f32 [3]               relative error of transformers' own run in bfloat16: hidden_1, logits, chunk_attention
 """
 import json
 import os
@@ -19,6 +20,8 @@ import sys
 import torch
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, Gemma3TextConfig, LlamaConfig
+
+from bf16_errors import NAMES, bf16_errors, outputs
 
 N_TOKENS, N_GREEDY, SEED = 96, 16, 7
 
@@ -62,20 +65,16 @@ def golden_values(model):
     generator = torch.Generator().manual_seed(SEED)
     ids = torch.randint(0, model.config.vocab_size, (1, N_TOKENS), generator=generator)
     ends = sorted({*torch.randint(2, N_TOKENS - 1, (7,), generator=generator).tolist(), N_TOKENS - 1})
+    values = outputs(model, ids[0], ends)
     with torch.no_grad():
-        out = model(ids, output_attentions=True, output_hidden_states=True)
-        attention = torch.stack([a[0].mean(0) for a in out.attentions])
-        begins = [0] + [e + 1 for e in ends[:-1]]
-        masses = torch.stack([attention[:, :, b:e + 1].sum(-1) for b, e in zip(begins, ends)], -1)
         tokens, greedy, gaps = ids, [], []
         for _ in range(N_GREEDY):
             best = model(tokens).logits[0, -1].topk(2)
             greedy.append(int(best.indices[0]))
             gaps.append(float(best.values[0] - best.values[1]))
             tokens = torch.cat([tokens, best.indices[:1][None]], 1)
-    return dict(input_ids=ids[0].int(), chunk_ends=torch.tensor(ends).int(), hidden_1=out.hidden_states[1][0],
-                logits=out.logits[0], greedy_ids=torch.tensor(greedy).int(), greedy_gap=torch.tensor(gaps),
-                chunk_attention=masses)
+    return dict(values, input_ids=ids[0].int(), chunk_ends=torch.tensor(ends).int(), greedy_ids=torch.tensor(greedy).int(),
+                greedy_gap=torch.tensor(gaps))
 
 
 def main():
@@ -83,7 +82,6 @@ def main():
     os.makedirs(out_dir, exist_ok=True)
     model = make_model(family)
     values = golden_values(model)
-    save_file({k: v.contiguous() for k, v in values.items()}, os.path.join(out_dir, "golden.safetensors"))
     tied = {"lm_head.weight"} if model.config.tie_word_embeddings else set()
     save_file({k: v.to(torch.bfloat16).contiguous() for k, v in model.state_dict().items() if k not in tied},
               os.path.join(out_dir, "model.safetensors"))
@@ -94,6 +92,9 @@ def main():
     with open(os.path.join(out_dir, "config.json"), "w") as f:
         json.dump(config, f, indent=2, sort_keys=True)
         f.write("\n")
+    errors = bf16_errors(out_dir, values)
+    values["bf16_error"] = torch.tensor([errors[name] for name in NAMES])
+    save_file({k: v.contiguous() for k, v in values.items()}, os.path.join(out_dir, "golden.safetensors"))
 
 
 if __name__ == "__main__":
