@@ -125,8 +125,8 @@ TEST_P(GoldenRealModel, GreedyAnswers) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, GoldenRealModel,
-                         testing::Values("smollm2-135m", "qwen2.5-coder-0.5b",
-                                         "qwen2.5-coder-1.5b"),
+                         testing::Values("smollm2-135m", "qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b",
+                                         "gemma3-270m"),
                          [](const auto& test) {
                            std::string name = test.param;
                            std::ranges::replace_if(
