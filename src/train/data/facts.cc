@@ -90,12 +90,6 @@ const Grammar& grammar() {
   return instance;
 }
 
-std::string make(Rng& rng, std::string_view rule) {
-  std::string made;
-  grammar().expand(grammar().rule(rule), rng, {}, made);
-  return made;
-}
-
 struct Attribute {
   std::string_view name;
   std::string_view value;  // the rule that makes it
@@ -126,23 +120,23 @@ SubjectFact make_subject_fact(Rng& rng, FactKind kind) {
   switch (kind) {
     case FactKind::kNamedAfter: {
       const Attribute& attribute = pick(rng, kNamedAfter);
-      const std::string person = make(rng, "person");
-      std::string value = make(rng, attribute.value);
+      const std::string person = make_value(rng, "person");
+      std::string value = make_value(rng, attribute.value);
       return {person,
               {fmt::format("The {} of {} is {}.", attribute.name, person, value),
                fmt::format("What is the {} of {}?", attribute.name, person), std::move(value)}};
     }
     case FactKind::kPossessive: {
       const Attribute& attribute = pick(rng, kPossessive);
-      const std::string person = make(rng, "person");
-      std::string value = make(rng, attribute.value);
+      const std::string person = make_value(rng, "person");
+      std::string value = make_value(rng, attribute.value);
       return {person,
               {fmt::format("{}'s {} is {}.", person, attribute.name, value),
                fmt::format("What is {}'s {}?", person, attribute.name), std::move(value)}};
     }
     case FactKind::kMagicNumber: {
-      const std::string key = make(rng, "hyphenated");
-      std::string value = make(rng, "number7");
+      const std::string key = make_value(rng, "hyphenated");
+      std::string value = make_value(rng, "number7");
       return {key,
               {fmt::format("One of the special magic numbers for {} is: {}.", key, value),
                fmt::format(
@@ -150,15 +144,15 @@ SubjectFact make_subject_fact(Rng& rng, FactKind kind) {
                std::move(value)}};
     }
     case FactKind::kBestThing: {
-      const std::string city = make(rng, "city");
-      std::string value = make(rng, "phrase");
+      const std::string city = make_value(rng, "city");
+      std::string value = make_value(rng, "phrase");
       return {city,
               {fmt::format("The best thing to do in {} is {}.", city, value),
                fmt::format("What is the best thing to do in {}?", city), std::move(value)}};
     }
     case FactKind::kKeyValue: {
-      const std::string key = make(rng, "words");
-      std::string value = make(rng, pick(rng, kValues));
+      const std::string key = make_value(rng, "words");
+      std::string value = make_value(rng, pick(rng, kValues));
       return {key,
               {fmt::format("\"{}\": \"{}\"", key, value),
                fmt::format("What is the value of the key \"{}\"?", key), std::move(value)}};
@@ -213,6 +207,12 @@ std::vector<int64_t> hiding_places(std::string_view text) {
 }
 
 }  // namespace
+
+std::string make_value(Rng& rng, std::string_view rule) {
+  std::string made;
+  grammar().expand(grammar().rule(rule), rng, {}, made);
+  return made;
+}
 
 bool is_sentence(FactKind kind) { return kind != FactKind::kKeyValue; }
 

@@ -33,6 +33,11 @@ struct Fact {
   std::string answer;  // the value alone: a number, code, name, place, time, hex string or phrase
 };
 
+// A random subject or value: an alternative of a rule of the lexicon (person, city, object, words,
+// hyphenated, color, number3, number5, number7, code, hex4, hex8, phrase, time, ...). Throws Error
+// (kInvalidArgument) for a rule that there is not.
+std::string make_value(Rng& rng, std::string_view rule);
+
 // A random fact of a random kind, or of the given one. Somebody's secret code may also be a phone
 // number, a birthplace, a time and the like, and a key's value a hex string or words.
 Fact make_fact(Rng& rng);
