@@ -19,6 +19,7 @@
 #include "model/config.h"
 #include "text/chat/chat_template.h"
 #include "text/tokenizer/tokenizer.h"
+#include "text/utf8.h"
 #include "train/data/facts.h"
 #include "train/data/synthetic.h"
 

@@ -186,7 +186,7 @@ int64_t JsonFields::integer(const char* name, int64_t min, int64_t max) const {
   const json& field = at(name);
   if (!field.is_number_integer()) {
     fail(ErrorCode::kData, "{}: \"{}\" must be an integer, found {}", where_, name,
-         field.is_number() ? "a fraction" : field.type_name());
+         field.is_number() ? field.dump() : std::string(field.type_name()));
   }
   constexpr auto kLargest = static_cast<uint64_t>(std::numeric_limits<int64_t>::max());
   const bool fits = !field.is_number_unsigned() || field.get<uint64_t>() <= kLargest;

@@ -3,24 +3,14 @@
 #include <span>
 
 #include "base/json.h"
-#include "base/mapped_file.h"
 #include "base/sha256.h"
 #include "model/checkpoint.h"
-#include "select/settings.h"
+#include "select/registry.h"
 
 namespace chunkllm::cli {
 namespace {
 
 constexpr size_t kDigits = 16;  // of a digest; accidents need no more
-
-std::string adapter_digest(const std::filesystem::path& folder) {
-  Sha256 hash;
-  for (const char* name : {"adapter_config.json", "adapter_model.safetensors"}) {
-    const MappedFile file(folder / name);
-    hash.update(std::as_bytes(file.bytes()));
-  }
-  return hash.hex_digest().substr(0, kDigits);
-}
 
 }  // namespace
 
@@ -31,7 +21,7 @@ nlohmann::ordered_json batch_settings(const CompletionArgs& args, const Complete
   json["model digest"] =
       Checkpoint(args.engine.model, engine.config()).sample_digest().substr(0, kDigits);
   json["adapter digest"] =
-      args.engine.adapter.empty() ? "none" : adapter_digest(args.engine.adapter);
+      engine.adapter() == nullptr ? "none" : engine.adapter_digest().substr(0, kDigits);
   json["end tokens"] = engine.eos_ids();
   json["--dtype"] = engine.precision().products == ProductType::kBf16 ? "bf16"
                     : engine.precision() == kF32Int8DecodePrecision   ? "auto"
@@ -39,8 +29,10 @@ nlohmann::ordered_json batch_settings(const CompletionArgs& args, const Complete
   json["--kv-type"] = enum_name(completer.session.kv_type);
   json["--policy"] =
       completer.auto_policy ? std::string_view(kAutoPolicy) : completer.session.policy->name;
+  const SelectionSettings selection =
+      settings_with_defaults(args.selection.settings, engine.adapter());
   for (const SettingEntry& entry : setting_entries()) {
-    if (entry.get != nullptr) json[std::string(entry.flag)] = entry.get(args.selection.settings);
+    if (entry.get != nullptr) json[std::string(entry.flag)] = entry.get(selection);
   }
   json["--ctx"] = args.ctx;
   json["--max-tokens"] = args.generate.max_tokens;

@@ -10,11 +10,10 @@
 #include "cli/options.h"
 #include "engine/stop_strings.h"
 #include "measure/crossover.h"
+#include "text/utf8.h"
 
 namespace chunkllm::cli {
 namespace {
-
-constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";  // says UTF-8, and is no text
 
 void add_sampling_options(CLI::App& app, CompletionArgs& args) {
   SamplingOptions& sampling = args.generate.sampling;
@@ -77,8 +76,7 @@ std::string read_text_file(const std::string& path) {
   if (!file) fail(ErrorCode::kIo, "cannot open {}; check the path", path);
   std::string text{std::istreambuf_iterator<char>(file), {}};
   if (file.bad()) fail(ErrorCode::kIo, "cannot read {}; check the file", path);
-  if (text.starts_with(kByteOrderMark)) text.erase(0, kByteOrderMark.size());
-  return text;
+  return std::string(without_byte_order_mark(text));
 }
 
 std::unique_ptr<Completer> open_completer(const CompletionArgs& args) {

@@ -16,6 +16,7 @@
 #include "cli/line_reader.h"
 #include "cli/options.h"
 #include "engine/prompt_cache.h"
+#include "text/utf8.h"
 
 namespace chunkllm::cli {
 namespace {

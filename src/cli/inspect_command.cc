@@ -79,6 +79,7 @@ Json describe_model(const InspectArgs& args) {
   const std::filesystem::path model = args.path;
   const ModelConfig config = read_model_config(model);
   const Checkpoint checkpoint(model, config);
+  check_tensors(checkpoint, config);
   const Precision precision = resolve_precision(args.dtype);
   const int64_t n_parameters = count_parameters(checkpoint.tensors());
   Json json = {{"model_type", config.model_type},

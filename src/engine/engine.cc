@@ -1,6 +1,9 @@
 #include "engine/engine.h"
 
+#include <span>
+
 #include "base/error.h"
+#include "base/sha256.h"
 #include "engine/gguf_tokenizer.h"
 #include "formats/gguf.h"
 #include "kernels/machine/isa.h"
@@ -55,9 +58,35 @@ void Engine::use_adapter(Adapter adapter) {
   adapter_ = std::move(adapter);
 }
 
+std::string Engine::adapter_digest() const {
+  const Adapter& adapter = *adapter_;
+  const AdapterConfig& c = adapter.config;
+  Sha256 hash;
+  const std::string shape = fmt::format(
+      "adapter_dim={} chunk_key={} fixed_chunk={} alpha={} max_chunk={} first_layer={}:{} "
+      "bias={}\n",
+      c.adapter_dim, enum_name(c.chunk_key), c.fixed_chunk, c.alpha, c.max_chunk,
+      enum_name(c.first_layer), c.first_layer_tokens, adapter.boundary_bias);
+  hash.update(std::as_bytes(std::span(shape)));
+  hash.update(std::as_bytes(std::span(adapter.boundary_weight)));
+  for (const QkAdapter& layer : adapter.layers) {
+    hash.update(std::as_bytes(std::span(layer.q)));
+    hash.update(std::as_bytes(std::span(layer.k)));
+  }
+  return hash.hex_digest();
+}
+
 const Tokenizer& Engine::tokenizer() const {
   if (!tokenizer_) {
     const bool is_folder = std::filesystem::is_directory(options_.model);
+    if (std::filesystem::exists(options_.model / "vocab.json") ||
+        std::filesystem::exists(options_.model / "tokenizer.model")) {
+      fail(
+          ErrorCode::kUnsupported,
+          "{} has its tokenizer in an older form and no tokenizer.json, which transformers writes: "
+          "AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)",
+          options_.model.string());
+    }
     fail(ErrorCode::kData, "{} has no {}", options_.model.string(),
          is_folder ? "tokenizer.json; copy the one of the model there"
                    : "vocabulary; convert the model again, with its tokenizer");

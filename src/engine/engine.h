@@ -51,6 +51,9 @@ class Engine {
   const ModelWeights& weights() const { return *weights_; }
   // Null if there is none.
   const Adapter* adapter() const { return adapter_ ? &*adapter_ : nullptr; }
+  // SHA-256 over the adapter's numbers and what selections by it depend on, but for `sink` and
+  // `window`, which are settings; only with an adapter.
+  std::string adapter_digest() const;
   bool has_tokenizer() const { return tokenizer_.has_value(); }
   // Throws Error (kData) if the model has no tokenizer.
   const Tokenizer& tokenizer() const;

@@ -39,23 +39,6 @@ std::vector<int64_t> shape_of_rows(int64_t n_tokens, const ModelConfig& config, 
   return {n_tokens, type == KvType::kQ8_0 ? kv_row_bytes(type, config.head_dim) : config.head_dim};
 }
 
-std::string digest_of(const Adapter& adapter) {
-  const AdapterConfig& c = adapter.config;
-  Sha256 hash;
-  const std::string shape = fmt::format(
-      "adapter_dim={} chunk_key={} fixed_chunk={} alpha={} max_chunk={} first_layer={}:{} "
-      "bias={}\n",
-      c.adapter_dim, enum_name(c.chunk_key), c.fixed_chunk, c.alpha, c.max_chunk,
-      enum_name(c.first_layer), c.first_layer_tokens, adapter.boundary_bias);
-  hash.update(std::as_bytes(std::span(shape)));
-  hash.update(std::as_bytes(std::span(adapter.boundary_weight)));
-  for (const QkAdapter& layer : adapter.layers) {
-    hash.update(std::as_bytes(std::span(layer.q)));
-    hash.update(std::as_bytes(std::span(layer.k)));
-  }
-  return hash.hex_digest();
-}
-
 // All that keys, values and selections depend on besides the tokens, under the names of the options
 // that set them.
 Json settings_of(const Session& session) {
@@ -64,14 +47,14 @@ Json settings_of(const Session& session) {
   Json json;
   json["model fingerprint"] = engine.weights().fingerprint();
   // The fingerprint is the same for all weights of a backbone.
-  json["weights digest"] = engine.weights().digest();
+  json["weights digest"] = engine.weights().checkpoint.sample_digest();
   json["--dtype"] = engine.precision().products == ProductType::kBf16 ? "bf16"
                     : engine.precision() == kF32Int8DecodePrecision   ? "auto"
                                                                       : "f32";
   json["--kv-type"] =
       options.kv_type == KvType::kQ8_0 ? "Q8_0" : dtype_name(dtype_of(options.kv_type));
   json["--policy"] = options.policy->name;
-  if (options.policy->needs_adapter) json["adapter digest"] = digest_of(*engine.adapter());
+  if (options.policy->needs_adapter) json["adapter digest"] = engine.adapter_digest();
   const SelectionSettings selection = settings_with_defaults(options.selection, engine.adapter());
   for (const SettingEntry& entry : setting_entries()) {
     if (!options.policy->reads(entry.setting)) continue;

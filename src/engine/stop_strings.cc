@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "text/tokenizer/tokenizer.h"
+#include "text/utf8.h"
 
 namespace chunkllm {
 

@@ -168,18 +168,35 @@ void place_tensor(TensorHead& head, std::span<const uint8_t> data, uint64_t alig
   view.bytes = data.subspan(static_cast<size_t>(head.offset), static_cast<size_t>(n_bytes));
 }
 
-void check_overlaps(const TensorMap& tensors, const std::string& file) {
+// Writers leave no gaps: each tensor begins where the one before ends, rounded up to the alignment,
+// and the file ends with the last. So no tensor passes with a smaller type or shape than its own.
+void check_places(const TensorMap& tensors, std::span<const uint8_t> data, uint64_t alignment,
+                  const std::string& file) {
   std::vector<const TensorView*> by_place;
   by_place.reserve(tensors.size());
   for (const auto& [name, view] : tensors) by_place.push_back(&view);
   std::ranges::sort(by_place, {}, [](const TensorView* view) { return view->bytes.data(); });
-  for (size_t i = 1; i < by_place.size(); ++i) {
-    const TensorView& before = *by_place[i - 1];
-    if (before.bytes.data() + before.bytes.size() > by_place[i]->bytes.data()) {
+  const TensorView* before = nullptr;
+  const auto fail_gap = [&](uint64_t n_bytes, const TensorView& next) {
+    const std::string where =
+        before == nullptr ? fmt::format("before the first tensor, {},", show_text(next.name))
+                          : fmt::format("after the tensor {}, {} {},", show_text(before->name),
+                                        dtype_name(before->dtype), shape_text(before->shape));
+    fail(ErrorCode::kData, "{}: {} bytes {} belong to none; get the file again", file, n_bytes,
+         where);
+  };
+  uint64_t expected = 0;
+  for (const TensorView* view : by_place) {
+    const auto begin = static_cast<uint64_t>(view->bytes.data() - data.data());
+    if (begin < expected) {
       fail(ErrorCode::kData, "{}: the tensors {} and {} overlap; get the file again", file,
-           show_text(before.name), show_text(by_place[i]->name));
+           show_text(before->name), show_text(view->name));
     }
+    if (begin > expected) fail_gap(begin - expected, *view);
+    before = view;
+    expected = (begin + view->bytes.size() + alignment - 1) / alignment * alignment;
   }
+  if (before != nullptr && data.size() > expected) fail_gap(data.size() - expected, *before);
 }
 
 uint32_t read_version(Cursor& cursor, const std::string& file) {
@@ -247,7 +264,7 @@ GgufFile::GgufFile(const std::filesystem::path& path) : path_(path), file_(path)
            show_text(name));
     }
   }
-  check_overlaps(tensors_, file);
+  check_places(tensors_, data, alignment, file);
 }
 
 const GgufValue* GgufFile::find_value(std::string_view key) const {

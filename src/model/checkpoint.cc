@@ -99,12 +99,22 @@ const TensorView& Checkpoint::require(std::string_view name,
                         path_.string());
 }
 
-CheckpointMatrix Checkpoint::matrix(std::string_view name, int64_t n_rows, int64_t n_cols) const {
+const TensorView& Checkpoint::require_matrix(std::string_view name, int64_t n_rows,
+                                             int64_t n_cols) const {
   const TensorView& tensor = require(name, {n_rows, n_cols});
   if (!is_floating(tensor.dtype) && !is_quantized(tensor.dtype)) {
     fail(ErrorCode::kUnsupported, "{}: tensor {} is {}; weights must be F32, F16 or BF16",
          place(name), tensor.name, dtype_name(tensor.dtype));
   }
+  return tensor;
+}
+
+void Checkpoint::check_matrix(std::string_view name, int64_t n_rows, int64_t n_cols) const {
+  require_matrix(name, n_rows, n_cols);
+}
+
+CheckpointMatrix Checkpoint::matrix(std::string_view name, int64_t n_rows, int64_t n_cols) const {
+  const TensorView& tensor = require_matrix(name, n_rows, n_cols);
   CheckpointMatrix matrix{{tensor.dtype, tensor.bytes.data(), n_rows, n_cols}, {}};
   if (!is_interleaved(name)) return matrix;
   const auto row_bytes = static_cast<size_t>(dtype_row_bytes(tensor.dtype, n_cols));

@@ -44,7 +44,8 @@ class Checkpoint {
 
   // Throw Error (kData) naming the file if the tensor is missing or has another shape;
   // kUnsupported for a matrix of integers. vector() checks that all values are finite, and gives
-  // norms as they are applied.
+  // norms as they are applied. check_matrix() is matrix() without reading it.
+  void check_matrix(std::string_view name, int64_t n_rows, int64_t n_cols) const;
   CheckpointMatrix matrix(std::string_view name, int64_t n_rows, int64_t n_cols) const;
   std::vector<float> vector(std::string_view name, int64_t n) const;
 
@@ -58,6 +59,7 @@ class Checkpoint {
   std::string own_name(std::string_view name) const;
   bool is_interleaved(std::string_view name) const;
   const TensorView& require(std::string_view name, const std::vector<int64_t>& shape) const;
+  const TensorView& require_matrix(std::string_view name, int64_t n_rows, int64_t n_cols) const;
 
   std::filesystem::path path_;
   std::variant<SafetensorsModel, GgufFile> source_;

@@ -99,11 +99,10 @@ class ConfigReader {
                    {"max_position_embeddings", integer("context_length", kMaxPositions)},
                    {"vocab_size", embedding->shape[0]},
                    {"rms_norm_eps", file_.number(key("attention.layer_norm_rms_epsilon"))}};
-    if (has("attention.head_count_kv")) {
-      config["num_key_value_heads"] = integer("attention.head_count_kv", kMaxHeads);
-    }
-    // Without a length of their own, heads share the width evenly, in every family.
+    // In every family, what a file leaves out is as many KV heads as heads, and their length the
+    // even share of the width.
     const int64_t n_heads = integer("attention.head_count", kMaxHeads);
+    config["num_key_value_heads"] = integer_or("attention.head_count_kv", kMaxHeads, n_heads);
     const int64_t head_dim = integer_or("attention.key_length", kMaxHeadDim,
                                         integer("embedding_length", kMaxDimension) / n_heads);
     const int64_t value_length = integer_or("attention.value_length", kMaxHeadDim, head_dim);

@@ -14,6 +14,7 @@ namespace chunkllm {
 namespace {
 
 constexpr const char* kEmbedding = "model.embed_tokens.weight";
+constexpr const char* kFinalNorm = "model.norm.weight";
 
 int64_t layer_matrix_elements(const ModelConfig& c) {
   return c.d_model * (c.q_dim() + 2 * c.kv_dim()) + c.q_dim() * c.d_model + 3 * c.d_model * c.d_ff;
@@ -33,17 +34,18 @@ int64_t small_elements(const ModelConfig& c) {
   return c.d_model + c.n_layers * (n_norms * c.d_model + head_norms + layer_bias_elements(c));
 }
 
+// One of the projections that are stacked into one product.
+struct Part {
+  const char* name;  // "self_attn.q_proj"
+  int64_t n_out;
+};
+
 // Packs the products of one checkpoint.
 class ProductReader {
  public:
   ProductReader(const Checkpoint& checkpoint, Precision precision)
       : checkpoint_(checkpoint), precision_(precision) {}
 
-  // One of the projections that are stacked into one product.
-  struct Part {
-    const char* name;  // "self_attn.q_proj"
-    int64_t n_out;
-  };
   // The stacked projections, each called `at` and its name, packed. The file's pages are given
   // back.
   Linear linear(const std::string& at, std::initializer_list<Part> parts, int64_t n_in,
@@ -72,7 +74,30 @@ class ProductReader {
   Precision precision_;
 };
 
-LayerWeights load_layer(const ProductReader& reader, const ModelConfig& c, int64_t i) {
+// Asks for the same tensors and packs nothing.
+class TensorChecker {
+ public:
+  explicit TensorChecker(const Checkpoint& checkpoint) : checkpoint_(checkpoint) {}
+
+  Linear linear(const std::string& at, std::initializer_list<Part> parts, int64_t n_in,
+                bool with_bias) const {
+    for (const Part& part : parts) {
+      checkpoint_.check_matrix(at + part.name + ".weight", part.n_out, n_in);
+      if (with_bias) vector(at + part.name + ".bias", part.n_out);
+    }
+    return {};
+  }
+
+  std::vector<float> vector(const std::string& name, int64_t n) const {
+    return checkpoint_.vector(name, n);
+  }
+
+ private:
+  const Checkpoint& checkpoint_;
+};
+
+template <typename Reader>
+LayerWeights load_layer(const Reader& reader, const ModelConfig& c, int64_t i) {
   const std::string at = fmt::format("model.layers.{}.", i);
   const auto head_norm = [&](const char* name) {
     return c.qk_norm ? reader.vector(at + name, c.head_dim) : std::vector<float>();
@@ -117,6 +142,17 @@ void refuse_unknown_biases(const Checkpoint& checkpoint, const ModelConfig& c) {
 
 }  // namespace
 
+void check_tensors(const Checkpoint& checkpoint, const ModelConfig& config) {
+  refuse_unknown_biases(checkpoint, config);
+  const TensorChecker checker(checkpoint);
+  checkpoint.check_matrix(kEmbedding, config.n_vocab, config.d_model);
+  checker.vector(kFinalNorm, config.d_model);
+  for (int64_t i = 0; i < config.n_layers; ++i) load_layer(checker, config, i);
+  if (checkpoint.has_head() || !config.tied_embeddings) {
+    checkpoint.check_matrix("lm_head.weight", config.n_vocab, config.d_model);
+  }
+}
+
 int64_t packed_weights_bytes(const Checkpoint& checkpoint, const ModelConfig& c,
                              Precision precision) {
   // The head is the embedding, or stands beside it; the embedding itself stays in the file.
@@ -149,7 +185,7 @@ ModelWeights load_weights(const std::filesystem::path& model, Precision precisio
   refuse_unknown_biases(weights.checkpoint, c);
   const ProductReader reader(weights.checkpoint, precision);
   weights.embedding = weights.checkpoint.matrix(kEmbedding, c.n_vocab, c.d_model).view;
-  weights.final_norm = reader.vector("model.norm.weight", c.d_model);
+  weights.final_norm = reader.vector(kFinalNorm, c.d_model);
   for (int64_t i = 0; i < c.n_layers; ++i) {
     weights.layers.push_back(load_layer(reader, c, i));
   }
@@ -201,7 +237,5 @@ std::string ModelWeights::fingerprint() const {
   hash.update(std::as_bytes(std::span(final_norm)));
   return hash.hex_digest();
 }
-
-std::string ModelWeights::digest() const { return checkpoint.sample_digest(); }
 
 }  // namespace chunkllm

@@ -43,9 +43,6 @@ struct ModelWeights {
   // SHA-256 over the shape and all RMSNorm weights, as applied, as float32 in layer order: the same
   // for every quantisation of a backbone, so that adapters know the model they were trained on.
   std::string fingerprint() const;
-  // Checkpoint::sample_digest(): other weights of the same backbone, be they rounded or trained
-  // further, have another one.
-  std::string digest() const;
 };
 
 // Reads the tensors of a Hugging Face folder or GGUF file. Throws Error: kIo, kData (missing
@@ -53,6 +50,10 @@ struct ModelWeights {
 // not announce, a tensor of a GGUF file that has no part in the model), kMemory before anything
 // large is allocated.
 ModelWeights load_weights(const std::filesystem::path& model, Precision precision);
+
+// Throws Error as load_weights() does, where tensors are missing, have another shape or are none of
+// the model's; reads no matrix.
+void check_tensors(const Checkpoint& checkpoint, const ModelConfig& config);
 
 // Bytes that load_weights() packs the checkpoint's matrices, norms and biases into.
 int64_t packed_weights_bytes(const Checkpoint& checkpoint, const ModelConfig& config,

@@ -3,9 +3,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <optional>
-
-#include "text/tokenizer/tokenizer.h"
 
 namespace chunkllm {
 
@@ -72,6 +69,12 @@ std::optional<size_t> find_invalid_utf8(std::string_view text) {
     if (c < 0) return begin;
   }
   return std::nullopt;
+}
+
+std::string_view without_byte_order_mark(std::string_view text) {
+  constexpr std::string_view kMark = "\xef\xbb\xbf";
+  if (text.starts_with(kMark)) text.remove_prefix(kMark.size());
+  return text;
 }
 
 }  // namespace chunkllm

@@ -5,6 +5,7 @@
 #include <unicode/utf8.h>
 
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -14,6 +15,12 @@ namespace chunkllm {
 // Unicode 3.9) and returns how many bytes were used. Bytes of a character that the text ends in are
 // left, at most 3 of them, unless `is_end`.
 size_t append_lossy(std::string_view bytes, bool is_end, std::string& text);
+
+// Byte offset of the first invalid UTF-8 sequence, or nothing.
+std::optional<size_t> find_invalid_utf8(std::string_view text);
+
+// The text after a byte order mark that it begins with, which says UTF-8 and is no text.
+std::string_view without_byte_order_mark(std::string_view text);
 
 // Appends one character; U+FFFD for what is none (surrogates, above U+10FFFF).
 void append_utf8(std::string& text, char32_t c);

@@ -61,7 +61,7 @@ nlohmann::ordered_json settings_json(const TrainOptions& options, const AdapterC
   nlohmann::ordered_json json;
   json["dtype"] = product_type_name(engine.precision().products);
   json["int8_decode"] = engine.precision().int8_decode;
-  json["weights"] = engine.weights().digest();
+  json["weights"] = engine.weights().checkpoint.sample_digest();
   json["data"] = data.fingerprint;
   json["fingerprint"] = config.fingerprint;
   json["steps"] = options.steps;

@@ -118,6 +118,32 @@ INSTANTIATE_TEST_SUITE_P(
                  [](const Scratch& s) {
                    return Command{{"inspect", s.file("x.safetensors", "no tensors here")}};
                  }},
+        BadInput{"inspect_model_without_tensors",
+                 kFailure,
+                 {kWeights, "model.embed_tokens.weight", "missing"},
+                 [](const Scratch& s) {
+                   const auto clear = [](TensorFile& file) { file = {Json::object(), ""}; };
+                   return Command{{"inspect", s.with_tensors(needle_model(), kWeights, clear)}};
+                 }},
+        BadInput{"inspect_model_without_a_tensor",
+                 kFailure,
+                 {kWeights, kMatrix, "missing"},
+                 [](const Scratch& s) {
+                   const auto rename = [](TensorFile& file) {
+                     file.header["other"] = file.header[kMatrix];
+                     file.header.erase(kMatrix);
+                   };
+                   return Command{{"inspect", s.with_tensors(needle_model(), kWeights, rename)}};
+                 }},
+        BadInput{"tokenizer_of_older_form",
+                 kFailure,
+                 {"tokenizer.json", "save_pretrained"},
+                 [](const Scratch& s) {
+                   const std::string copy = s.without(needle_model(), "tokenizer.json");
+                   write_text(copy + "/vocab.json", "{}");
+                   write_text(copy + "/merges.txt", "");
+                   return generate_with(copy);
+                 }},
         BadInput{"prompt_file_missing",
                  kFailure,
                  {"nowhere.txt", "check the path"},
@@ -159,6 +185,8 @@ INSTANTIATE_TEST_SUITE_P(
                                 [](Json& json) { json["head_dim"] = 7; }),
                     config_case("zero_layers", {"num_hidden_layers"},
                                 [](Json& json) { json["num_hidden_layers"] = 0; }),
+                    config_case("width_as_fraction", {"hidden_size", "integer", "256.0"},
+                                [](Json& json) { json["hidden_size"] = 256.0; }),
                     config_case("huge_vocabulary", {"vocab_size"},
                                 [](Json& json) { json["vocab_size"] = int64_t{1} << 60; }),
                     config_case("heads_no_multiple", {"num_key_value_heads 3"},

@@ -160,6 +160,22 @@ TEST(ModelFolder, TruncationAndPaddingOfTheTokenizerDoNotCount) {
   EXPECT_EQ(text_of(answer(model)), plain_text());
 }
 
+TEST(ModelFolder, FlagsOfTheTokenizerConfigurationDoNotCount) {
+  // tokenizer.json's post-processor alone says what is added, as in transformers 5.
+  for (const bool bos : {true, false}) {
+    const Scratch scratch;
+    const std::string model =
+        scratch.with_json(needle_model(), "tokenizer_config.json", [&](ordered_json& config) {
+          config["add_bos_token"] = bos;
+          config["add_eos_token"] = true;
+        });
+    const ordered_json result = ordered_json::parse(answer(model).out);
+    EXPECT_EQ(result.at("text"), plain_text());
+    EXPECT_EQ(result.at("prompt_tokens"),
+              ordered_json::parse(answer(needle_model()).out).at("prompt_tokens"));
+  }
+}
+
 TEST(ModelFolder, EveryEndTokenSurvivesConversion) {
   const Scratch scratch;
   const std::string without = scratch.without(needle_model(), "generation_config.json");
@@ -191,6 +207,13 @@ TEST(ModelFolder, AByteOrderMarkIsNoText) {
   };
   EXPECT_EQ(n_tokens("\xef\xbb\xbfOnce upon a time"), n_tokens("Once upon a time"));
   EXPECT_GT(n_tokens("Once\xef\xbb\xbf upon a time"), n_tokens("Once upon a time"));
+  for (const char* name : {"config.json", "tokenizer.json", "tokenizer_config.json"}) {
+    const Scratch folder;
+    const std::string text = read_text(needle_model() / name);
+    EXPECT_EQ(text_of(answer(folder.with_text(needle_model(), name, "\xef\xbb\xbf" + text))),
+              plain_text())
+        << name;
+  }
 }
 
 }  // namespace

@@ -102,7 +102,7 @@ inline std::vector<char*> pointers(std::vector<std::string>& strings) {
   ::dup2(err, STDERR_FILENO);
   ::signal(SIGINT, SIG_DFL);
   if (options.file_size_bytes) {
-    ::signal(SIGXFSZ, SIG_IGN);
+    ::signal(SIGXFSZ, SIG_DFL);  // which ends a program that does not ignore it itself
     const rlimit limit{*options.file_size_bytes, *options.file_size_bytes};
     ::setrlimit(RLIMIT_FSIZE, &limit);
   }

@@ -265,6 +265,32 @@ TEST_F(Gguf, LyingTensorsAreRefused) {
   expect_tensors({{}, {.name = "b"}}, "overlap");
 }
 
+TEST_F(Gguf, BytesThatBelongToNoTensorAreRefused) {
+  constexpr uint32_t kF32 = 0;
+  constexpr uint32_t kQ8 = 8;  // 34 bytes instead of 128
+  HandMade made;
+  const auto tensors = [&](std::vector<TensorHead> heads, size_t n_data) {
+    made.tensors.clear();
+    for (const TensorHead& head : heads) made.tensors.push_back(head.bytes());
+    made.n_data = n_data;
+    return made.bytes();
+  };
+  const TensorHead a{.name = "a", .dims = {32}, .type = kF32, .offset = 0};
+  const TensorHead b{.name = "b", .dims = {32}, .type = kF32, .offset = 128};
+  TensorHead small_a = a;
+  TensorHead small_b = b;
+  small_a.type = small_b.type = kQ8;
+  EXPECT_EQ(open(tensors({a, b}, 256)).tensors().size(), 2u);
+  EXPECT_EQ(open(tensors({b, a}, 256)).tensors().size(), 2u) << "heads in any order";
+  expect_refused(tensors({small_a, b}, 256), "64 bytes after the tensor \"a\", Q8_0 [32]");
+  expect_refused(tensors({a, small_b}, 256), "64 bytes after the tensor \"b\", Q8_0 [32]");
+  expect_refused(tensors({b}, 256), "128 bytes before the first tensor, \"b\"");
+  // What the last tensor lacks of the alignment may be there or not.
+  EXPECT_EQ(open(tensors({a, small_b}, 162)).tensors().size(), 2u);
+  EXPECT_EQ(open(tensors({a, small_b}, 192)).tensors().size(), 2u);
+  expect_refused(tensors({a, small_b}, 193), "1 bytes after");
+}
+
 TEST_F(Gguf, OtherTensorTypesAreNamed) {
   const std::pair<uint32_t, const char*> types[] = {
       {9, "Q8_1"},   {16, "IQ2_XXS"}, {29, "IQ1_M"},      {35, "TQ2_0"},

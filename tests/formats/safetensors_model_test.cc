@@ -46,6 +46,16 @@ TEST_F(SafetensorsModelTest, FindsEachTensorInItsShard) {
   expect_error(ErrorCode::kData, "b.safetensors", [&] { model.require("z", {5}); });
 }
 
+TEST_F(SafetensorsModelTest, FilesThatTheIndexDoesNotNameAreNoPartOfIt) {
+  save("a.safetensors", {"x"}, 1.0f);
+  save("consolidated.safetensors", {"x", "y"}, 2.0f);
+  write_text(folder_ / "broken.safetensors", "none");
+  save_index({{"x", "a.safetensors"}});
+  const SafetensorsModel model(folder_.path());
+  EXPECT_EQ(model.tensors().size(), 1u);
+  EXPECT_EQ(model.require_floats("x", {3000})[0], 1.0f);
+}
+
 TEST_F(SafetensorsModelTest, ATensorThatTheIndexLeavesOutIsMissing) {
   save("a.safetensors", {"x", "unlisted"}, 1.0f);
   save_index({{"x", "a.safetensors"}});

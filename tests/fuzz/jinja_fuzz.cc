@@ -2,6 +2,7 @@
 #include "fuzz_folder.h"
 #include "text/chat/jinja/template.h"
 #include "text/tokenizer/tokenizer.h"
+#include "text/utf8.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace chunkllm;

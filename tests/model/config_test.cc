@@ -63,6 +63,29 @@ TEST_F(ConfigTest, NamesWhatIsNotSupported) {
   }
 }
 
+// As LlamaConfig() and so on say (transformers 5.24).
+TEST_F(ConfigTest, WhatIsMissingIsAsInTransformers) {
+  struct Case {
+    const char* family;
+    int64_t n_kv_heads, max_positions, head_dim;
+  };
+  for (const Case& c : {Case{"llama", 32, 2048, 16}, Case{"mistral", 8, 131072, 16},
+                        Case{"qwen2", 32, 32768, 16}, Case{"qwen3", 32, 32768, 128}}) {
+    const ModelConfig config = read({{"model_type", c.family},
+                                     {"num_attention_heads", 32},
+                                     {"hidden_size", 512},
+                                     {"num_key_value_heads", nullptr},
+                                     {"max_position_embeddings", nullptr},
+                                     {"head_dim", nullptr}});
+    EXPECT_EQ(config.n_kv_heads, c.n_kv_heads) << c.family;
+    EXPECT_EQ(config.max_positions, c.max_positions) << c.family;
+    EXPECT_EQ(config.head_dim, c.head_dim) << c.family;
+    nlohmann::json json = nlohmann::json::parse(read_text(folder_ / "config.json"));
+    json["num_key_value_heads"] = nullptr;
+    EXPECT_EQ(parse_model_config(json, c.family).n_kv_heads, 32) << c.family << ", null";
+  }
+}
+
 TEST_F(ConfigTest, EachFamilyHasItsOwnParts) {
   const ModelConfig llama = read({{"attention_bias", true}, {"mlp_bias", true}});
   EXPECT_TRUE(llama.qkv_bias && llama.output_bias && llama.ffn_bias && !llama.qk_norm);

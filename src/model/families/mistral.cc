@@ -5,6 +5,9 @@
 namespace chunkllm {
 namespace {
 
+constexpr const char* kDefaults =
+    R"({"num_key_value_heads": 8, "max_position_embeddings": 131072, "sliding_window": 4096})";
+
 std::string write_gguf(const ModelConfig& config, const std::string& prefix,
                        GgufMetadata& metadata) {
   if (config.window == 0) return "";
@@ -16,7 +19,7 @@ std::string write_gguf(const ModelConfig& config, const std::string& prefix,
 
 constexpr Architecture kMistral{.model_type = "mistral",
                                 .gguf = "llama",
-                                .defaults = R"({"sliding_window": 4096})",
+                                .defaults = kDefaults,
                                 .gguf_interleaves = true,
                                 .configure = read_sliding_layers,
                                 .write_gguf = write_gguf};

@@ -5,6 +5,10 @@
 namespace chunkllm {
 namespace {
 
+constexpr const char* kDefaults = R"({
+  "num_key_value_heads": 32, "max_position_embeddings": 32768,
+  "sliding_window": 4096, "max_window_layers": 28})";
+
 void configure(const JsonFields& fields, const std::string& where, ModelConfig& config) {
   config.qkv_bias = true;
   if (fields.boolean_or("use_sliding_window", false)) read_sliding_layers(fields, where, config);
@@ -12,9 +16,7 @@ void configure(const JsonFields& fields, const std::string& where, ModelConfig& 
 
 }  // namespace
 
-constexpr Architecture kQwen2{.model_type = "qwen2",
-                              .gguf = "qwen2",
-                              .defaults = R"({"sliding_window": 4096, "max_window_layers": 28})",
-                              .configure = configure};
+constexpr Architecture kQwen2{
+    .model_type = "qwen2", .gguf = "qwen2", .defaults = kDefaults, .configure = configure};
 
 }  // namespace chunkllm

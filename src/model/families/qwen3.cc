@@ -4,6 +4,10 @@
 namespace chunkllm {
 namespace {
 
+constexpr const char* kDefaults = R"({
+  "num_key_value_heads": 32, "head_dim": 128, "max_position_embeddings": 32768,
+  "sliding_window": 4096, "max_window_layers": 28})";
+
 void configure(const JsonFields& fields, const std::string& where, ModelConfig& config) {
   config.qk_norm = true;
   const bool bias = fields.boolean_or("attention_bias", false);
@@ -15,9 +19,6 @@ void configure(const JsonFields& fields, const std::string& where, ModelConfig& 
 }  // namespace
 
 constexpr Architecture kQwen3{
-    .model_type = "qwen3",
-    .gguf = "qwen3",
-    .defaults = R"({"head_dim": 128, "sliding_window": 4096, "max_window_layers": 28})",
-    .configure = configure};
+    .model_type = "qwen3", .gguf = "qwen3", .defaults = kDefaults, .configure = configure};
 
 }  // namespace chunkllm

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "text/chat/known_templates.h"
+#include "text/utf8.h"
 
 namespace chunkllm {
 

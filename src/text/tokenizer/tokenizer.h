@@ -101,7 +101,4 @@ class StreamDecoder {
   std::string pending_;
 };
 
-// Byte offset of the first invalid UTF-8 sequence, or nothing.
-std::optional<size_t> find_invalid_utf8(std::string_view text);
-
 }  // namespace chunkllm

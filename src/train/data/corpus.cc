@@ -11,6 +11,7 @@
 #include "base/sha256.h"
 #include "text/sentences.h"
 #include "text/tokenizer/tokenizer.h"
+#include "text/utf8.h"
 
 namespace chunkllm {
 namespace {
@@ -81,8 +82,8 @@ Corpus read_corpus(const std::vector<std::filesystem::path>& paths) {
   for (const std::filesystem::path& path : paths) {
     for (const std::filesystem::path& file : list_files(path)) {
       const MappedFile mapped(file);
-      const std::string_view content(reinterpret_cast<const char*>(mapped.bytes().data()),
-                                     mapped.bytes().size());
+      const std::string_view content = without_byte_order_mark(
+          {reinterpret_cast<const char*>(mapped.bytes().data()), mapped.bytes().size()});
       if (file.extension() == ".jsonl") {
         add_lines(corpus, file.string(), content);
       } else {

@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "text/chat/chat_template.h"
 #include "text/tokenizer/tokenizer.h"
+#include "text/utf8.h"
 
 namespace chunkllm {
 namespace {

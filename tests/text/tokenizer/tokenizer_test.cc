@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/random.h"
 #include "small_tokenizer.h"
+#include "text/utf8.h"
 
 namespace chunkllm {
 namespace {

@@ -4,6 +4,7 @@
 #include "text/chat/jinja/interpreter.h"
 #include "text/chat/jinja/parse/ast.h"
 #include "text/tokenizer/tokenizer.h"
+#include "text/utf8.h"
 
 namespace chunkllm::jinja {
 namespace {

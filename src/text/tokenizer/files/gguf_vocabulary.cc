@@ -13,6 +13,7 @@
 #include "text/tokenizer/files/tokenizer_json_parts.h"
 #include "text/tokenizer/metaspace.h"
 #include "text/tokenizer/tokenizer_tables.h"
+#include "text/utf8.h"
 
 namespace chunkllm {
 namespace {

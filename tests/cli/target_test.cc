@@ -1,0 +1,79 @@
+// Files that stand where the program is to write: only its own kind is replaced, and a disk that is
+// full leaves what was there.
+
+#include "cli/bad_input.h"
+
+namespace chunkllm {
+namespace {
+
+using Arguments = std::vector<std::string>;
+
+Arguments quantize_to(const std::string& out) {
+  return {"quantize", needle_model(), out, "--type", "q8_0", "-t", "1"};
+}
+
+Arguments save_cache_to(const std::string& out) {
+  return {"generate", "-m", needle_model(), "-t", "1", "-p", "x", "-n", "1", "--save-cache", out};
+}
+
+// Refused, and left as it was.
+void expect_kept(const Arguments& arguments, const std::string& path,
+                 const std::vector<std::string>& parts) {
+  const std::string before = read_text(path);
+  expect_failure(run_program(arguments), kUsage, parts, path);
+  EXPECT_EQ(read_text(path), before);
+}
+
+TEST(Target, QuantizeReplacesNoFileOfAnotherKind) {
+  const Scratch scratch;
+  const std::string text = scratch.file("notes.txt", "somebody's text");
+  expect_kept(quantize_to(text), text, {"notes.txt", "no GGUF file"});
+  const std::string tensors =
+      scratch.file("copy.safetensors", read_text(tiny_llama() / "model.safetensors"));
+  expect_kept(quantize_to(tensors), tensors, {"copy.safetensors", "no GGUF file"});
+
+  const std::string out = scratch.file("out.gguf", "");
+  EXPECT_EQ(run_program(quantize_to(out)).exit_code, 0) << "an empty file, as mktemp makes them";
+  EXPECT_EQ(run_program(quantize_to(out)).exit_code, 0) << "its own kind";
+  expect_kept({"quantize", out, out, "--type", "q8_0"}, out, {"out.gguf", "the model itself"});
+  std::filesystem::create_symlink(out, scratch.path("link.gguf"));
+  expect_kept({"quantize", out, scratch / "link.gguf", "--type", "q8_0"}, out,
+              {"link.gguf", "the model itself"});
+}
+
+TEST(Target, SaveCacheReplacesNoFileOfAnotherKind) {
+  const Scratch scratch;
+  const std::string text = scratch.file("notes.txt", "somebody's text");
+  expect_kept(save_cache_to(text), text, {"notes.txt", "no prompt cache"});
+  const std::string tensors =
+      scratch.file("copy.safetensors", read_text(tiny_llama() / "model.safetensors"));
+  expect_kept(save_cache_to(tensors), tensors, {"copy.safetensors", "no prompt cache"});
+
+  const std::string out = scratch.file("out.cache", "");
+  EXPECT_EQ(run_program(save_cache_to(out)).exit_code, 0) << "an empty file, as mktemp makes them";
+  EXPECT_EQ(run_program(save_cache_to(out)).exit_code, 0) << "its own kind";
+}
+
+TEST(Target, AFileThatMayNotGrowIsAnErrorOfTheWrite) {
+  const Scratch scratch;
+  RunOptions full;
+  full.file_size_bytes = 20000;
+  const std::string cache = scratch / "out.cache";
+  ASSERT_EQ(run_program(save_cache_to(cache)).exit_code, 0);
+  const std::string before = read_text(cache);
+  Arguments longer = save_cache_to(cache);
+  *std::next(std::ranges::find(longer, "-n")) = "30";
+  const ProgramResult result = run_program(longer, full);
+  EXPECT_EQ(result.signal, 0) << "SIGXFSZ";
+  EXPECT_EQ(result.exit_code, kFailure);
+  EXPECT_THAT(result.err, testing::HasSubstr("File too large"));
+  EXPECT_EQ(read_text(cache), before);
+
+  const std::string model = scratch / "out.gguf";
+  expect_failure(run_program(quantize_to(model), full), kFailure, {"out.gguf", "File too large"},
+                 "quantize");
+  EXPECT_EQ(list_files(scratch.path(".")), Arguments{"out.cache"}) << "nothing half written";
+}
+
+}  // namespace
+}  // namespace chunkllm
