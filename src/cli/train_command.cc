@@ -158,9 +158,7 @@ void add_train_command(CLI::App& app) {
                    "Peak learning rate of the Chunk Adapter")
       ->transform(decimal_number(1e-8, 1.0))
       ->capture_default_str();
-  command
-      ->add_option("--adapter-dim", train.adapter_dim,
-                   "Size of q^ and k^ (default: 128, or 64 where d_model is below 1024)")
+  command->add_option("--adapter-dim", train.adapter_dim, "Size of q^ and k^ (default: 64)")
       ->transform(whole_number(1, 65536));
   add_enum_option(*command, "--target", train.teacher.target,
                   "Whose attention teaches: own (the refresh token's), next (of all up to the next "

@@ -10,8 +10,9 @@ namespace chunkllm {
 namespace {
 
 constexpr Setting kChunkSettings[] = {
-    Setting::kKvBudget, Setting::kKvBudgetMin, Setting::kTopKChunks, Setting::kWindow,
-    Setting::kSink,     Setting::kRefresh,     Setting::kPrefill};
+    Setting::kKvBudget,   Setting::kKvBudgetMin,      Setting::kTopKChunks, Setting::kWindow,
+    Setting::kSink,       Setting::kRefresh,          Setting::kPrefill,    Setting::kPrefillBudget,
+    Setting::kPromptTail, Setting::kPrefillSelection, Setting::kMinChunk};
 
 constexpr PolicyEntry kPolicies[] = {
     {.name = "full",
@@ -79,6 +80,7 @@ SelectionSettings settings_with_defaults(SelectionSettings settings, const Adapt
   if (adapter != nullptr) {
     settings.window = settings.window.value_or(adapter->config.window);
     settings.sink = settings.sink.value_or(adapter->config.sink);
+    settings.min_chunk = settings.min_chunk.value_or(adapter->config.min_chunk);
   }
   return settings;
 }

@@ -37,9 +37,16 @@ Json get_kv_budget(const SelectionSettings& settings) {
   return budget.fraction ? Json(*budget.fraction) : Json(budget.n_tokens);
 }
 
+Json get_prefill_budget(const SelectionSettings& settings) {
+  if (!settings.prefill_budget) return "default";
+  const KvBudget& budget = *settings.prefill_budget;
+  return budget.fraction ? Json(*budget.fraction) : Json(budget.n_tokens);
+}
+
 Json get_kv_budget_min(const SelectionSettings& settings) {
   const KvBudget& budget = settings.budget;
-  if (budget.top_k_chunks || !budget.fraction) return nullptr;
+  const bool of_prompts = settings.prefill_budget && settings.prefill_budget->fraction;
+  if (!of_prompts && (budget.top_k_chunks || !budget.fraction)) return nullptr;
   return budget.min_tokens ? Json(*budget.min_tokens) : Json("default");
 }
 
@@ -102,6 +109,32 @@ constexpr SettingEntry kEntries[] = {
        settings.prefill = parse_enum<PrefillKind>("--prefill", text);
      },
      [](const SelectionSettings& settings) { return Json(enum_name(settings.prefill)); }},
+    {Setting::kPrefillBudget, "--prefill-budget", "N|0.x",
+     "Tokens that prompt tokens attend to, as --kv-budget has them (default: --kv-budget); never "
+     "fewer than that or 1024",
+     [](SelectionSettings& settings, std::string_view text) {
+       settings.prefill_budget = KvBudget::parse(text, "--prefill-budget");
+     },
+     get_prefill_budget},
+    {Setting::kPromptTail, "--prompt-tail", "N",
+     "Tokens before a prompt end that attend to everything (default: 64)",
+     [](SelectionSettings& settings, std::string_view text) {
+       settings.prompt_tail = parse_count("--prompt-tail", text, 0);
+     },
+     [](const SelectionSettings& settings) { return Json(settings.prompt_tail); }},
+    {Setting::kPrefillSelection, "--prefill-selection", "WHICH",
+     "own: a prompt's chunk attends by the selection made at its end; previous: by the one before "
+     "(default: own)",
+     [](SelectionSettings& settings, std::string_view text) {
+       settings.prefill_selection = parse_enum<PrefillSelection>("--prefill-selection", text);
+     },
+     [](const SelectionSettings& settings) { return Json(enum_name(settings.prefill_selection)); }},
+    {Setting::kMinChunk, "--min-chunk", "N",
+     "Tokens before which a predicted boundary ends no chunk (default: the adapter's)",
+     [](SelectionSettings& settings, std::string_view text) {
+       settings.min_chunk = parse_count("--min-chunk", text, 1);
+     },
+     [](const SelectionSettings& settings) { return get_optional(settings.min_chunk); }},
 };
 
 }  // namespace
@@ -116,13 +149,15 @@ void check_settings(const SelectionSettings& settings, std::span<const Setting> 
     fail(ErrorCode::kInvalidArgument,
          "--kv-budget and --top-k-chunks exclude each other; give one");
   }
-  if (has(Setting::kKvBudgetMin) && !settings.budget.fraction) {
+  const bool has_fraction = settings.budget.fraction.has_value() ||
+                            (settings.prefill_budget && settings.prefill_budget->fraction);
+  if (has(Setting::kKvBudgetMin) && !has_fraction) {
     fail(ErrorCode::kInvalidArgument,
          "--kv-budget-min is for a fractional --kv-budget such as 0.1; give one or leave it out");
   }
 }
 
-KvBudget KvBudget::parse(std::string_view text) {
+KvBudget KvBudget::parse(std::string_view text, std::string_view option) {
   KvBudget budget;
   const char* end = text.data() + text.size();
   if (text.find('.') != std::string_view::npos) {
@@ -141,7 +176,7 @@ KvBudget KvBudget::parse(std::string_view text) {
     }
   }
   fail(ErrorCode::kInvalidArgument,
-       "--kv-budget {}: must be a number of tokens above 0 or, with a point, a fraction up to 1.0",
+       "{} {}: must be a number of tokens above 0 or, with a point, a fraction up to 1.0", option,
        text);
 }
 

@@ -33,6 +33,15 @@ template <>
 inline constexpr auto kEnumNames<PrefillKind> = std::to_array<EnumName<PrefillKind>>(
     {{PrefillKind::kChunk, "chunk"}, {PrefillKind::kFull, "full"}});
 
+// Which selection the tokens of a prompt's chunk attend by.
+enum class PrefillSelection {
+  kOwn,       // the one made at the chunk's own end
+  kPrevious,  // the one made before, as generated tokens must
+};
+template <>
+inline constexpr auto kEnumNames<PrefillSelection> = std::to_array<EnumName<PrefillSelection>>(
+    {{PrefillSelection::kOwn, "own"}, {PrefillSelection::kPrevious, "previous"}});
+
 // Tokens attended at a refresh, sink and local range included.
 struct KvBudget {
   int64_t n_tokens = 2048;              // where `fraction` is not set
@@ -46,8 +55,9 @@ struct KvBudget {
   // Tokens attended at a refresh at `position`; `least` is least_tokens().
   int64_t tokens_at(int64_t position, int64_t least) const;
 
-  // "2048", "0.1" or "1.0": with a point it is a fraction. Throws Error (kInvalidArgument).
-  static KvBudget parse(std::string_view text);
+  // "2048", "0.1" or "1.0": with a point it is a fraction. Throws Error (kInvalidArgument) that
+  // names the option.
+  static KvBudget parse(std::string_view text, std::string_view option = "--kv-budget");
 };
 
 struct SelectionSettings {
@@ -57,6 +67,10 @@ struct SelectionSettings {
   RefreshKind refresh = RefreshKind::kPromptEnd;
   int64_t refresh_every = 0;  // tokens, for RefreshKind::kEvery
   PrefillKind prefill = PrefillKind::kChunk;
+  std::optional<KvBudget> prefill_budget;  // of prompt tokens; default: `budget`
+  int64_t prompt_tail = 64;                // tokens before a prompt end that attend to everything
+  PrefillSelection prefill_selection = PrefillSelection::kOwn;
+  std::optional<int64_t> min_chunk;  // tokens; default: the adapter's
 };
 
 enum class Setting {
@@ -67,6 +81,10 @@ enum class Setting {
   kSink,
   kRefresh,
   kPrefill,
+  kPrefillBudget,
+  kPromptTail,
+  kPrefillSelection,
+  kMinChunk,
 };
 
 struct SettingEntry {

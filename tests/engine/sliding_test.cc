@@ -153,7 +153,7 @@ TEST_F(SlidingTest, AdaptersHaveTensorsForTheOtherLayersAlone) {
   EXPECT_EQ(file.tensors().size(), 2u + 2 * 2);
   const Adapter loaded = load_adapter(folder_.path());
   EXPECT_EQ(loaded.config.backbone_layers, adapter.config.backbone_layers);
-  EXPECT_EQ(loaded.layers[kGlobal].q, adapter.layers[kGlobal].q);
+  EXPECT_LT(relative_error(loaded.layers[kGlobal].q, adapter.layers[kGlobal].q), 0.004) << "bf16";
   EXPECT_NO_THROW(check_adapter_fits(loaded, engine_.weights(), folder_.path()));
 
   // A folder may leave it to its tensors.

@@ -67,6 +67,10 @@ TEST(Settings, StandInTheOrderOfTheEnumAndAreReadBackAsWritten) {
   EXPECT_EQ(written(Setting::kRefresh, "every:16"), "every:16");
   EXPECT_EQ(written(Setting::kRefresh, "boundary"), "boundary");
   EXPECT_EQ(written(Setting::kPrefill, "full"), "full");
+  EXPECT_EQ(written(Setting::kPrefillBudget, "0.25"), 0.25);
+  EXPECT_EQ(written(Setting::kPromptTail, "0"), 0);
+  EXPECT_EQ(written(Setting::kPrefillSelection, "previous"), "previous");
+  EXPECT_EQ(written(Setting::kMinChunk, "3"), 3);
   for (const SettingEntry& entry : entries) {
     SelectionSettings settings;
     expect_error(ErrorCode::kInvalidArgument, std::string(entry.flag),

@@ -2,7 +2,11 @@
 
 #include <fmt/ranges.h>
 
+#include <deque>
+#include <iterator>
+
 #include "base/atomic_file.h"
+#include "base/bf16.h"
 #include "base/error.h"
 #include "base/json.h"
 #include "formats/safetensors.h"
@@ -11,8 +15,7 @@ namespace chunkllm {
 namespace {
 
 constexpr int64_t kVersion = 1;
-constexpr int64_t kLargeModel =
-    1024;  // d_model from which windows and adapters are those of large models
+constexpr int64_t kDefaultMinChunk = 8;
 constexpr const char* kConfigFile = "adapter_config.json";
 constexpr const char* kTensorFile = "adapter_model.safetensors";
 
@@ -83,6 +86,9 @@ AdapterConfig read_config(const std::filesystem::path& path) {
   read_chunks(fields, where, config);
   config.alpha = static_cast<float>(fields.number("alpha", 1e-6, 1.0 - 1e-6));
   config.max_chunk = fields.integer("max_chunk", 1, int64_t{1} << 30);
+  if (fields.has("min_chunk")) {
+    config.min_chunk = fields.integer("min_chunk", 1, int64_t{1} << 30);
+  }
   config.sink = fields.integer("sink", 0, int64_t{1} << 30);
   config.window = fields.integer("window", 1, int64_t{1} << 30);
   read_first_layer(fields, where, config);
@@ -108,6 +114,7 @@ nlohmann::ordered_json to_json(const AdapterConfig& config) {
     json["chunks"] = "sentence";
   }
   json["alpha"] = config.alpha;
+  json["min_chunk"] = config.min_chunk;
   json["max_chunk"] = config.max_chunk;
   json["sink"] = config.sink;
   json["window"] = config.window;
@@ -137,13 +144,14 @@ std::vector<int64_t> sliding_layers(const ModelConfig& model) {
 
 AdapterConfig AdapterConfig::for_model(const ModelWeights& weights) {
   AdapterConfig config;
-  const bool large = weights.config.d_model >= kLargeModel;
   config.model_type = weights.config.model_type;
   config.n_layers = weights.config.n_layers;
   config.d_model = weights.config.d_model;
   config.fingerprint = weights.fingerprint();
-  config.adapter_dim = large ? 128 : 64;
-  config.window = large ? 512 : 64;
+  config.adapter_dim = 64;
+  config.chunk_key = ChunkKey::kMean;
+  config.min_chunk = kDefaultMinChunk;
+  config.window = 64;
   config.backbone_layers = sliding_layers(weights.config);
   if (weights.config.slides(0)) config.first_layer = FirstLayerKind::kBackbone;
   return config;
@@ -207,17 +215,25 @@ void check_adapter_fits(const Adapter& adapter, const ModelWeights& weights,
 void save_adapter(const Adapter& adapter, const std::filesystem::path& folder) {
   const AdapterConfig& config = adapter.config;
   std::vector<TensorToWrite> tensors;
-  const auto add = [&](std::string name, std::vector<int64_t> shape,
-                       std::span<const float> values) {
+  const auto add_floats = [&](std::string name, std::vector<int64_t> shape,
+                              std::span<const float> values) {
     tensors.push_back({std::move(name), DType::kF32, std::move(shape), std::as_bytes(values)});
   };
-  add("chunk_adapter.weight", {1, config.d_model}, adapter.boundary_weight);
-  add("chunk_adapter.bias", {1}, {&adapter.boundary_bias, 1});
+  add_floats("chunk_adapter.weight", {1, config.d_model}, adapter.boundary_weight);
+  add_floats("chunk_adapter.bias", {1}, {&adapter.boundary_bias, 1});
+  std::deque<std::vector<Bf16>> rounded;  // what `tensors` refers to
+  const auto add = [&](std::string name, const std::vector<float>& values) {
+    std::ranges::transform(values, std::back_inserter(rounded.emplace_back()), to_bf16);
+    tensors.push_back({std::move(name),
+                       DType::kBf16,
+                       {config.adapter_dim, config.d_model},
+                       std::as_bytes(std::span(rounded.back()))});
+  };
   for (int64_t i = 0; i < config.n_layers; ++i) {
     const QkAdapter& layer = adapter.layers[static_cast<size_t>(i)];
     if (!config.selects(i)) continue;
-    add(layer_tensor(i, "q"), {config.adapter_dim, config.d_model}, layer.q);
-    add(layer_tensor(i, "k"), {config.adapter_dim, config.d_model}, layer.k);
+    add(layer_tensor(i, "q"), layer.q);
+    add(layer_tensor(i, "k"), layer.k);
   }
   write_safetensors(folder / kTensorFile, std::move(tensors), {{"format", "chunkllm"}});
   write_file_atomically(folder / kConfigFile, to_json(config).dump(2) + "\n");

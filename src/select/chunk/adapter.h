@@ -39,6 +39,7 @@ struct AdapterConfig {
   ChunkKey chunk_key = ChunkKey::kBoundary;  // of all layers but the first, whose key is the mean
   int64_t fixed_chunk = 0;                   // tokens a chunk, or 0: chunks are sentences
   float alpha = 0.5f;                        // boundary threshold of p
+  int64_t min_chunk = 1;                     // tokens before which predictions end no chunk
   int64_t max_chunk = 128;                   // tokens after which a chunk is ended by force
   int64_t sink = 4;                          // tokens
   int64_t window = 512;                      // tokens
@@ -89,7 +90,8 @@ Adapter load_adapter(const std::filesystem::path& folder);
 void check_adapter_fits(const Adapter& adapter, const ModelWeights& weights,
                         const std::filesystem::path& adapter_folder);
 
-// Writes both files into `folder`, each atomically, the config last. Throws Error (kIo).
+// Writes both files into `folder`, each atomically, the config last; QK Adapters rounded to bf16,
+// the Chunk Adapter in float32. Throws Error (kIo).
 void save_adapter(const Adapter& adapter, const std::filesystem::path& folder);
 
 }  // namespace chunkllm

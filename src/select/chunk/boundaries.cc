@@ -7,6 +7,7 @@ namespace chunkllm {
 ChunkRules::ChunkRules(const AdapterConfig& config, std::span<const int32_t> special_ids,
                        RefreshRule refresh)
     : fixed_chunk_(config.fixed_chunk),
+      min_chunk_(config.min_chunk),
       max_chunk_(config.max_chunk),
       grid_(config.first_layer_tokens),
       special_ids_(special_ids.begin(), special_ids.end()),
@@ -31,7 +32,8 @@ bool ChunkRules::refreshes(int64_t position, bool boundary, bool prompt_end) con
 bool ChunkRules::ends_chunk(const ChunkTrack& track, int64_t position, int32_t token,
                             bool predicted) const {
   const int64_t open_tokens = position + 1 - track.open_begin();
-  const bool seen = fixed_chunk_ > 0 ? open_tokens >= fixed_chunk_ : predicted;
+  const bool seen =
+      fixed_chunk_ > 0 ? open_tokens >= fixed_chunk_ : predicted && open_tokens >= min_chunk_;
   return seen || open_tokens >= max_chunk_ || is_special(token);
 }
 

@@ -25,8 +25,9 @@ class ChunkRules {
              RefreshRule refresh = {});
 
   // Whether the token at `position` ends its chunk, `track` holding all before it: because it is
-  // `predicted` (by the Chunk Adapter, or by a label), or special, or because the chunk is as long
-  // as a chunk may be. Fixed chunks end by length instead of predictions.
+  // `predicted` (by the Chunk Adapter, or by a label) in a chunk of at least min_chunk tokens, or
+  // special, or because the chunk is as long as a chunk may be. Fixed chunks end by length instead
+  // of predictions.
   bool ends_chunk(const ChunkTrack& track, int64_t position, int32_t token, bool predicted) const;
 
   // Enters the next token of the layers after the first; `boundary` says whether it ends a chunk.
@@ -41,6 +42,7 @@ class ChunkRules {
   bool refreshes(int64_t position, bool boundary, bool prompt_end) const;
 
   int64_t fixed_chunk_;
+  int64_t min_chunk_;
   int64_t max_chunk_;
   int64_t grid_;
   std::vector<int32_t> special_ids_;

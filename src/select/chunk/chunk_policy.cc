@@ -13,6 +13,11 @@ namespace {
 // their scores take little memory at a million tokens.
 constexpr int64_t kScoredTogether = 32;
 
+AdapterConfig with_min_chunk(AdapterConfig config, const SelectionSettings& settings) {
+  config.min_chunk = settings.min_chunk.value_or(config.min_chunk);
+  return config;
+}
+
 }  // namespace
 
 std::string chunk_keys_name(size_t layer) { return fmt::format("layers.{}.chunk_keys", layer); }
@@ -25,7 +30,7 @@ ChunkPolicy::ChunkPolicy(const Adapter& adapter, const SelectionSettings& settin
     : adapter_(adapter),
       budget_(settings.budget),
       logit_threshold_(std::log(adapter.config.alpha / (1.0f - adapter.config.alpha))),
-      rules_(adapter.config, special_ids,
+      rules_(with_min_chunk(adapter.config, settings), special_ids,
              {.kind = settings.refresh, .every = settings.refresh_every}),
       prompts_(settings.prefill),
       rows_attended_(static_cast<size_t>(adapter.config.n_layers), 0) {

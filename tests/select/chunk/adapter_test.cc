@@ -5,6 +5,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "base/bf16.h"
 #include "base/random.h"
 #include "testing/expect_error.h"
 #include "testing/models.h"
@@ -32,6 +33,11 @@ Adapter random_adapter(const ModelWeights& weights) {
   return adapter;
 }
 
+std::vector<float> in_bf16(std::vector<float> values) {
+  for (float& value : values) value = to_float(to_bf16(value));
+  return values;
+}
+
 class AdapterTest : public testing::Test {
  protected:
   // Rewrites one field of the saved config.
@@ -53,14 +59,26 @@ TEST_F(AdapterTest, ComesBackAsItWasSaved) {
   EXPECT_EQ(loaded.boundary_weight, adapter_.boundary_weight);
   EXPECT_EQ(loaded.boundary_bias, adapter_.boundary_bias);
   for (size_t i = 0; i < adapter_.layers.size(); ++i) {
-    EXPECT_EQ(loaded.layers[i].q, adapter_.layers[i].q);
-    EXPECT_EQ(loaded.layers[i].k, adapter_.layers[i].k);
+    EXPECT_EQ(loaded.layers[i].q, in_bf16(adapter_.layers[i].q));
+    EXPECT_EQ(loaded.layers[i].k, in_bf16(adapter_.layers[i].k));
   }
   EXPECT_EQ(loaded.config.first_layer_tokens, 16);
   EXPECT_EQ(nlohmann::json::parse(loaded.config.training),
             nlohmann::json::parse(adapter_.config.training));
   EXPECT_EQ(loaded.config.window, adapter_.config.window);
+  EXPECT_EQ(loaded.config.min_chunk, 8);
+  EXPECT_EQ(loaded.config.chunk_key, ChunkKey::kMean);
+  save_adapter(loaded, folder_.path());
+  EXPECT_EQ(load_adapter(folder_.path()).layers[1].k, loaded.layers[1].k) << "rounded once";
   EXPECT_NO_THROW(check_adapter_fits(loaded, weights_, folder_.path()));
+}
+
+TEST_F(AdapterTest, AFolderThatDoesNotNameItsLeastChunkHasNone) {
+  save_adapter(adapter_, folder_.path());
+  nlohmann::json json = nlohmann::json::parse(read_text(folder_ / "adapter_config.json"));
+  json.erase("min_chunk");
+  write_text(folder_ / "adapter_config.json", json.dump());
+  EXPECT_EQ(load_adapter(folder_.path()).config.min_chunk, 1);
 }
 
 TEST_F(AdapterTest, AnotherModelIsNamed) {
@@ -82,9 +100,10 @@ TEST_F(AdapterTest, ValuesThatAreNotFiniteAreRefused) {
 TEST_F(AdapterTest, FieldsThatLieAreNamed) {
   save_adapter(adapter_, folder_.path());
   const std::pair<const char*, nlohmann::json> lies[] = {
-      {"format", "other"}, {"adapter_dim", 0}, {"adapter_dim", "x"},  {"alpha", 1.5},
-      {"max_chunk", 0},    {"window", -1},     {"chunk_key", "last"}, {"first_layer", "grid"},
-      {"chunks", 3},       {"sink", 1e300},    {"hidden_size", 63},   {"num_hidden_layers", 4}};
+      {"format", "other"},     {"adapter_dim", 0}, {"adapter_dim", "x"}, {"alpha", 1.5},
+      {"max_chunk", 0},        {"min_chunk", 0},   {"window", -1},       {"chunk_key", "last"},
+      {"first_layer", "grid"}, {"chunks", 3},      {"sink", 1e300},      {"hidden_size", 63},
+      {"num_hidden_layers", 4}};
   const std::string original = read_text(folder_ / "adapter_config.json");
   for (const auto& [field, value] : lies) {
     edit_config(field, value);

@@ -42,6 +42,7 @@ TEST(ChunkRules, AChunkEndsAtTheFirstTokenThatEndsIt) {
   const std::vector<int32_t> special{kSpecial};
   for (const int64_t fixed : {int64_t{0}, int64_t{9}, int64_t{50}}) {
     AdapterConfig config;
+    config.min_chunk = 5;
     config.max_chunk = 24;
     config.fixed_chunk = fixed;
     const std::vector<Token> tokens = random_tokens(rng, 600);
@@ -51,7 +52,7 @@ TEST(ChunkRules, AChunkEndsAtTheFirstTokenThatEndsIt) {
       const Token& token = tokens[static_cast<size_t>(t)];
       const int64_t length = t + 1 - begin;
       return token.id == kSpecial || length == 24 ||
-             (fixed > 0 ? length == fixed : token.predicted);
+             (fixed > 0 ? length == fixed : token.predicted && length >= 5);
     };
     for (int64_t j = 0; j < track.n_chunks(); ++j) {
       const Range chunk = track.chunk(j);
