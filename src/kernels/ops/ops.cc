@@ -25,14 +25,15 @@ namespace hn = hwy::HWY_NAMESPACE;
 using FloatTag = hn::ScalableTag<float>;
 using FloatVec = hn::Vec<FloatTag>;
 
-// Calls whole(i) for each full vector of [0, n) and partial(i, mask) for what is left.
-template <typename Whole, typename Partial>
-HWY_INLINE void for_vectors(int64_t n, const Whole& whole, const Partial& partial) {
+// Calls body(d, i) for each full vector of [0, n) and then for each single element that is left: a
+// masked load reads past the end of the array on targets without masks (HWY_MEM_OPS_MIGHT_FAULT).
+template <typename Body>
+HWY_INLINE void for_vectors(int64_t n, const Body& body) {
   const FloatTag d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   int64_t i = 0;
-  for (; i + lanes <= n; i += lanes) whole(i);
-  if (i < n) partial(i, hn::FirstN(d, static_cast<size_t>(n - i)));
+  for (; i + lanes <= n; i += lanes) body(d, i);
+  for (; i < n; ++i) body(hn::CappedTag<float, 1>(), i);
 }
 
 // Four accumulators hide the latency of the multiply-add.
@@ -53,12 +54,10 @@ HWY_INLINE float dot_product(const float* HWY_RESTRICT x, const float* HWY_RESTR
   for (; i + lanes <= n; i += lanes) {
     sum0 = hn::MulAdd(hn::LoadU(d, x + i), hn::LoadU(d, y + i), sum0);
   }
-  if (i < n) {
-    const auto mask = hn::FirstN(d, static_cast<size_t>(n - i));
-    sum1 = hn::MulAdd(hn::MaskedLoad(mask, d, x + i), hn::MaskedLoad(mask, d, y + i), sum1);
-  }
-  const FloatVec sum = hn::Add(hn::Add(sum0, sum1), hn::Add(sum2, sum3));
-  return hn::GetLane(hn::SumOfLanes(d, sum));
+  const FloatVec sums = hn::Add(hn::Add(sum0, sum1), hn::Add(sum2, sum3));
+  float sum = hn::GetLane(hn::SumOfLanes(d, sums));
+  for (; i < n; ++i) sum += x[i] * y[i];
+  return sum;
 }
 
 float dot_all(const float* x, const float* y, int64_t n) { return dot_product(x, y, n); }
@@ -75,21 +74,13 @@ void dot_rows_tile(const float* x, int64_t n_x, const float* y, int64_t begin, i
 
 void rms_norm_rows(const float* x, const float* weight, int64_t n_rows, int64_t d_model,
                    float epsilon, float* y) {
-  const FloatTag d;
   for (int64_t t = 0; t < n_rows; ++t, x += d_model, y += d_model) {
     const float mean_square = dot_product(x, x, d_model) / static_cast<float>(d_model);
-    const FloatVec scale = hn::Set(d, 1.0f / std::sqrt(mean_square + epsilon));
-    for_vectors(
-        d_model,
-        [&](int64_t i) HWY_ATTR {
-          const FloatVec normalised = hn::Mul(hn::LoadU(d, x + i), scale);
-          hn::StoreU(hn::Mul(normalised, hn::LoadU(d, weight + i)), d, y + i);
-        },
-        [&](int64_t i, auto mask) HWY_ATTR {
-          const FloatVec normalised = hn::Mul(hn::MaskedLoad(mask, d, x + i), scale);
-          hn::BlendedStore(hn::Mul(normalised, hn::MaskedLoad(mask, d, weight + i)), mask, d,
-                           y + i);
-        });
+    const float scale = 1.0f / std::sqrt(mean_square + epsilon);
+    for_vectors(d_model, [&](auto d, int64_t i) HWY_ATTR {
+      const auto normalised = hn::Mul(hn::LoadU(d, x + i), hn::Set(d, scale));
+      hn::StoreU(hn::Mul(normalised, hn::LoadU(d, weight + i)), d, y + i);
+    });
   }
 }
 
@@ -102,25 +93,14 @@ void rms_norm_head_rows(float* x, const float* weight, int64_t n_rows, int64_t n
 
 void rope_rotate_head(float* HWY_RESTRICT x, int64_t half, const float* HWY_RESTRICT cosines,
                       const float* HWY_RESTRICT sines) {
-  const FloatTag d;
-  for_vectors(
-      half,
-      [&](int64_t i) HWY_ATTR {
-        const FloatVec a = hn::LoadU(d, x + i);
-        const FloatVec b = hn::LoadU(d, x + half + i);
-        const FloatVec c = hn::LoadU(d, cosines + i);
-        const FloatVec s = hn::LoadU(d, sines + i);
-        hn::StoreU(hn::NegMulAdd(b, s, hn::Mul(a, c)), d, x + i);
-        hn::StoreU(hn::MulAdd(a, s, hn::Mul(b, c)), d, x + half + i);
-      },
-      [&](int64_t i, auto mask) HWY_ATTR {
-        const FloatVec a = hn::MaskedLoad(mask, d, x + i);
-        const FloatVec b = hn::MaskedLoad(mask, d, x + half + i);
-        const FloatVec c = hn::MaskedLoad(mask, d, cosines + i);
-        const FloatVec s = hn::MaskedLoad(mask, d, sines + i);
-        hn::BlendedStore(hn::NegMulAdd(b, s, hn::Mul(a, c)), mask, d, x + i);
-        hn::BlendedStore(hn::MulAdd(a, s, hn::Mul(b, c)), mask, d, x + half + i);
-      });
+  for_vectors(half, [&](auto d, int64_t i) HWY_ATTR {
+    const auto a = hn::LoadU(d, x + i);
+    const auto b = hn::LoadU(d, x + half + i);
+    const auto c = hn::LoadU(d, cosines + i);
+    const auto s = hn::LoadU(d, sines + i);
+    hn::StoreU(hn::NegMulAdd(b, s, hn::Mul(a, c)), d, x + i);
+    hn::StoreU(hn::MulAdd(a, s, hn::Mul(b, c)), d, x + half + i);
+  });
 }
 
 void rope_rotate_rows(float* x, int64_t n_rows, int64_t n_heads, int64_t head_dim,
@@ -136,82 +116,70 @@ void rope_rotate_rows(float* x, int64_t n_rows, int64_t n_heads, int64_t head_di
 
 // x / (1 + exp(-x)). Highway's Exp is valid up to 104 only; at -x = 88 the result is 0 to float32's
 // precision relative to anything it is added to.
-HWY_INLINE FloatVec silu(FloatVec x) {
-  const FloatTag d;
-  const FloatVec exponent = hn::Min(hn::Neg(x), hn::Set(d, 88.0f));
-  return hn::Div(x, hn::Add(hn::Set(d, 1.0f), hn::Exp(d, exponent)));
-}
+struct Silu {
+  template <typename D>
+  HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x) const {
+    const auto exponent = hn::Min(hn::Neg(x), hn::Set(d, 88.0f));
+    return hn::Div(x, hn::Add(hn::Set(d, 1.0f), hn::Exp(d, exponent)));
+  }
+};
 
 // x / 2 (1 + tanh(u)) = x / (1 + exp(-2 u)), u = sqrt(2 / pi) (x + 0.044715 x^3).
-HWY_INLINE FloatVec gelu_tanh(FloatVec x) {
-  const FloatTag d;
-  const FloatVec inner = hn::MulAdd(hn::Mul(hn::Mul(x, x), x), hn::Set(d, 0.044715f), x);
-  const FloatVec exponent =
-      hn::Min(hn::Mul(inner, hn::Set(d, -1.5957691216057308f)), hn::Set(d, 88.0f));
-  return hn::Div(x, hn::Add(hn::Set(d, 1.0f), hn::Exp(d, exponent)));
-}
+struct GeluTanh {
+  template <typename D>
+  HWY_INLINE hn::Vec<D> operator()(D d, hn::Vec<D> x) const {
+    const auto inner = hn::MulAdd(hn::Mul(hn::Mul(x, x), x), hn::Set(d, 0.044715f), x);
+    const auto exponent =
+        hn::Min(hn::Mul(inner, hn::Set(d, -1.5957691216057308f)), hn::Set(d, 88.0f));
+    return hn::Div(x, hn::Add(hn::Set(d, 1.0f), hn::Exp(d, exponent)));
+  }
+};
 
-template <FloatVec (*activate)(FloatVec)>
+template <typename Activation>
 HWY_INLINE void activate_mul_rows(const float* gate_up, int64_t n_rows, int64_t d_ff, float* y) {
-  const FloatTag d;
   for (int64_t t = 0; t < n_rows; ++t, gate_up += 2 * d_ff, y += d_ff) {
     const float* up = gate_up + d_ff;
-    for_vectors(
-        d_ff,
-        [&](int64_t i) HWY_ATTR {
-          hn::StoreU(hn::Mul(activate(hn::LoadU(d, gate_up + i)), hn::LoadU(d, up + i)), d, y + i);
-        },
-        [&](int64_t i, auto mask) HWY_ATTR {
-          const FloatVec gate = activate(hn::MaskedLoad(mask, d, gate_up + i));
-          hn::BlendedStore(hn::Mul(gate, hn::MaskedLoad(mask, d, up + i)), mask, d, y + i);
-        });
+    for_vectors(d_ff, [&](auto d, int64_t i) HWY_ATTR {
+      const auto gate = Activation()(d, hn::LoadU(d, gate_up + i));
+      hn::StoreU(hn::Mul(gate, hn::LoadU(d, up + i)), d, y + i);
+    });
   }
 }
 
 void silu_mul_rows(const float* gate_up, int64_t n_rows, int64_t d_ff, float* y) {
-  activate_mul_rows<silu>(gate_up, n_rows, d_ff, y);
+  activate_mul_rows<Silu>(gate_up, n_rows, d_ff, y);
 }
 
 void gelu_tanh_mul_rows(const float* gate_up, int64_t n_rows, int64_t d_ff, float* y) {
-  activate_mul_rows<gelu_tanh>(gate_up, n_rows, d_ff, y);
+  activate_mul_rows<GeluTanh>(gate_up, n_rows, d_ff, y);
 }
 
 void add_to_all(const float* x, int64_t n, float* y) {
-  const FloatTag d;
-  for_vectors(
-      n,
-      [&](int64_t i)
-          HWY_ATTR { hn::StoreU(hn::Add(hn::LoadU(d, y + i), hn::LoadU(d, x + i)), d, y + i); },
-      [&](int64_t i, auto mask) HWY_ATTR {
-        const FloatVec sum =
-            hn::Add(hn::MaskedLoad(mask, d, y + i), hn::MaskedLoad(mask, d, x + i));
-        hn::BlendedStore(sum, mask, d, y + i);
-      });
+  for_vectors(n, [&](auto d, int64_t i) HWY_ATTR {
+    hn::StoreU(hn::Add(hn::LoadU(d, y + i), hn::LoadU(d, x + i)), d, y + i);
+  });
 }
 
 // The rule of to_bf16(): to nearest, ties to even, NaN stays (quiet) NaN.
-HWY_INLINE auto bf16_words(FloatVec x) {
-  const hn::RebindToUnsigned<FloatTag> du;
-  const hn::Rebind<uint16_t, FloatTag> d16;
+template <typename D>
+HWY_INLINE auto bf16_words(D /*d*/, hn::Vec<D> x) {
+  const hn::RebindToUnsigned<D> du;
+  const hn::RebindToSigned<D> di;
+  const hn::Rebind<uint16_t, D> d16;
   const auto bits = hn::BitCast(du, x);
   const auto upper = hn::ShiftRight<16>(bits);
   const auto tie = hn::And(upper, hn::Set(du, 1u));
   const auto rounded = hn::ShiftRight<16>(hn::Add(bits, hn::Add(tie, hn::Set(du, 0x7fffu))));
   const auto quiet = hn::Or(upper, hn::Set(du, 0x0040u));
   const auto is_nan = hn::RebindMask(du, hn::IsNaN(x));
-  const hn::RebindToSigned<decltype(du)> di;
   return hn::DemoteTo(d16, hn::BitCast(di, hn::IfThenElse(is_nan, quiet, rounded)));
 }
 
 void round_to_bf16_all(const float* x, int64_t n, uint16_t* y) {
-  const FloatTag d;
-  const hn::Rebind<uint16_t, FloatTag> d16;
-  for_vectors(
-      n, [&](int64_t i) HWY_ATTR { hn::StoreU(bf16_words(hn::LoadU(d, x + i)), d16, y + i); },
-      [&](int64_t i, auto mask) HWY_ATTR {
-        const auto words = bf16_words(hn::MaskedLoad(mask, d, x + i));
-        hn::BlendedStore(words, hn::FirstN(d16, static_cast<size_t>(n - i)), d16, y + i);
-      });
+  for_vectors(n, [&](auto d, int64_t i) HWY_ATTR {
+    const hn::Rebind<uint16_t, decltype(d)> d16;
+    hn::StoreU(bf16_words(d, hn::LoadU(d, x + i)), d16, y + i);
+  });
 }
 
 }  // namespace
