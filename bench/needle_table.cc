@@ -57,7 +57,7 @@ struct Tally {
 std::string draw_text(const Corpus& corpus, Rng& rng, size_t n_bytes) {
   std::string text;
   auto document = static_cast<size_t>(rng.below(std::ssize(corpus.documents)));
-  const auto& ends = corpus.documents[document].sentence_ends;
+  const auto& ends = corpus.documents[document].ends;
   auto at = static_cast<size_t>(ends[static_cast<size_t>(rng.below(std::ssize(ends)))]);
   while (text.size() < n_bytes) {
     text += corpus.documents[document].text.substr(at);

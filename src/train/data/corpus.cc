@@ -9,7 +9,7 @@
 #include "base/json.h"
 #include "base/mapped_file.h"
 #include "base/sha256.h"
-#include "text/sentences.h"
+#include "text/boundary_ends.h"
 #include "text/tokenizer/tokenizer.h"
 #include "text/utf8.h"
 
@@ -49,7 +49,7 @@ void add_document(Corpus& corpus, std::string name, std::string text) {
     fail(ErrorCode::kData, "{}: invalid UTF-8 at byte {}; convert the text to UTF-8", name,
          *invalid);
   }
-  std::vector<int64_t> ends = sentence_ends(text);
+  std::vector<int64_t> ends = boundary_ends(text);
   if (ends.empty()) return;
   corpus.documents.push_back({std::move(name), std::move(text), std::move(ends)});
 }
@@ -66,6 +66,29 @@ void add_lines(Corpus& corpus, const std::string& name, std::string_view content
     const nlohmann::json json = parse_json(line, where);
     add_document(corpus, where, JsonFields(json, where).string("text"));
   }
+}
+
+void add_fingerprint(Corpus& corpus) {
+  Sha256 hash;
+  for (const Document& document : corpus.documents) {
+    hash.update(std::as_bytes(std::span(document.text)));
+    hash.update(std::as_bytes(std::span("\n", 1)));
+  }
+  corpus.fingerprint = hash.hex_digest();
+}
+
+// About `n_bytes` of made-up text in documents of some 100 KB.
+void add_made_texts(Corpus& corpus, Rng& rng, TextKind kind, int64_t n_bytes) {
+  constexpr int64_t kDocumentBytes = 100000;
+  const int64_t n_documents = (n_bytes + kDocumentBytes - 1) / kDocumentBytes;
+  for (int64_t i = 0; i < n_documents; ++i) {
+    add_document(corpus, fmt::format("{} {}", enum_name(kind), i + 1),
+                 make_text_of(rng, kind, n_bytes / n_documents));
+  }
+}
+
+void require_bytes(int64_t n_bytes) {
+  if (n_bytes <= 0) fail(ErrorCode::kInvalidArgument, "a corpus of {} bytes is none", n_bytes);
 }
 
 }  // namespace
@@ -95,12 +118,27 @@ Corpus read_corpus(const std::vector<std::filesystem::path>& paths) {
     fail(ErrorCode::kData, "{} holds no text; name .txt or .jsonl files with sentences in them",
          paths.empty() ? std::string("the data") : paths.front().string());
   }
-  Sha256 hash;
-  for (const Document& document : corpus.documents) {
-    hash.update(std::as_bytes(std::span(document.text)));
-    hash.update(std::as_bytes(std::span("\n", 1)));
+  add_fingerprint(corpus);
+  return corpus;
+}
+
+Corpus make_default_corpus(uint64_t seed, int64_t n_bytes) {
+  require_bytes(n_bytes);
+  Corpus corpus;
+  Rng rng(seed);
+  for (const TextShare& share : kTextShares) {
+    add_made_texts(corpus, rng, share.kind, std::max<int64_t>(n_bytes * share.percent / 100, 1));
   }
-  corpus.fingerprint = hash.hex_digest();
+  add_fingerprint(corpus);
+  return corpus;
+}
+
+Corpus make_corpus_of(TextKind kind, uint64_t seed, int64_t n_bytes) {
+  require_bytes(n_bytes);
+  Corpus corpus;
+  Rng rng(seed);
+  add_made_texts(corpus, rng, kind, n_bytes);
+  add_fingerprint(corpus);
   return corpus;
 }
 

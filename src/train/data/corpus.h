@@ -6,12 +6,14 @@
 #include <string>
 #include <vector>
 
+#include "train/data/made_texts.h"
+
 namespace chunkllm {
 
 struct Document {
-  std::string name;                    // file, and line for .jsonl
-  std::string text;                    // valid UTF-8
-  std::vector<int64_t> sentence_ends;  // byte offsets, as text/sentences.h finds them
+  std::string name;           // file, and line for .jsonl; the kind of made-up text
+  std::string text;           // valid UTF-8
+  std::vector<int64_t> ends;  // byte offsets, as text/boundary_ends.h finds them
 };
 
 struct Corpus {
@@ -26,5 +28,14 @@ struct Corpus {
 // order of their names). Throws Error: kIo for a path that cannot be read, kData for invalid UTF-8
 // or JSON, naming file and line, and if there is no text at all.
 Corpus read_corpus(const std::vector<std::filesystem::path>& paths);
+
+// The texts that adapters learn from where nobody gives any: about `n_bytes` of prose, dialogue,
+// code, JSON, tables, lists, logs and verse, all made up, in documents of one kind each. The same
+// seed gives the same corpus on every machine. Throws Error (kInvalidArgument) unless n_bytes is
+// positive.
+Corpus make_default_corpus(uint64_t seed, int64_t n_bytes);
+
+// The same of one kind alone.
+Corpus make_corpus_of(TextKind kind, uint64_t seed, int64_t n_bytes);
 
 }  // namespace chunkllm

@@ -196,16 +196,6 @@ bool suits(std::string_view text, size_t end) {
   return letter == after.end() || *letter < 'a';
 }
 
-// The places where facts can go, ascending; never empty.
-std::vector<int64_t> hiding_places(std::string_view text) {
-  std::vector<int64_t> places;
-  for (const int64_t end : sentence_ends(text)) {
-    if (suits(text, static_cast<size_t>(end))) places.push_back(end);
-  }
-  if (places.empty()) places.push_back(static_cast<int64_t>(text.size()));
-  return places;
-}
-
 }  // namespace
 
 std::string make_value(Rng& rng, std::string_view rule) {
@@ -249,12 +239,21 @@ bool answer_matches(std::string_view generated, const Fact& fact) {
   return next < 0 || !u_isalnum(next);
 }
 
+std::vector<int64_t> sentence_places(std::string_view text) {
+  std::vector<int64_t> places;
+  for (const int64_t end : sentence_ends(text)) {
+    if (suits(text, static_cast<size_t>(end))) places.push_back(end);
+  }
+  return places;
+}
+
 std::string hide_facts(std::string_view text, const std::vector<Fact>& facts, Rng& rng,
                        std::vector<int64_t>* offsets) {
   if (offsets) offsets->clear();
   std::string hidden;
   if (facts.empty()) return std::string(text);
-  const std::vector<int64_t> places = hiding_places(text);
+  std::vector<int64_t> places = sentence_places(text);
+  if (places.empty()) places.push_back(std::ssize(text));
   const auto n = static_cast<int64_t>(facts.size());
   const auto size = static_cast<int64_t>(text.size());
   int64_t copied = 0;  // bytes of `text` already in `hidden`

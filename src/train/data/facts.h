@@ -55,6 +55,10 @@ std::vector<Fact> make_facts(Rng& rng, int64_t n);
 // after the answer counts as no letter.
 bool answer_matches(std::string_view generated, const Fact& fact);
 
+// The ends of sentences after which a sentence of its own can stand, as hide_facts() says,
+// ascending byte offsets. Throws Error (kData) if `text` is no valid UTF-8.
+std::vector<int64_t> sentence_places(std::string_view text);
+
 // `text` with each fact put between two of its sentences, as a sentence of its own after one space;
 // the white space that followed the earlier sentence (a space, a line end, a blank line) then
 // follows the fact. Fact i lies at a random sentence end in the i-th of n equal parts of the text;

@@ -1,21 +1,24 @@
 #include "train/data/sequences.h"
 
 #include <algorithm>
+#include <cmath>
 #include <iterator>
+#include <string_view>
 
 #include "base/error.h"
 #include "select/chunk/boundaries.h"
-#include "text/sentences.h"
+#include "text/boundary_ends.h"
 #include "text/utf8.h"
-#include "train/data/facts.h"
+#include "train/data/block_items.h"
 
 namespace chunkllm {
 namespace {
 
 constexpr int64_t kRandomQueriesPerThousand = 8;
-constexpr int64_t kTokensPerQuestion = 64;  // with its answer and markers, generously
+constexpr int64_t kTokensPerQuestion = 96;  // with its answer and markers
+constexpr int64_t kMostQuestions = 4;
 
-// Marks the tokens that hold a sentence's last byte; `spans` and `ends` are of the same text.
+// Marks the tokens that hold the last byte before an end; `spans` and `ends` are of the same text.
 void mark_labels(const std::vector<TokenSpan>& spans, const std::vector<int64_t>& ends,
                  std::vector<uint8_t>& labels) {
   size_t next = 0;
@@ -29,134 +32,221 @@ void mark_labels(const std::vector<TokenSpan>& spans, const std::vector<int64_t>
   }
 }
 
-// A fact lies between two sentences and is one, whatever its form says to the rules of sentences.
-std::vector<int64_t> ends_around_facts(const RetrievalChat& chat) {
-  std::vector<int64_t> ends;
-  for (const Range& fact : chat.hidden) {
-    const size_t before = std::string_view(chat.document)
-                              .substr(0, static_cast<size_t>(fact.begin))
-                              .find_last_not_of(" \t\r\n");
-    if (before != std::string_view::npos) ends.push_back(static_cast<int64_t>(before) + 1);
-    ends.push_back(fact.end);
+// `text` from `begin` on, cut to about `n_bytes` at an end, without the white space before it.
+LabeledText cut(const Document& document, int64_t begin, int64_t n_bytes) {
+  const std::vector<int64_t>& ends = document.ends;
+  const auto first = std::ranges::upper_bound(ends, begin);
+  auto last = std::ranges::upper_bound(ends, begin + n_bytes);
+  if (last <= first) last = std::next(first);
+  const int64_t end = *std::prev(last);
+  LabeledText part{
+      document.text.substr(static_cast<size_t>(begin), static_cast<size_t>(end - begin)), {}};
+  // The indentation of a line belongs to it.
+  const bool begins_line = begin == 0 || document.text[static_cast<size_t>(begin) - 1] == '\n';
+  const size_t n_spaces =
+      std::min(part.text.find_first_not_of(begins_line ? "\r\n" : " \t\r\n"), part.text.size());
+  part.text.erase(0, n_spaces);
+  for (auto it = first; it != last; ++it) {
+    const int64_t at = *it - begin - static_cast<int64_t>(n_spaces);
+    if (at > 0) part.ends.push_back(at);
   }
-  return ends;
+  return part;
 }
 
-std::vector<int64_t> united(const std::vector<int64_t>& a, const std::vector<int64_t>& b) {
-  std::vector<int64_t> all;
-  std::ranges::set_union(a, b, std::back_inserter(all));
-  return all;
+// Adds a piece of text whose ends are those of boundary_ends(), but for what stands in `document`.
+void add_ends(std::string_view piece, const LabeledText& document, int64_t offset,
+              std::vector<int64_t>& ends) {
+  const auto add = [&](const std::vector<int64_t>& more, size_t from) {
+    for (const int64_t end : more) ends.push_back(offset + static_cast<int64_t>(from) + end);
+  };
+  // A template may trim the message.
+  const size_t at = document.text.empty() ? std::string_view::npos : piece.find(document.text);
+  if (at == std::string_view::npos) {
+    add(boundary_ends(piece), 0);
+    return;
+  }
+  const size_t after = at + document.text.size();
+  add(boundary_ends(piece.substr(0, at)), 0);
+  add(document.ends, at);
+  add(boundary_ends(piece.substr(after)), after);
 }
+
+// How a message asks about a text: {k} is the text, {v} the question.
+constexpr std::string_view kFirstTurns[] = {
+    "{k}\n\n{v}",
+    "{k}\n\n{v}",
+    "{k}\n\n{v}",
+    "{k}\n\nQuestion: {v}",
+    "Read this text.\n\n{k}\n\n{v}",
+    "Answer the question after the following text.\n\n{k}\n\nQuestion: {v}",
+    "Here is a document:\n\n{k}\n\nAnswer from the document alone: {v}",
+    "<text>\n{k}\n</text>\n\n{v}",
+    "{v}\n\n{k}",
+    "{v} Answer from this text:\n\n{k}"};
+constexpr std::string_view kLaterTurns[] = {
+    "{v}", "{v}", "{v}", "Next question: {v}", "And another one: {v}", "Thank you. {v}"};
 
 double measure_bytes_per_token(const Corpus& corpus, const Tokenizer& tokenizer) {
-  constexpr size_t kSampleBytes = 100000;
-  std::string_view text = corpus.documents.front().text;
-  if (text.size() > kSampleBytes) {
-    size_t n = kSampleBytes;
-    while (n > 0 && !begins_character(text[n])) --n;
-    text = text.substr(0, n);
+  constexpr size_t kSamples = 8;
+  constexpr size_t kSampleBytes = 12000;
+  size_t n_bytes = 0;
+  size_t n_tokens = 1;
+  const size_t n_documents = corpus.documents.size();
+  for (size_t i = 0; i < kSamples; ++i) {
+    std::string_view text = corpus.documents[i * n_documents / kSamples].text;
+    if (text.size() > kSampleBytes) {
+      size_t n = kSampleBytes;
+      while (n > 0 && !begins_character(text[n])) --n;
+      text = text.substr(0, n);
+    }
+    n_bytes += text.size();
+    n_tokens += tokenizer.encode(text, {.parse_special = false}).size();
   }
-  const size_t n_tokens =
-      std::max<size_t>(1, tokenizer.encode(text, {.parse_special = false}).size());
-  return static_cast<double>(text.size()) / static_cast<double>(n_tokens);
+  return static_cast<double>(n_bytes) / static_cast<double>(n_tokens);
 }
 
 }  // namespace
 
 SequenceSampler::SequenceSampler(const Corpus& corpus, const Tokenizer& tokenizer,
-                                 const ChatTemplate* chat, int64_t seq_len, double chat_share)
+                                 const ChatTemplate* chat, int64_t min_len, int64_t max_len,
+                                 double chat_share)
     : corpus_(corpus),
       tokenizer_(tokenizer),
       chat_(chat),
-      seq_len_(seq_len),
-      chat_share_(chat == nullptr ? 0.0 : chat_share),
+      min_len_(min_len),
+      max_len_(max_len),
+      chat_share_(chat_share),
       bytes_per_token_(measure_bytes_per_token(corpus, tokenizer)),
       corpus_bytes_(corpus.size_bytes()) {}
 
+SequenceSampler::SequenceSampler(const Corpus& corpus, const Tokenizer& tokenizer,
+                                 const ChatTemplate* chat, int64_t max_len, double chat_share)
+    : SequenceSampler(corpus, tokenizer, chat, std::min(max_len, kShortestSequence), max_len,
+                      chat_share) {}
+
 TrainingSequence SequenceSampler::draw(Rng& rng) const {
-  TrainingSequence sequence = rng.uniform() < chat_share_ ? draw_chat(rng) : draw_text(rng);
-  finish(sequence, rng);
+  const double ratio = static_cast<double>(max_len_) / static_cast<double>(min_len_);
+  const double length = static_cast<double>(min_len_) * std::pow(ratio, rng.uniform());
+  const int64_t n_tokens = std::clamp<int64_t>(std::llround(length), min_len_, max_len_);
+  std::optional<TrainingSequence> chat;
+  if (rng.uniform() < chat_share_) chat = draw_chat(rng, n_tokens);
+  TrainingSequence sequence = chat ? std::move(*chat) : draw_text(rng, n_tokens);
+  finish(sequence, rng, n_tokens);
   return sequence;
 }
 
-SequenceSampler::Passage SequenceSampler::draw_passage(Rng& rng, int64_t n_bytes) const {
+LabeledText SequenceSampler::draw_passage(Rng& rng, int64_t n_bytes) const {
   int64_t at = rng.below(corpus_bytes_);
-  const Document* document = corpus_.documents.data();
-  while (at >= static_cast<int64_t>(document->text.size())) {
-    at -= static_cast<int64_t>(document->text.size());
-    ++document;
+  size_t index = 0;
+  while (at >= std::ssize(corpus_.documents[index].text)) {
+    at -= std::ssize(corpus_.documents[index].text);
+    ++index;
   }
-  const auto& ends = document->sentence_ends;
-  const auto size = static_cast<int64_t>(document->text.size());
+  const Document& first = corpus_.documents[index];
   // White space may follow the last sentence; a passage needs one.
-  at = std::max<int64_t>(0, std::min({at, size - n_bytes, ends.back() - 1}));
-  const auto before = std::ranges::upper_bound(ends, at);
-  const int64_t begin = before == ends.begin() ? 0 : *std::prev(before);
-  auto last = std::ranges::upper_bound(ends, begin + n_bytes);
-  if (last == ends.begin() || *std::prev(last) <= begin)
-    last = std::next(std::ranges::upper_bound(ends, begin));
-  Passage passage;
-  const int64_t end = *std::prev(last);
-  passage.text =
-      document->text.substr(static_cast<size_t>(begin), static_cast<size_t>(end - begin));
-  const size_t n_spaces = std::min(passage.text.find_first_not_of(" \t\r\n"), passage.text.size());
-  passage.text.erase(0, n_spaces);
-  for (auto it = std::ranges::upper_bound(ends, begin); it != last; ++it) {
-    passage.sentence_ends.push_back(*it - begin - static_cast<int64_t>(n_spaces));
+  at =
+      std::max<int64_t>(0, std::min({at, std::ssize(first.text) - n_bytes, first.ends.back() - 1}));
+  const auto before = std::ranges::upper_bound(first.ends, at);
+  LabeledText passage = cut(first, before == first.ends.begin() ? 0 : *std::prev(before), n_bytes);
+  // Short documents follow each other.
+  for (size_t i = 1; i < corpus_.documents.size(); ++i) {
+    const int64_t left = n_bytes - std::ssize(passage.text);
+    if (left < n_bytes / 8) break;
+    const Document& next = corpus_.documents[(index + i) % corpus_.documents.size()];
+    const LabeledText more = cut(next, 0, left);
+    passage.text += passage.text.ends_with('\n') ? "\n" : "\n\n";
+    const int64_t shift = std::ssize(passage.text);
+    passage.text += more.text;
+    for (const int64_t end : more.ends) passage.ends.push_back(shift + end);
   }
   return passage;
 }
 
-TrainingSequence SequenceSampler::draw_text(Rng& rng) const {
-  const auto n_bytes = static_cast<int64_t>(static_cast<double>(seq_len_) * bytes_per_token_ * 1.1);
-  const Passage passage = draw_passage(rng, n_bytes);
+TrainingSequence SequenceSampler::draw_text(Rng& rng, int64_t n_tokens) const {
+  // Some texts have fewer tokens a byte than the corpus as a whole; what is too much is cut off.
+  const auto n_bytes = static_cast<int64_t>(static_cast<double>(n_tokens) * bytes_per_token_ * 1.5);
+  const LabeledText passage = draw_passage(rng, n_bytes);
   TrainingSequence sequence;
   const std::vector<TokenSpan> spans = tokenizer_.encode_with_offsets(
       passage.text, {.add_special_tokens = true, .parse_special = false});
   for (const TokenSpan& span : spans) sequence.ids.push_back(span.id);
-  mark_labels(spans, passage.sentence_ends, sequence.labels);
+  mark_labels(spans, passage.ends, sequence.labels);
   return sequence;
 }
 
-// A document with facts hidden in it, and questions for some of them, each answered before the
-// next.
-TrainingSequence SequenceSampler::draw_chat(Rng& rng) const {
-  const int64_t n_asked = std::clamp<int64_t>(seq_len_ / 512, 1, 8);
-  const int64_t n_hidden = n_asked + rng.below(n_asked + 1);
-  const int64_t text_tokens =
-      std::max<int64_t>(seq_len_ - (n_asked + n_hidden) * kTokensPerQuestion, seq_len_ / 4);
-  const auto n_bytes = static_cast<int64_t>(static_cast<double>(text_tokens) * bytes_per_token_);
-  const RetrievalChat chat =
-      make_retrieval_chat(rng, draw_passage(rng, n_bytes).text, n_hidden, n_asked);
-  std::vector<ChatMessage> messages;
-  for (size_t i = 0; i < chat.asked.size(); ++i) {
-    messages.push_back({"user", i == 0 ? user_turn(chat, i) : chat.asked[i].question});
-    messages.push_back({"assistant", assistant_turn(chat.asked[i])});
+std::optional<TrainingSequence> SequenceSampler::draw_chat(Rng& rng, int64_t n_tokens) const {
+  const int64_t most = std::clamp<int64_t>(n_tokens / 512, 1, kMostQuestions);
+  const int64_t n_questions = 1 + rng.below(most);
+  int64_t n_bytes = static_cast<int64_t>(
+      static_cast<double>(std::max(n_tokens - n_questions * kTokensPerQuestion, n_tokens / 4)) *
+      bytes_per_token_);
+  const DrawText draw = [this](Rng& passage_rng, int64_t size) {
+    return draw_passage(passage_rng, size);
+  };
+  // Numbers and names have more tokens a byte than prose: shrinks the text until all fits.
+  constexpr int kTries = 6;
+  const Rng state = rng;
+  for (int i = 0; i < kTries; ++i) {
+    rng = state;
+    const RetrievalText text = make_retrieval_text(rng, n_bytes, n_questions, draw);
+    TrainingSequence sequence = chat_ != nullptr ? encode_chat(rng, text) : encode_plain(text);
+    if (sequence.n_tokens() <= n_tokens) return sequence;
+    const double ratio = static_cast<double>(n_tokens) / static_cast<double>(sequence.n_tokens());
+    n_bytes = static_cast<int64_t>(static_cast<double>(n_bytes) * ratio * 0.96);
   }
-  std::vector<int64_t> all_ends;
+  return std::nullopt;
+}
+
+// Turns with one question each, answered before the next.
+TrainingSequence SequenceSampler::encode_chat(Rng& rng, const RetrievalText& text) const {
+  std::vector<ChatMessage> messages;
+  for (const TaskQuestion& question : text.questions) {
+    const bool is_first = messages.empty();
+    const std::string_view form = is_first ? pick_of(rng, kFirstTurns) : pick_of(rng, kLaterTurns);
+    messages.push_back({"user", fill_form(form, {}, text.document.text, question.question)});
+    messages.push_back({"assistant", question.answer});
+  }
+  std::vector<int64_t> ends;
   int64_t offset = 0;
   for (const ChatPiece& piece : chat_->render(messages, false)) {
-    if (!piece.is_control) {
-      std::vector<int64_t> ends = sentence_ends(piece.text);
-      if (piece.text.starts_with(chat.document)) ends = united(ends, ends_around_facts(chat));
-      for (const int64_t end : ends) all_ends.push_back(offset + end);
-    }
+    if (!piece.is_control) add_ends(piece.text, text.document, offset, ends);
     offset += std::ssize(piece.text);
   }
   ChatPrompt prompt = chat_->encode(tokenizer_, messages, false);
   TrainingSequence sequence;
   sequence.ids = std::move(prompt.ids);
-  mark_labels(prompt.spans, all_ends, sequence.labels);
+  mark_labels(prompt.spans, ends, sequence.labels);
   sequence.prompt_ends = std::move(prompt.prompt_ends);
   return sequence;
 }
 
-void SequenceSampler::finish(TrainingSequence& sequence, Rng& rng) const {
-  const auto limit = static_cast<size_t>(seq_len_);
+TrainingSequence SequenceSampler::encode_plain(const RetrievalText& text) const {
+  std::string whole = text.document.text;
+  std::vector<int64_t> answers;  // bytes at which they begin
+  for (const TaskQuestion& question : text.questions) {
+    whole += fmt::format("\n\nQuestion: {}\nAnswer:", question.question);
+    answers.push_back(std::ssize(whole));
+    whole += " " + question.answer;
+  }
+  std::vector<int64_t> ends;
+  add_ends(whole, text.document, 0, ends);
+  const std::vector<TokenSpan> spans =
+      tokenizer_.encode_with_offsets(whole, {.add_special_tokens = true, .parse_special = false});
+  TrainingSequence sequence;
+  for (const TokenSpan& span : spans) sequence.ids.push_back(span.id);
+  mark_labels(spans, ends, sequence.labels);
+  for (const int64_t answer : answers) {
+    const auto after = std::ranges::upper_bound(spans, answer, {}, &TokenSpan::end);
+    if (after != spans.begin()) sequence.prompt_ends.push_back(after - spans.begin() - 1);
+  }
+  return sequence;
+}
+
+void SequenceSampler::finish(TrainingSequence& sequence, Rng& rng, int64_t n_tokens) const {
+  const auto limit = static_cast<size_t>(n_tokens);
   if (sequence.ids.size() > limit) {
     sequence.ids.resize(limit);
     sequence.labels.resize(limit);
-    std::erase_if(sequence.prompt_ends, [&](int64_t end) { return end >= seq_len_; });
   }
   const int64_t n = sequence.n_tokens();
   for (int64_t i = 0; i < n * kRandomQueriesPerThousand / 1000; ++i) {

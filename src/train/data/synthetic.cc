@@ -1,5 +1,6 @@
 #include "train/data/synthetic.h"
 
+#include <algorithm>
 #include <array>
 #include <span>
 #include <string_view>
@@ -95,6 +96,15 @@ class Writer {
         passage();
       }
     }
+  }
+
+  std::string write_verse(size_t n_bytes) {
+    begin_story();
+    while (text_.size() < n_bytes) {
+      set_any_subject();
+      verse();
+    }
+    return std::move(text_);
   }
 
  private:
@@ -238,6 +248,16 @@ class Writer {
 };
 
 }  // namespace
+
+std::string make_verse(Rng& rng, int64_t n_bytes) {
+  return n_bytes <= 0 ? std::string() : Writer(rng).write_verse(static_cast<size_t>(n_bytes));
+}
+
+std::string wrap_lines(std::string_view paragraph, size_t width) {
+  std::string one_line(paragraph);
+  std::ranges::replace(one_line, '\n', ' ');
+  return wrap(one_line, width);
+}
 
 std::string make_text(Rng& rng, int64_t n_bytes) {
   if (n_bytes <= 0) return {};

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "base/random.h"
 
@@ -20,5 +21,13 @@ namespace chunkllm {
 // a line end; empty if `n_bytes` is not positive. The same state of `rng` gives the same text on
 // every machine.
 std::string make_text(Rng& rng, int64_t n_bytes);
+
+// Verse of the same kind, stanzas with a blank line between them: at least `n_bytes` bytes, ended
+// after a stanza and by a line end.
+std::string make_verse(Rng& rng, int64_t n_bytes);
+
+// `paragraph` with its lines broken at spaces so that none exceeds `width` bytes, where words allow
+// it; its own line ends are spaces.
+std::string wrap_lines(std::string_view paragraph, size_t width);
 
 }  // namespace chunkllm

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "train/data/block_items.h"
 #include "train/data/facts.h"
 #include "train/data/task_forms.h"
 
@@ -20,21 +21,6 @@ const T& pick(Rng& rng, std::span<const T> list) {
   return list[static_cast<size_t>(rng.below(std::ssize(list)))];
 }
 
-// The form with {a}, {k} and {v} filled in.
-std::string fill(std::string_view form, std::string_view attribute, std::string_view key,
-                 std::string_view value) {
-  std::string text;
-  for (size_t i = 0; i < form.size(); ++i) {
-    if (form[i] == '{' && i + 2 < form.size() && form[i + 2] == '}') {
-      text += form[i + 1] == 'a' ? attribute : form[i + 1] == 'k' ? key : value;
-      i += 2;
-    } else {
-      text += form[i];
-    }
-  }
-  return text;
-}
-
 std::string make_variable(Rng& rng) {
   std::string name;
   for (int i = 0; i < 3; ++i) name += static_cast<char>('A' + rng.below(26));
@@ -43,8 +29,9 @@ std::string make_variable(Rng& rng) {
 
 // A name that the document has not used yet.
 std::string make_new(Rng& rng, std::string_view rule, TakenNames& taken) {
+  if (rule != "variable") return make_new_value(rng, rule, taken);
   while (true) {
-    std::string name = rule == "variable" ? make_variable(rng) : make_value(rng, rule);
+    std::string name = make_variable(rng);
     if (taken.insert(name).second) return name;
   }
 }
@@ -75,8 +62,8 @@ struct Wording {
   TaskQuestion ask(Rng& rng, TaskKind kind, std::string_view key,
                    std::vector<std::string> values) const {
     const std::string list = join(values);
-    return {kind, fill(pick(rng, forms.questions), attribute, key, list),
-            fill(pick(rng, forms.answers), attribute, key, list), std::move(values)};
+    return {kind, fill_form(pick(rng, forms.questions), attribute, key, list),
+            fill_form(pick(rng, forms.answers), attribute, key, list), std::move(values)};
   }
 };
 
@@ -89,7 +76,7 @@ Task one_of_facts(Rng& rng, TaskKind kind, std::span<const FactFamily> families,
   for (int64_t i = 0; i <= n_others; ++i) {
     const std::string key = make_new(rng, wording.family.key_rule, taken);
     std::string value = make_new(rng, wording.family.value_rule, taken);
-    task.needles.push_back(fill(wording.needle, wording.attribute, key, value));
+    task.needles.push_back(fill_form(wording.needle, wording.attribute, key, value));
     if (i == asked) task.question = wording.ask(rng, kind, key, {std::move(value)});
   }
   return task;
@@ -108,9 +95,9 @@ Task multi_value(Rng& rng, Forms which, TakenNames& taken) {
     const bool other =
         rng.below(n + n_others) < n_others ? n_other < n_others : std::ssize(values) == n;
     const std::string value = make_new(rng, wording.family.value_rule, taken);
-    task.needles.push_back(fill(wording.needle, wording.attribute,
-                                other ? make_new(rng, wording.family.key_rule, taken) : key,
-                                value));
+    task.needles.push_back(fill_form(wording.needle, wording.attribute,
+                                     other ? make_new(rng, wording.family.key_rule, taken) : key,
+                                     value));
     if (other) {
       ++n_other;
     } else {
@@ -145,7 +132,7 @@ Task variables(Rng& rng, Forms which, TakenNames& taken) {
     }
     const std::string name = make_new(rng, wording.family.key_rule, taken);
     const std::string& from = chain->names.empty() ? chain->number : chain->names.back();
-    task.needles.push_back(fill(wording.needle, {}, name, from));
+    task.needles.push_back(fill_form(wording.needle, {}, name, from));
     chain->names.push_back(name);
   }
   const Chain& asked = pick(rng, std::span<const Chain>(chains));
