@@ -601,7 +601,7 @@ def checkpoint(name, data):
         (work / "out").mkdir()
         (work / "out/checkpoint.safetensors").write_bytes(data)
         return ["train", "--model", str(NEEDLE), "--data", str(work / "a.txt"), "--out", str(work / "out"), "--resume",
-                "--seq-len", "512", "--batch-tokens", "512", "--steps", "1"]
+                "--seq-len", "512", "--sequences", "1", "--epochs", "1"]
 
 
 checkpoint("empty", b"")

@@ -19,6 +19,7 @@ struct TrainArgs {
   std::vector<std::string> data;
   std::vector<std::string> eval_data;
   std::string out;
+  std::string lessons;
   std::string first_layer = "grid:32";
   std::string chunks = "sentence";
   bool json = false;
@@ -40,6 +41,7 @@ int64_t parse_suffix(const char* option, const std::string& text, size_t name_le
 TrainOptions to_options(const TrainArgs& args) {
   TrainOptions options = args.train;
   options.out = args.out;
+  options.lessons = args.lessons;
   const std::string kind = args.first_layer.substr(0, args.first_layer.find(':'));
   const auto first_layer = find_enum<FirstLayerKind>(kind);
   if (!first_layer || *first_layer == FirstLayerKind::kBackbone) {
@@ -75,25 +77,41 @@ nlohmann::ordered_json to_json(const TrainResult& result) {
   return json;
 }
 
+// One table of the figures by layer.
+void print_layers(const nlohmann::ordered_json& report) {
+  if (!report.contains("kl")) return;
+  const auto figure = [&](const char* field, const std::string& layer) {
+    if (!report.contains(field) || !report[field].contains(layer)) return std::string("-");
+    return fmt::format("{:.3f}", report[field][layer].get<double>());
+  };
+  std::puts("        share of the oracle's mass at 10%    recall@8");
+  std::puts("layer   KL     prompt ends boundaries recent  adapter recent random");
+  for (const auto& [layer, kl] : report["kl"].items()) {
+    std::puts(fmt::format("{:>5}   {:.3f}  {:<11} {:<10} {:<7} {:<7} {:<6} {}", layer,
+                          kl.get<double>(), figure("captured_mass_prompt_end", layer),
+                          figure("captured_mass", layer), figure("captured_mass_recent", layer),
+                          figure("recall_at_8", layer), figure("recall_at_8_recent", layer),
+                          figure("recall_at_8_random", layer))
+                  .c_str());
+  }
+}
+
+void print_boundaries(const char* of, const nlohmann::ordered_json& report) {
+  if (!report.contains("boundary_f1")) return;
+  std::puts(fmt::format("{}: boundary precision {:.3f}, recall {:.3f}, F1 {:.3f}", of,
+                        report["boundary_precision"].get<double>(),
+                        report["boundary_recall"].get<double>(),
+                        report["boundary_f1"].get<double>())
+                .c_str());
+}
+
 void print_summary(const TrainResult& result, const std::string& out) {
   std::puts(fmt::format("{} steps, {} tokens in {:.1f} s; loss {:.3f}; adapters in {}",
                         result.steps, result.n_tokens, result.seconds, result.loss, out)
                 .c_str());
-  if (!result.eval) return;
-  const nlohmann::ordered_json& eval = *result.eval;
-  std::puts(fmt::format("held-out text: boundary precision {:.3f}, recall {:.3f}, F1 {:.3f}",
-                        eval["boundary_precision"].get<double>(),
-                        eval["boundary_recall"].get<double>(), eval["boundary_f1"].get<double>())
-                .c_str());
-  if (!eval.contains("kl")) return;
-  std::puts("layer   KL     recall@8  most recent  random");
-  for (const auto& [layer, kl] : eval["kl"].items()) {
-    std::puts(fmt::format("{:>5}   {:.3f}  {:.3f}     {:.3f}        {:.3f}", layer,
-                          kl.get<double>(), eval["recall_at_8"][layer].get<double>(),
-                          eval["recall_at_8_recent"][layer].get<double>(),
-                          eval["recall_at_8_random"][layer].get<double>())
-                  .c_str());
-  }
+  print_boundaries(result.eval ? "held-out text" : "lessons",
+                   result.eval ? *result.eval : result.report);
+  print_layers(result.eval ? *result.eval : result.report);
 }
 
 void run(const TrainArgs& args) {
@@ -109,10 +127,16 @@ void run(const TrainArgs& args) {
 
   TrainResult result;
   {
-    ProgressBar bar("train", "steps");
+    std::optional<ProgressBar> bar;
+    std::string shown;  // what the bar is of
     TrainCallbacks callbacks;
     callbacks.message = [](const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); };
-    callbacks.progress = [&](int64_t step, int64_t n_steps) { bar.update(step, n_steps); };
+    callbacks.progress = [&](std::string_view what, std::string_view unit, int64_t n_done,
+                             int64_t n_total) {
+      if (shown != what) bar.emplace(std::string(what), std::string(unit));
+      shown = what;
+      bar->update(n_done, n_total);
+    };
     result = train_adapters(engine, data, args.eval_data.empty() ? nullptr : &eval_data, options,
                             callbacks, &cancel);
   }
@@ -141,30 +165,38 @@ void add_train_command(CLI::App& app) {
   add_paths(*command, "--eval-data", args->eval_data,
             "Text that is measured on and never trained on")
       ->type_name("PATH...");
-  command->add_option("--steps", train.steps, "Optimiser steps")
-      ->transform(positive)
-      ->capture_default_str();
-  command->add_option("--seq-len", train.seq_len, "Tokens a sequence")
-      ->transform(positive)
-      ->capture_default_str();
-  command->add_option("--batch-tokens", train.batch_tokens, "Tokens a step")
+  command
+      ->add_option("--sequences", train.sequences,
+                   "Sequences to learn from (default: until they hold 48000 tokens)")
+      ->transform(positive);
+  command
+      ->add_option("--seq-len", train.seq_len,
+                   "Most tokens of a sequence; lengths are log-uniform (default: 16384, or the "
+                   "model's context)")
+      ->transform(positive);
+  command->add_option("--epochs", train.epochs, "Times that each sequence is learned from")
       ->transform(positive)
       ->capture_default_str();
   command->add_option("--lr", train.learning_rate, "Peak learning rate of the QK Adapters")
       ->transform(decimal_number())
       ->capture_default_str();
   command
-      ->add_option("--boundary-lr", train.boundary_learning_rate,
-                   "Peak learning rate of the Chunk Adapter")
-      ->transform(decimal_number(1e-8, 1.0))
-      ->capture_default_str();
-  command->add_option("--adapter-dim", train.adapter_dim, "Size of q^ and k^ (default: 64)")
-      ->transform(whole_number(1, 65536));
-  add_enum_option(*command, "--target", train.teacher.target,
+      ->add_option("--lessons", args->lessons,
+                   "Folder that keeps what the model taught, to go on with or to fit again with "
+                   "other options (default: in --out, and removed at the end)")
+      ->type_name("DIR");
+  command->add_option("--adapter-dim", train.adapter_dim, "Size of q^ and k^")
+      ->transform(whole_number(1, 65536))
+      ->default_str("64");
+  add_enum_option(*command, "--chunk-key", train.reading.key,
+                  "What stands for a chunk: mean (of its tokens) or boundary (its last token) "
+                  "(default: mean)");
+  add_enum_option(*command, "--target", train.reading.target,
                   "Whose attention teaches: own (the refresh token's), next (of all up to the next "
-                  "refresh), both (default: both)");
+                  "refresh), chunk (of the chunk that ends there), both (own and next), all "
+                  "(default: both)");
   command
-      ->add_option("--prompt-end-weight", train.teacher.prompt_end_weight,
+      ->add_option("--prompt-end-weight", train.reading.prompt_end_weight,
                    "Weight of prompt ends in the loss; other queries have 1")
       ->transform(decimal_number(0.0, 1000.0))
       ->capture_default_str();
@@ -177,14 +209,8 @@ void add_train_command(CLI::App& app) {
   command
       ->add_option("--chat-share", train.chat_share, "Share of sequences that are retrieval chats")
       ->transform(decimal_number(0.0, 1.0))
-      ->capture_default_str();
-  command->add_option("--save-every", train.save_every, "Steps between checkpoints")
-      ->transform(positive)
-      ->capture_default_str();
-  command->add_option("--eval-every", train.eval_every, "Steps between evaluations")
-      ->transform(positive)
-      ->capture_default_str();
-  command->add_option("--eval-sequences", train.eval_sequences, "Sequences of an evaluation")
+      ->default_str("2/3");
+  command->add_option("--save-every", train.save_every, "Layers between checkpoints")
       ->transform(positive)
       ->capture_default_str();
   command->add_flag("--resume", train.resume, "Continue the run in --out from its last checkpoint");

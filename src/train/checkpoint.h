@@ -3,38 +3,37 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <span>
+#include <nlohmann/json.hpp>
 #include <string>
 
 #include "select/chunk/adapter.h"
-#include "train/adamw.h"
 
 namespace chunkllm {
 
-// What a checkpoint holds besides the arrays.
+// What a checkpoint holds besides the parts that are fitted. Lessons lie in files of their own; a
+// fit that was cut short begins anew, from its own seed.
 struct CheckpointState {
-  int64_t step = 0;      // steps done; with the seed also the position in the data
-  int64_t n_tokens = 0;  // trained on so far
-  double seconds = 0;    // spent so far
-  std::string settings;  // all that must be the same when the run goes on, as JSON
+  int64_t n_stages = 0;   // fits done, in the order of the run
+  int64_t n_steps = 0;    // of their optimisers
+  int64_t n_lessons = 0;  // that they learned from; 0 before the first fit
+  int64_t n_tokens = 0;   // of those lessons
+  double seconds = 0;     // spent so far
+  std::string settings;   // all that must be the same when the run goes on, as JSON
+  // What the fits reported, as the run ends with it.
+  nlohmann::ordered_json report = nlohmann::ordered_json::object();
 };
 
 // FOLDER/checkpoint.safetensors.
 std::filesystem::path checkpoint_path(const std::filesystem::path& folder);
 
-// The arrays of a run: parameters and the optimisers that train them. Views.
-struct TrainedState {
-  std::span<const TrainedParameter> parameters;
-  std::span<AdamW* const> optimizers;
-};
-
-// Writes the arrays in float32 and the state, atomically. Throws Error (kIo).
+// Writes state and adapter in float32, atomically. Throws Error (kIo).
 void save_checkpoint(const std::filesystem::path& folder, const CheckpointState& state,
-                     const TrainedState& trained);
+                     const Adapter& adapter);
 
-// Reads them back into the same arrays. Throws Error: kIo, kData for a file that cannot be trusted
-// or that was made with other settings (`expected_settings`), saying which setting differs.
+// Reads them back; the adapter's arrays must have their sizes. Throws Error: kIo, kData for a file
+// that cannot be trusted or that was made with other settings (`expected_settings`), saying which
+// setting differs.
 CheckpointState load_checkpoint(const std::filesystem::path& folder,
-                                const std::string& expected_settings, const TrainedState& trained);
+                                const std::string& expected_settings, Adapter& adapter);
 
 }  // namespace chunkllm

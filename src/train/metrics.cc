@@ -37,6 +37,48 @@ QueryRecall query_recall(const float* teacher, const float* scores, int64_t n, i
   return {true, ratio(n_by_score, std::ssize(wanted)), ratio(n_by_recency, std::ssize(wanted))};
 }
 
+// The masses of one query's eligible chunks that each way of choosing captures.
+struct QueryCapture {
+  double all = 0.0;
+  double by_score = 0.0;
+  double by_oracle = 0.0;
+  double by_recency = 0.0;
+};
+
+// The mass of the first chunks in `order` that fit into a tenth of all tokens.
+double captured(std::span<const int64_t> order, const float* teacher, const int64_t* tokens) {
+  int64_t budget = std::accumulate(tokens, tokens + order.size(), int64_t{0}) / 10;
+  double mass = 0.0;
+  for (const int64_t j : order) {
+    budget -= tokens[j];
+    if (budget < 0) break;
+    mass += double{teacher[j]};
+  }
+  return mass;
+}
+
+QueryCapture query_capture(const float* teacher, const float* scores, const int64_t* tokens,
+                           int64_t n) {
+  QueryCapture capture;
+  capture.all = std::accumulate(teacher, teacher + n, 0.0);
+  const auto size = static_cast<size_t>(n);
+  capture.by_score = captured(top_k_indices({scores, size}, n), teacher, tokens);
+  capture.by_oracle = captured(top_k_indices({teacher, size}, n), teacher, tokens);
+  std::vector<int64_t> latest(size);
+  std::iota(latest.rbegin(), latest.rend(), int64_t{0});
+  capture.by_recency = captured(latest, teacher, tokens);
+  return capture;
+}
+
+void check_eligible(std::span<const Range> eligible, int64_t n_chunks, const char* who) {
+  for (const Range range : eligible) {
+    if (!range.empty() && (range.begin < 0 || range.end > n_chunks)) {
+      fail(ErrorCode::kInvalidArgument, "{}: chunks [{}, {}) are eligible, but there are only {}",
+           who, range.begin, range.end, n_chunks);
+    }
+  }
+}
+
 }  // namespace
 
 void BoundaryCounts::add(std::span<const float> logits, std::span<const uint8_t> labels,
@@ -77,13 +119,7 @@ RecallAtK::RecallAtK(int64_t k) : k_(k) {
 
 void RecallAtK::add(const float* teacher, const float* scores, int64_t n_chunks,
                     std::span<const Range> eligible) {
-  for (const Range range : eligible) {
-    if (!range.empty() && (range.begin < 0 || range.end > n_chunks)) {
-      fail(ErrorCode::kInvalidArgument,
-           "recall at k: chunks [{}, {}) are eligible, but there are only {}", range.begin,
-           range.end, n_chunks);
-    }
-  }
+  check_eligible(eligible, n_chunks, "recall at k");
   std::vector<QueryRecall> recalls(eligible.size());
   parallel_for(std::ssize(eligible), 4, [&](int64_t begin, int64_t end, int) {
     for (int64_t i = begin; i < end; ++i) {
@@ -104,6 +140,28 @@ void RecallAtK::add(const float* teacher, const float* scores, int64_t n_chunks,
 
 double RecallAtK::mean(double sum) const {
   return n_queries_ == 0 ? 0.0 : sum / static_cast<double>(n_queries_);
+}
+
+void CapturedMass::add(const float* teacher, const float* scores,
+                       std::span<const int64_t> chunk_tokens, std::span<const Range> eligible) {
+  const int64_t n_chunks = std::ssize(chunk_tokens);
+  check_eligible(eligible, n_chunks, "captured mass");
+  std::vector<QueryCapture> captures(eligible.size());
+  parallel_for(std::ssize(eligible), 4, [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; ++i) {
+      const Range range = eligible[i];
+      if (range.empty()) continue;
+      const int64_t offset = i * n_chunks + range.begin;
+      captures[i] = query_capture(teacher + offset, scores + offset,
+                                  chunk_tokens.data() + range.begin, range.size());
+    }
+  });
+  for (const QueryCapture& capture : captures) {
+    mass_sum_ += capture.all;
+    score_sum_ += capture.by_score;
+    oracle_sum_ += capture.by_oracle;
+    recency_sum_ += capture.by_recency;
+  }
 }
 
 std::vector<int64_t> top_k_indices(std::span<const float> values, int64_t k) {

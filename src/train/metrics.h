@@ -64,6 +64,32 @@ class RecallAtK {
   double chance_sum_ = 0.0;
 };
 
+// How much of the teacher's mass a tenth of the eligible tokens holds, for one layer: chosen by the
+// adapter's score, by the mass itself (the oracle) and by recency. Chunks are taken in that order
+// until the next one would exceed the tenth, as a selection takes them. Sums over queries, so that
+// those whose mass lies elsewhere count little.
+class CapturedMass {
+ public:
+  // teacher and scores are [eligible.size(), n_chunks], row-major: one row a query; chunk_tokens
+  // [n_chunks]. Chunks that are not eligible are not looked at. Uses all threads; the result does
+  // not depend on their number. Throws Error (kInvalidArgument) on a range outside [0, n_chunks).
+  void add(const float* teacher, const float* scores, std::span<const int64_t> chunk_tokens,
+           std::span<const Range> eligible);
+
+  // Shares of what the oracle captures; 0 where it captures nothing.
+  double by_score() const { return oracle_sum_ > 0 ? score_sum_ / oracle_sum_ : 0.0; }
+  double by_recency() const { return oracle_sum_ > 0 ? recency_sum_ / oracle_sum_ : 0.0; }
+  // What the oracle captures, as a share of the mass on eligible chunks.
+  double of_oracle() const { return mass_sum_ > 0 ? oracle_sum_ / mass_sum_ : 0.0; }
+  bool empty() const { return !(oracle_sum_ > 0); }
+
+ private:
+  double mass_sum_ = 0.0;
+  double score_sum_ = 0.0;
+  double oracle_sum_ = 0.0;
+  double recency_sum_ = 0.0;
+};
+
 // The indices of the k greatest values (all, if there are fewer), greatest first; ties to the lower
 // index, NaN last.
 std::vector<int64_t> top_k_indices(std::span<const float> values, int64_t k);

@@ -1,30 +1,42 @@
 #include "train/trainer.h"
 
-#include <array>
 #include <cmath>
 
+#include "base/atomic_file.h"
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/timer.h"
-#include "train/adamw.h"
+#include "train/backbone.h"
+#include "train/boundary_fit.h"
 #include "train/checkpoint.h"
 #include "train/data/sequences.h"
-#include "train/learner.h"
+#include "train/fit_report.h"
+#include "train/layer_fit.h"
+#include "train/lessons.h"
 #include "train/progress_log.h"
 
 namespace chunkllm {
 namespace {
 
-constexpr double kWarmupFraction = 0.05;
-constexpr double kFinalRateFraction = 0.1;
-constexpr double kSmallestBudget = 0.05;
+constexpr int64_t kLongestSequence = 16384;
+constexpr int64_t kShortestSequence = 2048;
+constexpr int64_t kLeastSequence = 256;   // what --seq-len may ask for
+constexpr int64_t kEnoughTokens = 48000;  // of all lessons
+constexpr int64_t kEnoughPromptEnds = 100;
+// Tokens after which lessons end even with fewer prompt ends than that.
+constexpr int64_t kMostTokens = kEnoughTokens * 3 / 2;
+constexpr int64_t kMostSequences = 100000;
+// A run's lessons for evaluation, beside those it trains on.
+constexpr int64_t kEvalShare = 4;
+constexpr int64_t kBoundaryStage = -1;  // beside layers, which are numbers from 0
 // Keep the draws for different purposes apart.
-constexpr uint64_t kInitStream = 1;
+constexpr uint64_t kFitStream = 1;
 constexpr uint64_t kTrainStream = 2;
 constexpr uint64_t kEvalStream = 3;
 
-// Random numbers of one sequence, whatever was drawn before: what makes a resumed run the same.
-Rng sequence_rng(uint64_t seed, uint64_t stream, int64_t index) {
+// Random numbers of one sequence or fit, whatever was drawn before: what makes a resumed run the
+// same.
+Rng stream_rng(uint64_t seed, uint64_t stream, int64_t index) {
   Rng mixer(seed ^ (stream << 32));
   Rng rng(mixer.next() + static_cast<uint64_t>(index) * 0xd1342543de82ef95u);
   rng.next();
@@ -39,18 +51,14 @@ Adapter initial_adapter(const ModelWeights& weights, const TrainOptions& options
   if (config.first_layer != FirstLayerKind::kBackbone) config.first_layer = options.first_layer;
   config.first_layer_tokens = options.first_layer_tokens;
   config.fixed_chunk = options.fixed_chunk;
+  config.chunk_key = options.reading.key;
   config.max_chunk = std::max(config.max_chunk, config.fixed_chunk);
   adapter.boundary_weight.assign(static_cast<size_t>(config.d_model), 0.0f);
   adapter.layers.resize(static_cast<size_t>(config.n_layers));
-  Rng rng = sequence_rng(options.seed, kInitStream, 0);
-  const double deviation = 1.0 / std::sqrt(static_cast<double>(config.d_model));
+  const auto n = static_cast<size_t>(config.adapter_dim * config.d_model);
   for (int64_t i = 0; i < config.n_layers; ++i) {
     if (!config.selects(i)) continue;
-    for (std::vector<float>* weight :
-         {&adapter.layers[static_cast<size_t>(i)].q, &adapter.layers[static_cast<size_t>(i)].k}) {
-      weight->resize(static_cast<size_t>(config.adapter_dim * config.d_model));
-      for (float& value : *weight) value = static_cast<float>(deviation * rng.normal());
-    }
+    adapter.layers[static_cast<size_t>(i)] = {std::vector<float>(n), std::vector<float>(n)};
   }
   return adapter;
 }
@@ -58,24 +66,18 @@ Adapter initial_adapter(const ModelWeights& weights, const TrainOptions& options
 // All that decides the result; a checkpoint may only go on under the same.
 nlohmann::ordered_json settings_json(const TrainOptions& options, const AdapterConfig& config,
                                      const Engine& engine, const Corpus& data) {
-  nlohmann::ordered_json json;
-  json["dtype"] = product_type_name(engine.precision().products);
-  json["int8_decode"] = engine.precision().int8_decode;
-  json["weights"] = engine.weights().checkpoint.sample_digest();
+  nlohmann::ordered_json json =
+      nlohmann::ordered_json::parse(lesson_settings(engine, config));
   json["data"] = data.fingerprint;
-  json["fingerprint"] = config.fingerprint;
-  json["steps"] = options.steps;
+  json["sequences"] = options.sequences;
   json["seq_len"] = options.seq_len;
-  json["batch_tokens"] = options.batch_tokens;
-  json["learning_rate"] = options.learning_rate;
-  json["boundary_learning_rate"] = options.boundary_learning_rate;
-  json["target"] = enum_name(options.teacher.target);
-  json["prompt_end_weight"] = options.teacher.prompt_end_weight;
   json["chat_share"] = options.chat_share;
+  json["epochs"] = options.epochs;
+  json["learning_rate"] = options.learning_rate;
+  json["target"] = enum_name(options.reading.target);
+  json["chunk_key"] = enum_name(options.reading.key);
+  json["prompt_end_weight"] = options.reading.prompt_end_weight;
   json["adapter_dim"] = config.adapter_dim;
-  json["first_layer"] = enum_name(config.first_layer);
-  json["first_layer_tokens"] = config.first_layer_tokens;
-  json["fixed_chunk"] = config.fixed_chunk;
   json["seed"] = options.seed;
   return json;
 }
@@ -95,62 +97,99 @@ std::string format_minutes(double seconds) {
   return seconds < 90 ? fmt::format("{:.0f} s", seconds) : fmt::format("{:.1f} min", seconds / 60);
 }
 
-// One training run; the parts that its steps share.
+int64_t longest_sequence(const TrainOptions& options, const ModelConfig& model) {
+  return options.seq_len > 0 ? options.seq_len : std::min(kLongestSequence, model.max_positions);
+}
+
+// One training run; the parts that its stages share.
 class Run {
  public:
   Run(const Engine& engine, const Corpus& data, const Corpus* eval_data,
       const TrainOptions& options, const TrainCallbacks& callbacks, const CancelToken* cancel)
       : engine_(engine),
+        data_(data),
+        eval_data_(eval_data),
         options_(options),
         callbacks_(callbacks),
         cancel_(cancel),
         adapter_(initial_adapter(engine.weights(), options)),
-        learner_(engine.weights(), adapter_, engine.special_ids(),
-                 {.seq_len = options.seq_len, .teacher = options.teacher}),
-        parameters_(learner_.parameters()),
-        boundary_optimizer_({parameters_.begin(), parameters_.begin() + kBoundaryParameters}, {}),
-        selection_optimizer_({parameters_.begin() + kBoundaryParameters, parameters_.end()}, {}),
         chat_(find_chat_template(engine, callbacks)),
-        sampler_(data, engine.tokenizer(), chat_ ? &*chat_ : nullptr, options.seq_len,
-                 options.chat_share) {
-    state_.settings = settings_json(options, adapter_.config, engine, data).dump();
-    if (eval_data != nullptr) {
-      eval_sampler_.emplace(*eval_data, engine.tokenizer(), chat_ ? &*chat_ : nullptr,
-                            options.seq_len, options.chat_share);
+        special_ids_(engine.special_ids()) {
+    const AdapterConfig& config = adapter_.config;
+    state_.settings = settings_json(options, config, engine, data).dump();
+    if (config.selects(0)) stages_.push_back(0);
+    if (config.fixed_chunk == 0) stages_.push_back(kBoundaryStage);
+    for (int64_t i = 1; i < config.n_layers; ++i) {
+      if (config.selects(i)) stages_.push_back(i);
     }
   }
 
   TrainResult run();
 
  private:
-  static constexpr ptrdiff_t kBoundaryParameters = 2;  // weight and bias come first
-
+  struct Plan {
+    int64_t n_tokens = 0;
+    bool chat = false;
+  };
+  Plan plan_of(uint64_t stream, int64_t index) const;
+  int64_t planned_sequences() const;
   void start();
-  nlohmann::ordered_json step();
-  nlohmann::ordered_json evaluate();
-  void add_evaluation(nlohmann::ordered_json& record);
-  nlohmann::ordered_json last_logged_record() const;
-  void announce(double seconds_a_step) const;
-  void save(const nlohmann::ordered_json& losses);
-  TrainedState trained() const { return {parameters_, optimizers_}; }
+  void make_lessons();
+  void make_eval_lessons();
+  void add_lesson(const Corpus& data, uint64_t stream, LessonStore& store);
+  void announce(double seconds_of_lesson) const;
+  void run_stages();
+  void fit_one_layer(int64_t layer);
+  void fit_chunk_adapter();
+  LayerFitOptions layer_options(int64_t layer) const;
+  void log_epoch(nlohmann::ordered_json record, double seconds_so_far);
+  void save_state();
+  TrainResult finish();
 
   const Engine& engine_;
+  const Corpus& data_;
+  const Corpus* eval_data_;
   const TrainOptions& options_;
   const TrainCallbacks& callbacks_;
   const CancelToken* cancel_;
   Adapter adapter_;
-  Learner learner_;
-  std::vector<TrainedParameter> parameters_;
-  AdamW boundary_optimizer_;
-  AdamW selection_optimizer_;
-  std::array<AdamW*, 2> optimizers_{&boundary_optimizer_, &selection_optimizer_};
   std::optional<ChatTemplate> chat_;
-  SequenceSampler sampler_;
-  std::optional<SequenceSampler> eval_sampler_;
+  std::vector<int32_t> special_ids_;
+  std::vector<int64_t> stages_;  // layers and kBoundaryStage, in order
   CheckpointState state_;
+  std::optional<LessonStore> lessons_;
+  std::optional<LessonStore> eval_lessons_;
+  std::optional<Backbone> backbone_;
   std::optional<ProgressLog> log_;
-  nlohmann::ordered_json last_record_ = nlohmann::ordered_json::object();
 };
+
+// The length is log-uniform; chats are spread evenly.
+Run::Plan Run::plan_of(uint64_t stream, int64_t index) const {
+  Rng rng = stream_rng(options_.seed, stream, index);
+  const auto longest = static_cast<double>(longest_sequence(options_, engine_.config()));
+  const double shortest =
+      std::min(double{kShortestSequence}, std::max(double{kLeastSequence}, longest / 4));
+  Plan plan;
+  plan.n_tokens = std::llround(std::exp(std::log(shortest) + (std::log(longest) -
+                                                              std::log(shortest)) *
+                                                                 rng.uniform()));
+  const double share = chat_ ? options_.chat_share : 0.0;
+  const auto chats_before = [share](int64_t n) {
+    return std::floor(static_cast<double>(n) * share + 0.5);
+  };
+  plan.chat = chats_before(index + 1) > chats_before(index);
+  return plan;
+}
+
+// Sequences that there will be, as far as their planned lengths tell.
+int64_t Run::planned_sequences() const {
+  if (options_.sequences > 0) return options_.sequences;
+  int64_t n = 0;
+  for (int64_t n_tokens = 0; n_tokens < kEnoughTokens; ++n) {
+    n_tokens += plan_of(kTrainStream, n).n_tokens;
+  }
+  return n;
+}
 
 // A new folder, or the state that a run left behind.
 void Run::start() {
@@ -161,166 +200,292 @@ void Run::start() {
          "{} holds a training already; continue it with --resume or choose another --out",
          options_.out.string());
   }
-  Rng rng = sequence_rng(options_.seed, kTrainStream, 0);
-  learner_.measure_features(sampler_.draw(rng));
   if (has_checkpoint) {
-    state_ = load_checkpoint(options_.out, state_.settings, trained());
-    callbacks_.message(fmt::format("resuming after step {} of {}", state_.step, options_.steps));
+    state_ = load_checkpoint(options_.out, state_.settings, adapter_);
+    callbacks_.message(
+        fmt::format("resuming after step {}: {} of {} fits are done", state_.n_steps,
+                    state_.n_stages, stages_.size()));
   } else if (options_.resume) {
     callbacks_.message(fmt::format("{} holds no checkpoint; starting anew", options_.out.string()));
   }
   log_.emplace(options_.out / "train.jsonl",
-               has_checkpoint ? std::optional(state_.step) : std::nullopt);
-  last_record_ = last_logged_record();
+               has_checkpoint ? std::optional(state_.n_steps) : std::nullopt);
+  if (!has_checkpoint) save_state();
+  const std::filesystem::path folder =
+      options_.lessons.empty() ? options_.out / "lessons" : options_.lessons;
+  const std::string settings = lesson_settings(engine_, adapter_.config);
+  lessons_.emplace(folder, settings, adapter_.config);
+  if (eval_data_ != nullptr) eval_lessons_.emplace(folder / "eval", settings, adapter_.config);
+  backbone_.emplace(engine_.weights(), std::max(longest_sequence(options_, engine_.config()),
+                                                lessons_->longest()));
 }
 
-// One step on its own draws; throws before anything changes when cancelled.
-nlohmann::ordered_json Run::step() {
-  const int64_t n_sequences = std::max<int64_t>(1, options_.batch_tokens / options_.seq_len);
+void Run::add_lesson(const Corpus& data, uint64_t stream, LessonStore& store) {
+  const int64_t index = store.n_lessons();
+  const Plan plan = plan_of(stream, index);
+  const SequenceSampler sampler(data, engine_.tokenizer(), chat_ ? &*chat_ : nullptr,
+                                plan.n_tokens, plan.chat ? 1.0 : 0.0);
+  Rng rng = stream_rng(options_.seed, stream, index);
+  rng.next();  // the plan's
+  store.add(make_lesson(*backbone_, adapter_.config, special_ids_, sampler.draw(rng), cancel_));
+}
+
+void Run::make_lessons() {
+  if (state_.n_stages == std::ssize(stages_)) return;  // resumed with nothing left to fit
+  if (state_.n_lessons > lessons_->n_lessons()) {
+    fail(ErrorCode::kData,
+         "the run learned from {} lessons, but only {} are left; start anew without --resume in "
+         "another --out",
+         state_.n_lessons, lessons_->n_lessons());
+  }
+  const auto enough = [this] {
+    if (state_.n_lessons > 0) return true;  // that the fits so far had
+    if (options_.sequences > 0) return lessons_->n_lessons() >= options_.sequences;
+    const int64_t n_tokens = lessons_->n_tokens();
+    return n_tokens >= kMostTokens ||
+           (n_tokens >= kEnoughTokens &&
+            (!chat_ || options_.chat_share == 0 ||
+             lessons_->n_prompt_ends() >= kEnoughPromptEnds));
+  };
+  if (lessons_->n_lessons() > 0) {
+    callbacks_.message(fmt::format("{} lessons of {} tokens are there already",
+                                   lessons_->n_lessons(), lessons_->n_tokens()));
+  }
+  const int64_t n_planned = planned_sequences();
+  bool announced = false;
+  while (!enough()) {
+    const Timer timer;
+    add_lesson(data_, kTrainStream, *lessons_);
+    state_.seconds += timer.seconds();
+    if (!announced) announce(timer.seconds());
+    announced = true;
+    callbacks_.progress("lessons", "sequences", lessons_->n_lessons(),
+                        std::max(n_planned, lessons_->n_lessons()));
+  }
+  if (state_.n_lessons > 0) lessons_->keep_first(state_.n_lessons);
+  state_.n_lessons = lessons_->n_lessons();
+  state_.n_tokens = lessons_->n_tokens();
+}
+
+void Run::make_eval_lessons() {
+  if (!eval_lessons_ || state_.n_stages == std::ssize(stages_)) return;
+  const int64_t n =
+      std::max<int64_t>(1, (lessons_->n_lessons() + kEvalShare - 1) / kEvalShare);
+  while (eval_lessons_->n_lessons() < n) {
+    const Timer timer;
+    add_lesson(*eval_data_, kEvalStream, *eval_lessons_);
+    state_.seconds += timer.seconds();
+    callbacks_.progress("held-out lessons", "sequences", eval_lessons_->n_lessons(), n);
+  }
+  eval_lessons_->keep_first(n);
+}
+
+// Called with the time of the lesson made last.
+void Run::announce(double seconds_of_lesson) const {
+  const auto tokens = [this](int64_t i) {
+    return static_cast<double>(plan_of(kTrainStream, i).n_tokens);
+  };
+  const LessonFile& lesson = lessons_->lessons().back();
+  const auto n_tokens = static_cast<double>(lesson.sequence().n_tokens());
+  double tokens_to_come = 0;
+  for (int64_t i = lessons_->n_lessons(); i < planned_sequences(); ++i) tokens_to_come += tokens(i);
+  const double eval_factor = eval_data_ != nullptr ? 1.0 + 1.0 / kEvalShare : 1.0;
+  const double for_lessons = seconds_of_lesson * tokens_to_come / n_tokens * eval_factor;
+  const double share = (static_cast<double>(lessons_->n_tokens()) + tokens_to_come) / n_tokens;
+  const auto epochs = static_cast<double>(options_.epochs);
+  double for_fits = 0;
+  for (const int64_t stage : stages_) {
+    if (stage == kBoundaryStage) {
+      for_fits += seconds_of_lesson / static_cast<double>(adapter_.config.n_layers) * epochs;
+    } else if (lesson.layer(stage).n_queries() > 0) {
+      for_fits += time_one_step(lesson.layer(stage), layer_options(stage)) * (epochs + 2);
+    }
+  }
+  callbacks_.message(fmt::format(
+      "training {} parameters ({:.2f}% of the model's) in {} fits of {} epochs on {:.0f} tokens: "
+      "about {} for lessons, {} for fits",
+      adapter_.n_parameters(),
+      100.0 * static_cast<double>(adapter_.n_parameters()) /
+          static_cast<double>(engine_.weights().n_parameters()),
+      stages_.size(), options_.epochs, share * n_tokens, format_minutes(for_lessons),
+      format_minutes(for_fits * share)));
+}
+
+LayerFitOptions Run::layer_options(int64_t layer) const {
+  LayerFitOptions options;
+  options.adapter_dim = adapter_.config.adapter_dim;
+  options.reading = options_.reading;
+  options.reading.key = adapter_.config.key_of(layer);
+  options.epochs = options_.epochs;
+  options.learning_rate = options_.learning_rate;
+  options.seed = stream_rng(options_.seed, kFitStream, layer).next();
+  return options;
+}
+
+void Run::log_epoch(nlohmann::ordered_json record, double seconds_so_far) {
+  record["seconds"] = state_.seconds + seconds_so_far;
+  log_->write(record);
+}
+
+void Run::fit_one_layer(int64_t layer) {
   const Timer timer;
-  learner_.reset();
-  for (int64_t i = 0; i < n_sequences; ++i) {
-    if (cancel_ != nullptr) cancel_->check();
-    Rng rng = sequence_rng(options_.seed, kTrainStream, state_.step * n_sequences + i);
-    const TrainingSequence sequence = sampler_.draw(rng);
-    learner_.add(sequence, kSmallestBudget + (1.0 - kSmallestBudget) * rng.uniform(), true);
+  const std::vector<LayerLessonView> lessons = lessons_->layer(layer);
+  const LayerFitOptions options = layer_options(layer);
+  if (lessons.empty()) {
+    fail(ErrorCode::kData, "the lessons have no query for layer {}; train on longer texts", layer);
   }
-  learner_.finish_gradients();
-  LearningRateSchedule schedule;
-  schedule.total_steps = options_.steps;
-  schedule.warmup_steps =
-      static_cast<int64_t>(std::ceil(kWarmupFraction * static_cast<double>(options_.steps)));
-  schedule.final_fraction = kFinalRateFraction;
-  schedule.peak = options_.boundary_learning_rate;
-  boundary_optimizer_.step(learning_rate_at(schedule, state_.step));
-  schedule.peak = options_.learning_rate;
-  const double rate = learning_rate_at(schedule, state_.step);
-  const double gradient_norm = selection_optimizer_.step(rate);
-
-  const LearnerReport& report = learner_.report();
-  state_.step += 1;
-  state_.n_tokens += report.n_tokens;
-  const double seconds = timer.seconds();
-  state_.seconds += seconds;
+  const LayerFitResult result = fit_layer(
+      lessons, options, [&](int64_t epoch, double loss, double rate, double gradient_norm) {
+        if (cancel_ != nullptr) cancel_->check();
+        nlohmann::ordered_json record;
+        record["step"] = state_.n_steps + epoch * std::ssize(lessons);
+        record["layer"] = layer;
+        record["epoch"] = epoch;
+        record["loss_kl"] = loss;
+        record["learning_rate"] = rate;
+        record["gradient_norm"] = gradient_norm;
+        log_epoch(std::move(record), timer.seconds());
+      });
+  adapter_.layers[static_cast<size_t>(layer)] = result.adapter;
+  state_.n_steps += result.n_steps;
+  if (!(result.loss_after < result.loss_before)) {
+    callbacks_.message(fmt::format("layer {} has not learned: its loss was {:.4f} and is {:.4f}",
+                                   layer, result.loss_before, result.loss_after));
+    state_.report["not_learned"].push_back(layer);
+  }
+  add_layer(state_.report["lessons"], layer,
+            measure_layer(lessons, result.adapter, options.reading));
   nlohmann::ordered_json record;
-  record["step"] = state_.step;
-  record["tokens"] = state_.n_tokens;
-  record["seconds"] = state_.seconds;
-  record["tokens_per_second"] = static_cast<double>(report.n_tokens) / seconds;
-  record["learning_rate"] = rate;
-  record["gradient_norm"] = gradient_norm;
-  record.update(report.to_json(adapter_.config));
-  return record;
-}
-
-// The same draws of the evaluation text each time, at budgets spread over the range trained on.
-nlohmann::ordered_json Run::evaluate() {
-  learner_.reset();
-  for (int64_t i = 0; i < options_.eval_sequences; ++i) {
-    if (cancel_ != nullptr) cancel_->check();
-    Rng rng = sequence_rng(options_.seed, kEvalStream, i);
-    const TrainingSequence sequence = eval_sampler_->draw(rng);
-    learner_.add(sequence, kSmallestBudget + (1.0 - kSmallestBudget) * rng.uniform(), false);
+  record["step"] = state_.n_steps;
+  record["loss_before"] = result.loss_before;
+  record["loss_after"] = result.loss_after;
+  add_layer(record, layer, measure_layer(lessons, result.adapter, options.reading));
+  if (eval_lessons_) {
+    const std::vector<LayerLessonView> held_out = eval_lessons_->layer(layer);
+    if (!held_out.empty()) {
+      const LayerReport report = measure_layer(held_out, result.adapter, options.reading);
+      add_layer(state_.report["eval"], layer, report);
+      add_layer(record["eval"], layer, report);
+    }
   }
-  return learner_.report().to_json(adapter_.config);
+  log_epoch(std::move(record), timer.seconds());
+  state_.seconds += timer.seconds();
 }
 
-// Called after the first step, which it counts in.
-void Run::announce(double seconds_a_step) const {
-  const auto steps_left = static_cast<double>(options_.steps - state_.step + 1);
-  const int64_t memory =
-      engine_.weights().packed_bytes() +
-      Learner::memory_bytes(engine_.config(), adapter_.config, {.seq_len = options_.seq_len});
-  callbacks_.message(
-      fmt::format("training {} parameters ({:.2f}% of the model's) for {:.0f} steps of {} tokens: "
-                  "about {}, {} of memory",
-                  adapter_.n_parameters(),
-                  100.0 * static_cast<double>(adapter_.n_parameters()) /
-                      static_cast<double>(engine_.weights().n_parameters()),
-                  steps_left, options_.batch_tokens, format_minutes(seconds_a_step * steps_left),
-                  format_bytes(memory)));
+void Run::fit_chunk_adapter() {
+  const Timer timer;
+  FirstLayer first_layer(*backbone_, adapter_, special_ids_);
+  BoundaryFitOptions options;
+  options.epochs = options_.epochs;
+  options.seed = stream_rng(options_.seed, kFitStream, kBoundaryStage).next();
+  const auto n_steps = state_.n_steps;
+  BoundaryFitResult result =
+      fit_boundaries(lessons_->lessons(), first_layer, options, cancel_,
+                     [&](int64_t epoch, const BoundaryReport& report) {
+                       nlohmann::ordered_json record;
+                       record["step"] = n_steps + epoch;
+                       record["epoch"] = epoch;
+                       add_boundaries(record, report);
+                       log_epoch(std::move(record), timer.seconds());
+                       callbacks_.progress("boundaries", "epochs", epoch, options.epochs);
+                     });
+  adapter_.boundary_weight = std::move(result.weight);
+  adapter_.boundary_bias = result.bias;
+  state_.n_steps += result.n_steps;
+  add_boundaries(state_.report["lessons"], result.last_epoch);
+  if (eval_lessons_) {
+    const BoundaryReport report =
+        measure_boundaries(eval_lessons_->lessons(), first_layer, options.seed, cancel_);
+    add_boundaries(state_.report["eval"], report);
+    nlohmann::ordered_json record;
+    record["step"] = state_.n_steps;
+    add_boundaries(record["eval"], report);
+    log_epoch(std::move(record), timer.seconds());
+  }
+  state_.seconds += timer.seconds();
 }
 
-// Checkpoint and adapter folder, as they are after the last whole step.
-void Run::save(const nlohmann::ordered_json& losses) {
-  save_checkpoint(options_.out, state_, trained());
-  learner_.update_adapter();
+void Run::save_state() { save_checkpoint(options_.out, state_, adapter_); }
+
+void Run::run_stages() {
+  const auto n = std::ssize(stages_);
+  while (state_.n_stages < n) {
+    const int64_t stage = stages_[static_cast<size_t>(state_.n_stages)];
+    try {
+      if (stage == kBoundaryStage) {
+        fit_chunk_adapter();
+      } else {
+        fit_one_layer(stage);
+      }
+    } catch (const Error& e) {
+      if (e.code() != ErrorCode::kData) throw;
+      save_state();
+      fail(ErrorCode::kData, "{}: {}; the fits before it are in {}",
+           stage == kBoundaryStage ? "the Chunk Adapter" : fmt::format("layer {}", stage), e.what(),
+           checkpoint_path(options_.out).string());
+    }
+    ++state_.n_stages;
+    callbacks_.progress("fits", "layers", state_.n_stages, n);
+    if (state_.n_stages == n || state_.n_stages % options_.save_every == 0) save_state();
+  }
+}
+
+// The adapter folder, and what there is to say.
+TrainResult Run::finish() {
+  TrainResult result;
+  result.steps = state_.n_steps;
+  result.n_tokens = state_.n_tokens;
+  result.seconds = state_.seconds;
+  result.report = state_.report["lessons"];
+  result.loss = result.report.value("loss_bce", 0.0) + result.report.value("loss_kl", 0.0);
+  if (eval_lessons_) result.eval = state_.report["eval"];
+
   nlohmann::ordered_json training = nlohmann::ordered_json::parse(state_.settings);
-  training["steps_done"] = state_.step;
-  training["tokens"] = state_.n_tokens;
-  training["losses"] = losses;
+  training["steps_done"] = state_.n_steps;
+  training["lessons"] = state_.n_lessons;
+  training["tokens"] = result.n_tokens;
+  training["losses"] = result.report;
   adapter_.config.training = training.dump();
   save_adapter(adapter_, options_.out);
-}
-
-// The record that the log ends with, for a run that has nothing left to do.
-nlohmann::ordered_json Run::last_logged_record() const {
-  const std::vector<nlohmann::json> records = read_progress_log(options_.out / "train.jsonl");
-  return records.empty() ? nlohmann::ordered_json::object()
-                         : nlohmann::ordered_json(records.back());
-}
-
-// Measures on the evaluation text. The step stays logged if this is interrupted.
-void Run::add_evaluation(nlohmann::ordered_json& record) {
-  try {
-    record["eval"] = evaluate();
-  } catch (const Error&) {
-    log_->write(record);
-    throw;
+  if (options_.lessons.empty()) {
+    if (eval_lessons_) eval_lessons_->remove();
+    lessons_->remove();
   }
+  return result;
 }
 
 TrainResult Run::run() {
   start();
-  nlohmann::ordered_json record = last_record_;
-  const int64_t first_step = state_.step;
   try {
-    while (state_.step < options_.steps) {
-      const double seconds_before = state_.seconds;
-      record = step();
-      if (state_.step == first_step + 1) announce(state_.seconds - seconds_before);
-      const bool last = state_.step == options_.steps;
-      if (eval_sampler_ && (last || state_.step % options_.eval_every == 0)) add_evaluation(record);
-      log_->write(record);
-      callbacks_.progress(state_.step, options_.steps);
-      if (last || state_.step % options_.save_every == 0) save(record);
-    }
+    make_lessons();
+    make_eval_lessons();
+    run_stages();
   } catch (const Error& e) {
     if (e.code() != ErrorCode::kInterrupted) throw;
-    if (state_.step > first_step) save(record);
-    fail(ErrorCode::kInterrupted, "interrupted after step {} of {}; --resume continues from there",
-         state_.step, options_.steps);
+    if (state_.n_stages > 0) save_state();
+    fail(ErrorCode::kInterrupted,
+         "interrupted after {} lessons and {} of {} fits; --resume continues from there",
+         lessons_->n_lessons(), state_.n_stages, stages_.size());
   }
-  if (first_step ==
-      options_.steps) {  // resumed with nothing left to train: a write may have failed
-    if (eval_sampler_) record["eval"] = evaluate();
-    save(record);
-  }
-  TrainResult result;
-  result.steps = state_.step;
-  result.n_tokens = state_.n_tokens;
-  result.seconds = state_.seconds;
-  result.loss = record.value("loss_bce", 0.0) + record.value("loss_kl", 0.0);
-  if (record.contains("eval")) result.eval = record["eval"];
-  return result;
+  return finish();
 }
 
 void check_options(const TrainOptions& options) {
   const auto require = [](bool fine, const char* what) {
     if (!fine) fail(ErrorCode::kInvalidArgument, "{}", what);
   };
-  require(options.seq_len >= 256, "--seq-len must be at least 256");
-  require(options.steps >= 1, "--steps must be at least 1");
-  require(options.batch_tokens >= options.seq_len, "--batch-tokens must be at least --seq-len");
+  require(options.seq_len == 0 || options.seq_len >= kLeastSequence,
+          "--seq-len must be at least 256");
+  require(options.sequences >= 0 && options.sequences <= kMostSequences,
+          "--sequences must be at most 100000");
+  require(options.epochs >= 1, "--epochs must be at least 1");
   require(options.learning_rate > 0 && options.learning_rate <= 1,
           "--lr must be above 0 and at most 1");
-  require(options.boundary_learning_rate > 0 && options.boundary_learning_rate <= 1,
-          "--boundary-lr must be above 0 and at most 1");
   require(options.chat_share >= 0 && options.chat_share <= 1,
           "--chat-share must lie between 0 and 1");
-  require(options.teacher.prompt_end_weight >= 0 && options.teacher.prompt_end_weight <= 1000,
+  require(options.reading.prompt_end_weight >= 0 && options.reading.prompt_end_weight <= 1000,
           "--prompt-end-weight must lie between 0 and 1000");
-  require(options.save_every >= 1 && options.eval_every >= 1, "intervals must be at least 1 step");
+  require(options.save_every >= 1, "--save-every must be at least 1 layer");
 }
 
 }  // namespace
@@ -329,16 +494,27 @@ TrainResult train_adapters(const Engine& engine, const Corpus& data, const Corpu
                            const TrainOptions& options, const TrainCallbacks& callbacks,
                            const CancelToken* cancel) {
   check_options(options);
-  AdapterConfig config = AdapterConfig::for_model(engine.weights());
+  const AdapterConfig config = initial_adapter(engine.weights(), options).config;
   if (std::ssize(config.backbone_layers) == config.n_layers) {
     fail(ErrorCode::kUnsupported,
          "every layer of this model slides over a window of {} tokens; there is nothing to select",
          engine.config().window);
   }
-  if (options.adapter_dim > 0) config.adapter_dim = options.adapter_dim;
-  require_memory(Learner::memory_bytes(engine.config(), config, {.seq_len = options.seq_len}),
-                 fmt::format("training on sequences of {} tokens", options.seq_len),
+  const int64_t longest = longest_sequence(options, engine.config());
+  // A lesson is in memory twice while it is written, its masses in float32 too.
+  const int64_t lesson_bytes = foretold_lesson_bytes(config, longest);
+  require_memory(Backbone::memory_bytes(engine.weights(), longest) + 3 * lesson_bytes +
+                     kSelectionScratchBytes,
+                 fmt::format("training on sequences of {} tokens", longest),
                  "use a smaller --seq-len");
+  const int64_t n_tokens =
+      options.sequences > 0 ? options.sequences * std::min(longest, kLongestSequence)
+                            : std::max(kEnoughTokens, longest);
+  callbacks.message(fmt::format(
+      "first {} tokens of lessons, up to {} of files in {}; then a fit of each layer", n_tokens,
+      format_bytes(foretold_lesson_bytes(config, longest) / std::max<int64_t>(longest, 1) *
+                   n_tokens),
+      (options.lessons.empty() ? options.out / "lessons" : options.lessons).string()));
   return Run(engine, data, eval_data, options, callbacks, cancel).run();
 }
 

@@ -1,4 +1,4 @@
-// Training of adapters on a frozen backbone, from data to adapter folder.
+// Training of adapters on a frozen backbone, from data to adapter folder: lessons, then fits.
 #pragma once
 
 #include <cstdint>
@@ -7,50 +7,53 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "base/cancel.h"
 #include "engine/engine.h"
 #include "train/data/corpus.h"
-#include "train/teacher.h"
+#include "train/layer_problem.h"
 
 namespace chunkllm {
 
 struct TrainOptions {
-  std::filesystem::path out;     // the adapter folder; also checkpoint and train.jsonl
-  int64_t seq_len = 4096;        // tokens a sequence
-  int64_t batch_tokens = 16384;  // tokens a step
-  int64_t steps = 120;
-  double learning_rate = 1e-2;           // peak; 5% warm-up, cosine decay to a tenth
-  double boundary_learning_rate = 5e-3;  // peak of the Chunk Adapter, a logistic regression
-  TeacherOptions teacher;
-  double chat_share = 0.5;  // of the sequences that are retrieval chats
-  int64_t adapter_dim = 0;  // 0: the default for the model
+  std::filesystem::path out;      // the adapter folder; also checkpoint and train.jsonl
+  std::filesystem::path lessons;  // where lessons are kept; empty: in `out`, until the end
+  int64_t sequences = 0;          // lessons to have; 0: until they hold enough tokens
+  int64_t seq_len = 0;            // most tokens of one; 0: 16384, or the model's context
+  double chat_share = 2.0 / 3.0;  // of the sequences that are retrieval chats
+  int64_t epochs = 12;
+  double learning_rate = 3e-3;  // peak of the QK Adapters
+  LessonReading reading;        // target, chunk key and the weight of prompt ends
+  int64_t adapter_dim = 0;      // 0: the default for the model
   FirstLayerKind first_layer = FirstLayerKind::kGrid;
   int64_t first_layer_tokens = 32;
-  int64_t fixed_chunk = 0;   // 0: sentences
-  int64_t save_every = 50;   // steps
-  int64_t eval_every = 100;  // steps
-  int64_t eval_sequences = 32;
+  int64_t fixed_chunk = 0;  // 0: sentences
+  int64_t save_every = 1;   // layers
   bool resume = false;
   uint64_t seed = 0;
 };
 
 struct TrainResult {
   int64_t steps = 0;
-  int64_t n_tokens = 0;
+  int64_t n_tokens = 0;  // of the lessons
   double seconds = 0;
-  double loss = 0;  // BCE plus mean KL of the last step
+  double loss = 0;                // BCE plus mean KL on the lessons
+  nlohmann::ordered_json report;  // of the lessons, as train.jsonl has it
   std::optional<nlohmann::ordered_json> eval;
 };
 
 struct TrainCallbacks {
   std::function<void(const std::string&)> message;  // one line for a person
-  std::function<void(int64_t step, int64_t n_steps)> progress;
+  // What is being done, in a word or two, and how far it is.
+  std::function<void(std::string_view what, std::string_view unit, int64_t n_done, int64_t n_total)>
+      progress;
 };
 
 // Trains and writes the adapter folder. The weights of `engine` must be loaded; `eval_data` may be
-// null. The same options, data and number of threads give the same adapters bit for bit, in one run
-// or resumed. Throws Error; when cancelled (kInterrupted) after writing a checkpoint.
+// null. The same lessons and options give the same adapters bit for bit, at any number of threads,
+// in one run or resumed. Throws Error; when cancelled (kInterrupted), or when a fit diverges
+// (kData), what was done stays in a checkpoint.
 TrainResult train_adapters(const Engine& engine, const Corpus& data, const Corpus* eval_data,
                            const TrainOptions& options, const TrainCallbacks& callbacks,
                            const CancelToken* cancel);

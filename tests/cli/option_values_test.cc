@@ -48,7 +48,7 @@ Arguments complete(const std::string& command) {
 const std::vector<std::pair<std::string, int>>& commands() {
   // With the whole numbers that their help names; fewer would mean that the test looks past some.
   static const std::vector<std::pair<std::string, int>> list{
-      {"generate", 10}, {"chat", 10}, {"bench", 10}, {"train", 9}, {"inspect", 1}, {"quantize", 1}};
+      {"generate", 10}, {"chat", 10}, {"bench", 10}, {"train", 7}, {"inspect", 1}, {"quantize", 1}};
   return list;
 }
 
@@ -139,12 +139,12 @@ TEST(OptionValues, PathsAreTakenWhole) {
   Arguments arguments{"train",
                       "-m",
                       needle_model(),
-                      "--steps",
+                      "--epochs",
                       "1",
                       "--seq-len",
                       "256",
-                      "--batch-tokens",
-                      "256",
+                      "--sequences",
+                      "1",
                       "--out",
                       scratch / "out",
                       "--json",

@@ -174,10 +174,10 @@ TEST(Train, JsonIsOneObjectWithAllFields) {
   const Scratch scratch;
   scratch.file("eval.txt", training_text(200));
   const json object = json_of(train_arguments(
-      scratch, {"--json", "--eval-data", scratch / "eval.txt", "--eval-sequences", "1"}));
+      scratch, {"--json", "--eval-data", scratch / "eval.txt"}));
   ASSERT_TRUE(object.is_object());
   expect_numbers(object, {"steps", "tokens", "seconds", "tokens_per_second", "loss"});
-  EXPECT_EQ(object.at("steps"), 1);
+  EXPECT_GT(object.at("steps"), 0);
   const json& eval = object.at("eval");
   expect_numbers(eval, {"boundary_precision", "boundary_recall", "boundary_f1"});
   for (const char* name : {"kl", "recall_at_8", "recall_at_8_recent", "recall_at_8_random"}) {
@@ -190,15 +190,16 @@ TEST(Train, JsonIsOneObjectWithAllFields) {
   EXPECT_EQ(json_of(chat_arguments({"--adapter", scratch / "out", "--prompt", kDocument, "--json"}))
                 .at("policy"),
             "chunk");
-  EXPECT_EQ(json_of({"inspect", scratch / "out", "--json"}).at("training").at("steps_done"), 1);
+  EXPECT_EQ(json_of({"inspect", scratch / "out", "--json"}).at("training").at("lessons"), 2);
 }
 
-TEST(Train, SummaryIsOneLine) {
+TEST(Train, SummaryIsALineAndATable) {
   const Scratch scratch;
   const std::string out = output_of(train_arguments(scratch));
-  EXPECT_THAT(out, testing::StartsWith("1 steps, "));
+  EXPECT_THAT(out, testing::HasSubstr(" steps, "));
   EXPECT_THAT(out, testing::HasSubstr(scratch / "out"));
-  EXPECT_EQ(std::ranges::count(out, '\n'), 1);
+  EXPECT_THAT(out, testing::HasSubstr("boundary precision"));
+  EXPECT_EQ(std::ranges::count(out, '\n'), 2 + 2 + 6);  // two lines, two of heading, layers
 }
 
 TEST(Bench, EveryOutputHasARowForEachTest) {

@@ -127,7 +127,7 @@ inline std::string training_text(int n_sentences = 300) {
 // Arguments of the smallest training there is, `text.txt` being its data and `out` its folder.
 inline std::vector<std::string> train_arguments(const Scratch& scratch,
                                                 const std::vector<std::string>& more = {},
-                                                const std::string& steps = "1") {
+                                                const std::string& epochs = "1") {
   if (!std::filesystem::exists(scratch.path("text.txt"))) {
     scratch.file("text.txt", training_text());
   }
@@ -138,12 +138,12 @@ inline std::vector<std::string> train_arguments(const Scratch& scratch,
                                      scratch / "text.txt",
                                      "--out",
                                      scratch / "out",
-                                     "--steps",
-                                     steps,
+                                     "--epochs",
+                                     epochs,
                                      "--seq-len",
-                                     "256",
-                                     "--batch-tokens",
-                                     "256"};
+                                     "512",
+                                     "--sequences",
+                                     "2"};
   arguments.insert(arguments.end(), more.begin(), more.end());
   return arguments;
 }

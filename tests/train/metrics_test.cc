@@ -219,5 +219,48 @@ TEST(RecallAtK, RefusesWhatDoesNotFit) {
   EXPECT_THROW(recall.add(row.data(), row.data(), 4, outside), Error);
 }
 
+// Ten chunks of 10 tokens: a tenth is one chunk.
+TEST(CapturedMass, HandWorkedCase) {
+  const std::vector<float> teacher = {0.1f, 0, 0, 0.4f, 0, 0, 0.05f, 0, 0, 0.2f};
+  std::vector<float> scores(10, 0.0f);
+  scores[0] = 1;
+  const std::vector<int64_t> tokens(10, 10);
+  const std::vector<Range> eligible = {{0, 10}};
+  CapturedMass captured;
+  EXPECT_TRUE(captured.empty());
+  captured.add(teacher.data(), scores.data(), tokens, eligible);
+  EXPECT_NEAR(captured.by_score(), 0.1 / 0.4, 1e-6);
+  EXPECT_NEAR(captured.by_recency(), 0.2 / 0.4, 1e-6);
+  EXPECT_NEAR(captured.of_oracle(), 0.4 / 0.75, 1e-6);
+  // Sums over queries, not a mean of shares: one with hardly any mass counts for little.
+  const std::vector<float> faint = {0, 0, 1e-6f, 0, 0, 0, 0, 0, 0, 0};
+  captured.add(faint.data(), scores.data(), tokens, eligible);
+  EXPECT_NEAR(captured.by_score(), 0.1 / 0.4, 1e-4);
+}
+
+TEST(CapturedMass, ChunksAreTakenUntilTheNextWouldExceedTheTenth) {
+  const std::vector<float> teacher = {0.5f, 0.3f, 0.2f, 0};
+  const std::vector<int64_t> tokens = {6, 5, 4, 85};  // of 100: 10 may be taken
+  const std::vector<Range> eligible = {{0, 4}, {}};
+  const std::vector<float> scores = {0, 2, 3, 1};
+  std::vector<float> two_teachers = teacher;
+  two_teachers.insert(two_teachers.end(), 4, 0.0f);
+  std::vector<float> two_scores = scores;
+  two_scores.insert(two_scores.end(), 4, 0.0f);
+  CapturedMass captured;
+  captured.add(two_teachers.data(), two_scores.data(), tokens, eligible);
+  EXPECT_NEAR(captured.of_oracle(), 0.5, 1e-6);             // the first; the second would exceed
+  EXPECT_NEAR(captured.by_score(), (0.2 + 0.3) / 0.5, 1e-6);  // 4 and 5 tokens
+  EXPECT_NEAR(captured.by_recency(), 0, 1e-6);              // the last is too long
+}
+
+TEST(CapturedMass, UnfitRangesAreRefused) {
+  const std::vector<float> values(4, 0.0f);
+  const std::vector<int64_t> tokens(4, 1);
+  const std::vector<Range> eligible = {{0, 5}};
+  CapturedMass captured;
+  EXPECT_THROW(captured.add(values.data(), values.data(), tokens, eligible), Error);
+}
+
 }  // namespace
 }  // namespace chunkllm

@@ -1,0 +1,178 @@
+#include "train/lesson_file.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/json.h"
+
+namespace chunkllm {
+namespace {
+
+constexpr const char* kSettingsKey = "chunkllm_lesson";
+constexpr const char* kMassNames[kMassKinds] = {"mass_own", "mass_next", "mass_chunk"};
+
+std::string layer_name(size_t layer, const char* array) {
+  return "layers." + std::to_string(layer) + "." + array;
+}
+
+template <typename T>
+TensorToWrite tensor(std::string name, DType dtype, std::span<const T> values) {
+  const auto n = static_cast<int64_t>(values.size_bytes()) / dtype_bytes(dtype);
+  return {std::move(name), dtype, {n}, std::as_bytes(values)};
+}
+
+// Reads the arrays of one file, each with its type and length.
+class Reader {
+ public:
+  explicit Reader(const SafetensorsFile& file) : file_(file) {}
+
+  // The array as T; empty if it is missing.
+  template <typename T>
+  std::span<const T> find(const std::string& name, DType dtype) const {
+    const TensorView* view = file_.find(name);
+    if (view == nullptr) return {};
+    if (view->dtype != dtype || view->bytes.size() % sizeof(T) != 0) bad(name, "has another type");
+    return {reinterpret_cast<const T*>(view->bytes.data()), view->bytes.size() / sizeof(T)};
+  }
+  template <typename T>
+  std::span<const T> require(const std::string& name, DType dtype, size_t n) const {
+    const std::span<const T> values = find<T>(name, dtype);
+    if (values.size() != n) bad(name, "has another length than the rest needs");
+    return values;
+  }
+  [[noreturn]] void bad(const std::string& name, const char* what) const {
+    fail(ErrorCode::kData, "{}: {} {}; this lesson is damaged, delete it and train again",
+         file_.path().string(), name, what);
+  }
+
+ private:
+  const SafetensorsFile& file_;
+};
+
+bool ascending_below(std::span<const int64_t> values, int64_t end) {
+  int64_t least = 0;
+  for (const int64_t value : values) {
+    if (value < least || value >= end) return false;
+    least = value + 1;
+  }
+  return true;
+}
+
+LayerLessonView read_layer(const Reader& reader, size_t layer, int64_t n_tokens, int64_t d_model) {
+  LayerLessonView view;
+  const auto name = [&](const char* array) { return layer_name(layer, array); };
+  view.positions = reader.find<int64_t>(name("positions"), DType::kI64);
+  view.chunk_ends = reader.find<int64_t>(name("chunk_ends"), DType::kI64);
+  const auto n = view.positions.size();
+  const auto d = static_cast<size_t>(d_model);
+  view.kinds = reader.require<QueryKind>(name("kinds"), DType::kU8, n);
+  view.eligible = reader.require<Range>(name("eligible"), DType::kI64, n);
+  view.query_inputs = reader.require<Bf16>(name("query_inputs"), DType::kBf16, n * d);
+  view.mean_inputs =
+      reader.require<Bf16>(name("mean_inputs"), DType::kBf16, view.chunk_ends.size() * d);
+  view.mean_squares = reader.require<float>(name("mean_squares"), DType::kF32, n == 0 ? 0 : d);
+  if (!ascending_below(view.positions, n_tokens)) reader.bad(name("positions"), "does not ascend");
+  if (!ascending_below(view.chunk_ends, n_tokens + 1)) {
+    reader.bad(name("chunk_ends"), "does not ascend");
+  }
+  size_t n_masses = 0;
+  for (const Range& eligible : view.eligible) {
+    if (eligible.begin < 0 || eligible.end < eligible.begin || eligible.end > view.n_chunks()) {
+      reader.bad(name("eligible"), "has a range that is none of chunks");
+    }
+    n_masses += static_cast<size_t>(eligible.size());
+  }
+  for (const QueryKind kind : view.kinds) {
+    if (kind > QueryKind::kPromptEnd) reader.bad(name("kinds"), "has a kind that is none");
+  }
+  for (size_t kind = 0; kind < kMassKinds; ++kind) {
+    view.masses[kind] = reader.require<Bf16>(name(kMassNames[kind]), DType::kBf16, n_masses);
+  }
+  return view;
+}
+
+template <typename T>
+std::vector<T> copied(std::span<const T> values) {
+  return {values.begin(), values.end()};
+}
+
+}  // namespace
+
+void write_lesson(const std::filesystem::path& path, const Lesson& lesson,
+                  const std::string& settings) {
+  std::vector<TensorToWrite> tensors;
+  const auto add = [&](std::string name, DType dtype, const auto& values) {
+    if (!values.empty()) tensors.push_back(tensor(std::move(name), dtype, std::span(values)));
+  };
+  const TrainingSequence& sequence = lesson.sequence;
+  add("ids", DType::kI32, sequence.ids);
+  add("labels", DType::kU8, sequence.labels);
+  add("prompt_ends", DType::kI64, sequence.prompt_ends);
+  add("random_queries", DType::kI64, sequence.random_queries);
+  add("boundary_mean_squares", DType::kF32, lesson.boundary_mean_squares);
+  for (size_t i = 0; i < lesson.layers.size(); ++i) {
+    const LayerLesson& layer = lesson.layers[i];
+    if (layer.positions.empty()) continue;
+    add(layer_name(i, "positions"), DType::kI64, layer.positions);
+    add(layer_name(i, "kinds"), DType::kU8, layer.kinds);
+    add(layer_name(i, "eligible"), DType::kI64, layer.eligible);
+    add(layer_name(i, "chunk_ends"), DType::kI64, layer.chunk_ends);
+    add(layer_name(i, "query_inputs"), DType::kBf16, layer.query_inputs);
+    add(layer_name(i, "mean_inputs"), DType::kBf16, layer.mean_inputs);
+    add(layer_name(i, "mean_squares"), DType::kF32, layer.mean_squares);
+    for (size_t kind = 0; kind < kMassKinds; ++kind) {
+      add(layer_name(i, kMassNames[kind]), DType::kBf16, layer.masses[kind]);
+    }
+  }
+  write_safetensors(path, std::move(tensors), {{kSettingsKey, settings}});
+}
+
+LessonFile::LessonFile(const std::filesystem::path& path, const std::string& expected_settings,
+                       int64_t n_layers, int64_t d_model)
+    : file_(path) {
+  const auto settings = file_.metadata().find(kSettingsKey);
+  if (settings == file_.metadata().end()) {
+    fail(ErrorCode::kData, "{} is no lesson of a training; keep lessons in a folder of their own",
+         path.string());
+  }
+  check_same_settings(path.string(), settings->second, expected_settings,
+                      "train with the same, or keep these lessons in another folder");
+  const Reader reader(file_);
+  sequence_.ids = copied(reader.find<int32_t>("ids", DType::kI32));
+  const size_t n = sequence_.ids.size();
+  sequence_.labels = copied(reader.require<uint8_t>("labels", DType::kU8, n));
+  sequence_.prompt_ends = copied(reader.find<int64_t>("prompt_ends", DType::kI64));
+  sequence_.random_queries = copied(reader.find<int64_t>("random_queries", DType::kI64));
+  for (const uint8_t label : sequence_.labels) {
+    if (label > 1) reader.bad("labels", "has a label that is none");
+  }
+  for (const auto* positions : {&sequence_.prompt_ends, &sequence_.random_queries}) {
+    if (!ascending_below(*positions, sequence_.n_tokens())) {
+      reader.bad("prompt_ends or random_queries", "does not ascend");
+    }
+  }
+  boundary_mean_squares_ = reader.require<float>("boundary_mean_squares", DType::kF32,
+                                                 static_cast<size_t>(d_model));
+  for (int64_t i = 0; i < n_layers; ++i) {
+    layers_.push_back(read_layer(reader, static_cast<size_t>(i), sequence_.n_tokens(), d_model));
+  }
+  size_bytes_ = static_cast<int64_t>(std::filesystem::file_size(path));
+}
+
+void check_same_settings(const std::string& where, const std::string& saved,
+                         const std::string& expected, const char* advice) {
+  if (saved == expected) return;
+  const nlohmann::json saved_json = parse_json(saved, where);
+  const nlohmann::json expected_json = parse_json(expected, "the settings of this run");
+  for (const auto& [name, value] : expected_json.items()) {
+    const nlohmann::json before =
+        saved_json.is_object() ? saved_json.value(name, nlohmann::json()) : nullptr;
+    if (before != value) {
+      fail(ErrorCode::kData, "{}: was made with {} = {}, not {}; {}", where, name, before.dump(),
+           value.dump(), advice);
+    }
+  }
+  fail(ErrorCode::kData, "{}: was made with other settings; {}", where, advice);
+}
+
+}  // namespace chunkllm

@@ -1,0 +1,108 @@
+#include "train/lesson_file.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "testing/expect_error.h"
+#include "testing/failing_calls.h"
+#include "testing/planted_lessons.h"
+#include "testing/random_sequence.h"
+#include "testing/temp_folder.h"
+
+namespace chunkllm {
+namespace {
+
+constexpr const char* kSettings = R"({"weights":"abc","window":64})";
+
+// Two layers, of which the first does not select.
+Lesson some_lesson() {
+  Lesson lesson;
+  lesson.sequence = random_sequence(100, 600);
+  lesson.boundary_mean_squares.assign(32, 0.5f);
+  lesson.layers.resize(2);
+  lesson.layers[1] = planted_lesson({}, 7);
+  return lesson;
+}
+
+class LessonFileTest : public testing::Test {
+ protected:
+  LessonFile open(const char* settings = kSettings, int64_t n_layers = 2, int64_t d_model = 32) {
+    return LessonFile(path_, settings, n_layers, d_model);
+  }
+  TempFolder folder_;
+  std::filesystem::path path_ = folder_ / "00000.lesson";
+};
+
+TEST_F(LessonFileTest, ReadsWhatWasWritten) {
+  const Lesson lesson = some_lesson();
+  write_lesson(path_, lesson, kSettings);
+  const LessonFile file = open();
+  EXPECT_EQ(file.sequence().ids, lesson.sequence.ids);
+  EXPECT_EQ(file.sequence().labels, lesson.sequence.labels);
+  EXPECT_EQ(file.sequence().prompt_ends, lesson.sequence.prompt_ends);
+  EXPECT_EQ(file.sequence().random_queries, lesson.sequence.random_queries);
+  EXPECT_TRUE(std::ranges::equal(file.boundary_mean_squares(), lesson.boundary_mean_squares));
+  EXPECT_EQ(file.layer(0).n_queries(), 0);
+  const LayerLesson& layer = lesson.layers[1];
+  const LayerLessonView& view = file.layer(1);
+  EXPECT_TRUE(std::ranges::equal(view.positions, layer.positions));
+  EXPECT_TRUE(std::ranges::equal(view.kinds, layer.kinds));
+  EXPECT_TRUE(std::ranges::equal(view.eligible, layer.eligible));
+  EXPECT_TRUE(std::ranges::equal(view.chunk_ends, layer.chunk_ends));
+  EXPECT_TRUE(std::ranges::equal(view.mean_squares, layer.mean_squares));
+  const auto bits = [](Bf16 value) { return value.bits; };
+  EXPECT_TRUE(std::ranges::equal(view.query_inputs, layer.query_inputs, {}, bits, bits));
+  EXPECT_TRUE(std::ranges::equal(view.mean_inputs, layer.mean_inputs, {}, bits, bits));
+  for (size_t kind = 0; kind < kMassKinds; ++kind) {
+    EXPECT_TRUE(std::ranges::equal(view.masses[kind], layer.masses[kind], {}, bits, bits));
+  }
+  EXPECT_EQ(file.size_bytes(), static_cast<int64_t>(std::filesystem::file_size(path_)));
+}
+
+TEST_F(LessonFileTest, OtherSettingsAreRefusedByName) {
+  write_lesson(path_, some_lesson(), kSettings);
+  expect_error(ErrorCode::kData, "weights = \"abc\", not \"abd\"",
+               [&] { open(R"({"weights":"abd","window":64})"); });
+  expect_error(ErrorCode::kData, "window = 64, not 512",
+               [&] { open(R"({"weights":"abc","window":512})"); });
+  expect_error(ErrorCode::kData, "min_chunk = null, not 8",
+               [&] { open(R"({"weights":"abc","window":64,"min_chunk":8})"); });
+  expect_error(ErrorCode::kData, "other settings", [&] { open(R"({"weights":"abc"})"); });
+}
+
+TEST_F(LessonFileTest, AModelOfAnotherShapeIsRefused) {
+  write_lesson(path_, some_lesson(), kSettings);
+  expect_error(ErrorCode::kData, "boundary_mean_squares", [&] { open(kSettings, 2, 64); });
+}
+
+TEST_F(LessonFileTest, DamageIsNamed) {
+  const auto expect_damage = [&](const char* what, auto&& damage) {
+    Lesson lesson = some_lesson();
+    damage(lesson);
+    write_lesson(path_, lesson, kSettings);
+    expect_error(ErrorCode::kData, what, [&] { open(); });
+  };
+  expect_damage("eligible", [](Lesson& l) { l.layers[1].eligible[9].end = 1000; });
+  expect_damage("eligible", [](Lesson& l) { l.layers[1].eligible[9] = {5, 3}; });
+  expect_damage("mass_next", [](Lesson& l) { l.layers[1].masses[1].pop_back(); });
+  expect_damage("positions", [](Lesson& l) { l.layers[1].positions[3] = 0; });
+  expect_damage("chunk_ends", [](Lesson& l) { l.layers[1].chunk_ends[3] = 5000; });
+  expect_damage("mean_inputs", [](Lesson& l) { l.layers[1].mean_inputs.resize(5); });
+  expect_damage("kinds", [](Lesson& l) { l.layers[1].kinds[2] = static_cast<QueryKind>(9); });
+  expect_damage("labels", [](Lesson& l) { l.sequence.labels[3] = 7; });
+  expect_damage("prompt_ends", [](Lesson& l) { l.sequence.prompt_ends = {70000}; });
+  write_lesson(path_, some_lesson(), kSettings);
+  std::filesystem::resize_file(path_, std::filesystem::file_size(path_) / 2);
+  expect_error(ErrorCode::kData, "00000.lesson", [&] { open(); });
+}
+
+TEST_F(LessonFileTest, AnyFailingCallLeavesTheOldFileWhole) {
+  write_lesson(path_, some_lesson(), kSettings);
+  Lesson other = some_lesson();
+  other.sequence.ids[0] += 1;
+  expect_whole_files(folder_.path(), [&] { write_lesson(path_, other, kSettings); });
+}
+
+}  // namespace
+}  // namespace chunkllm
