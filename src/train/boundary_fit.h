@@ -65,8 +65,8 @@ using BoundaryCallback = std::function<void(int64_t epoch, const BoundaryReport&
 
 // Runs the first layer over every lesson once an epoch, each time at a random budget, and takes a
 // step every 512 tokens. Features are divided by their root mean square over the lessons; the sink
-// is left out. Deterministic. Throws Error: kData if a loss or gradient is not finite, kInterrupted,
-// and what the callback throws.
+// is left out. Deterministic. Throws Error: kData if a loss or gradient is not finite,
+// kInterrupted, and what the callback throws.
 BoundaryFitResult fit_boundaries(std::span<const LessonFile> lessons, FirstLayer& first_layer,
                                  const BoundaryFitOptions& options, const CancelToken* cancel,
                                  const BoundaryCallback& after_epoch);

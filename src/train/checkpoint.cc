@@ -76,8 +76,7 @@ CheckpointState load_checkpoint(const std::filesystem::path& folder,
   state.settings = fields.string("settings");
   parse_json(fields.string("report"), path.string() + ", report");
   state.report = nlohmann::ordered_json::parse(fields.string("report"));
-  check_same_settings(path.string(), state.settings, expected_settings,
-                      "resume it with the same");
+  check_same_settings(path.string(), state.settings, expected_settings, "resume it with the same");
   for (const NamedArray& array : arrays_of(adapter)) {
     const std::vector<float> values =
         file.require_floats(array.name, {static_cast<int64_t>(array.values.size())});

@@ -41,7 +41,8 @@ void widen_rows(std::span<const Bf16> source, std::span<const int64_t> indices,
       const int64_t row = indices.empty() ? i : indices[static_cast<size_t>(i)];
       const Bf16* from = source.data() + row * d_model;
       float* to = target.data() + i * d_model;
-      for (int64_t j = 0; j < d_model; ++j) to[j] = to_float(from[j]) * scale[static_cast<size_t>(j)];
+      for (int64_t j = 0; j < d_model; ++j)
+        to[j] = to_float(from[j]) * scale[static_cast<size_t>(j)];
     }
   });
 }

@@ -66,8 +66,9 @@ struct LayerLessonView {
 // All layers'; a layer that does not select has no queries.
 struct Lesson {
   TrainingSequence sequence;
-  std::vector<float> boundary_mean_squares;  // [d_model], of the first layer's output after the sink
-  std::vector<LayerLesson> layers;           // [n_layers]
+  std::vector<float>
+      boundary_mean_squares;        // [d_model], of the first layer's output after the sink
+  std::vector<LayerLesson> layers;  // [n_layers]
 };
 
 }  // namespace chunkllm

@@ -151,8 +151,8 @@ LessonFile::LessonFile(const std::filesystem::path& path, const std::string& exp
       reader.bad("prompt_ends or random_queries", "does not ascend");
     }
   }
-  boundary_mean_squares_ = reader.require<float>("boundary_mean_squares", DType::kF32,
-                                                 static_cast<size_t>(d_model));
+  boundary_mean_squares_ =
+      reader.require<float>("boundary_mean_squares", DType::kF32, static_cast<size_t>(d_model));
   for (int64_t i = 0; i < n_layers; ++i) {
     layers_.push_back(read_layer(reader, static_cast<size_t>(i), sequence_.n_tokens(), d_model));
   }

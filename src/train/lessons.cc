@@ -36,6 +36,7 @@ std::string lesson_settings(const Engine& engine, const AdapterConfig& config) {
   json["tokenizer"] = tokenizer_digest(engine.tokenizer());
   json["dtype"] = product_type_name(engine.precision().products);
   json["chunks"] = config.fixed_chunk;
+  json["min_chunk"] = config.min_chunk;
   json["max_chunk"] = config.max_chunk;
   json["sink"] = config.sink;
   json["window"] = config.window;
@@ -62,7 +63,7 @@ int64_t foretold_lesson_bytes(const AdapterConfig& config, int64_t n_tokens) {
   const auto n_chunks = static_cast<double>(n_tokens) / kTokensPerChunk;
   const double inputs = 2 * n_chunks * static_cast<double>(config.d_model) * 2;
   const double masses = static_cast<double>(kMassKinds) * n_chunks * n_chunks / 2 * 2;
-  constexpr double kMost = 4e18;
+  constexpr double kMost = 1e18;
   return static_cast<int64_t>(
       std::min(static_cast<double>(n_selecting) * (inputs + masses), kMost));
 }

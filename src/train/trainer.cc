@@ -66,8 +66,7 @@ Adapter initial_adapter(const ModelWeights& weights, const TrainOptions& options
 // All that decides the result; a checkpoint may only go on under the same.
 nlohmann::ordered_json settings_json(const TrainOptions& options, const AdapterConfig& config,
                                      const Engine& engine, const Corpus& data) {
-  nlohmann::ordered_json json =
-      nlohmann::ordered_json::parse(lesson_settings(engine, config));
+  nlohmann::ordered_json json = nlohmann::ordered_json::parse(lesson_settings(engine, config));
   json["data"] = data.fingerprint;
   json["sequences"] = options.sequences;
   json["seq_len"] = options.seq_len;
@@ -170,9 +169,8 @@ Run::Plan Run::plan_of(uint64_t stream, int64_t index) const {
   const double shortest =
       std::min(double{kShortestSequence}, std::max(double{kLeastSequence}, longest / 4));
   Plan plan;
-  plan.n_tokens = std::llround(std::exp(std::log(shortest) + (std::log(longest) -
-                                                              std::log(shortest)) *
-                                                                 rng.uniform()));
+  plan.n_tokens = std::llround(
+      std::exp(std::log(shortest) + (std::log(longest) - std::log(shortest)) * rng.uniform()));
   const double share = chat_ ? options_.chat_share : 0.0;
   const auto chats_before = [share](int64_t n) {
     return std::floor(static_cast<double>(n) * share + 0.5);
@@ -202,9 +200,8 @@ void Run::start() {
   }
   if (has_checkpoint) {
     state_ = load_checkpoint(options_.out, state_.settings, adapter_);
-    callbacks_.message(
-        fmt::format("resuming after step {}: {} of {} fits are done", state_.n_steps,
-                    state_.n_stages, stages_.size()));
+    callbacks_.message(fmt::format("resuming after step {}: {} of {} fits are done", state_.n_steps,
+                                   state_.n_stages, stages_.size()));
   } else if (options_.resume) {
     callbacks_.message(fmt::format("{} holds no checkpoint; starting anew", options_.out.string()));
   }
@@ -216,15 +213,15 @@ void Run::start() {
   const std::string settings = lesson_settings(engine_, adapter_.config);
   lessons_.emplace(folder, settings, adapter_.config);
   if (eval_data_ != nullptr) eval_lessons_.emplace(folder / "eval", settings, adapter_.config);
-  backbone_.emplace(engine_.weights(), std::max(longest_sequence(options_, engine_.config()),
-                                                lessons_->longest()));
+  backbone_.emplace(engine_.weights(),
+                    std::max(longest_sequence(options_, engine_.config()), lessons_->longest()));
 }
 
 void Run::add_lesson(const Corpus& data, uint64_t stream, LessonStore& store) {
   const int64_t index = store.n_lessons();
   const Plan plan = plan_of(stream, index);
-  const SequenceSampler sampler(data, engine_.tokenizer(), chat_ ? &*chat_ : nullptr,
-                                plan.n_tokens, plan.chat ? 1.0 : 0.0);
+  const SequenceSampler sampler(data, engine_.tokenizer(), chat_ ? &*chat_ : nullptr, plan.n_tokens,
+                                plan.chat ? 1.0 : 0.0);
   Rng rng = stream_rng(options_.seed, stream, index);
   rng.next();  // the plan's
   store.add(make_lesson(*backbone_, adapter_.config, special_ids_, sampler.draw(rng), cancel_));
@@ -244,8 +241,7 @@ void Run::make_lessons() {
     const int64_t n_tokens = lessons_->n_tokens();
     return n_tokens >= kMostTokens ||
            (n_tokens >= kEnoughTokens &&
-            (!chat_ || options_.chat_share == 0 ||
-             lessons_->n_prompt_ends() >= kEnoughPromptEnds));
+            (!chat_ || options_.chat_share == 0 || lessons_->n_prompt_ends() >= kEnoughPromptEnds));
   };
   if (lessons_->n_lessons() > 0) {
     callbacks_.message(fmt::format("{} lessons of {} tokens are there already",
@@ -269,8 +265,7 @@ void Run::make_lessons() {
 
 void Run::make_eval_lessons() {
   if (!eval_lessons_ || state_.n_stages == std::ssize(stages_)) return;
-  const int64_t n =
-      std::max<int64_t>(1, (lessons_->n_lessons() + kEvalShare - 1) / kEvalShare);
+  const int64_t n = std::max<int64_t>(1, (lessons_->n_lessons() + kEvalShare - 1) / kEvalShare);
   while (eval_lessons_->n_lessons() < n) {
     const Timer timer;
     add_lesson(*eval_data_, kEvalStream, *eval_lessons_);
@@ -503,13 +498,12 @@ TrainResult train_adapters(const Engine& engine, const Corpus& data, const Corpu
   const int64_t longest = longest_sequence(options, engine.config());
   // A lesson is in memory twice while it is written, its masses in float32 too.
   const int64_t lesson_bytes = foretold_lesson_bytes(config, longest);
-  require_memory(Backbone::memory_bytes(engine.weights(), longest) + 3 * lesson_bytes +
-                     kSelectionScratchBytes,
-                 fmt::format("training on sequences of {} tokens", longest),
-                 "use a smaller --seq-len");
-  const int64_t n_tokens =
-      options.sequences > 0 ? options.sequences * std::min(longest, kLongestSequence)
-                            : std::max(kEnoughTokens, longest);
+  require_memory(
+      Backbone::memory_bytes(engine.weights(), longest) + 3 * lesson_bytes + kSelectionScratchBytes,
+      fmt::format("training on sequences of {} tokens", longest), "use a smaller --seq-len");
+  const int64_t n_tokens = options.sequences > 0
+                               ? options.sequences * std::min(longest, kLongestSequence)
+                               : std::max(kEnoughTokens, longest);
   callbacks.message(fmt::format(
       "first {} tokens of lessons, up to {} of files in {}; then a fit of each layer", n_tokens,
       format_bytes(foretold_lesson_bytes(config, longest) / std::max<int64_t>(longest, 1) *

@@ -88,7 +88,7 @@ TEST(OptionValues, FractionsAreDecimalInEveryCommand) {
       }
     }
   }
-  EXPECT_GE(n_names, 12);
+  EXPECT_GE(n_names, 11);
 }
 
 TEST(OptionValues, LeadingZerosSayNothing) {

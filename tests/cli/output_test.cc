@@ -173,8 +173,8 @@ TEST(Generate, TheSameSeedGivesTheSameText) {
 TEST(Train, JsonIsOneObjectWithAllFields) {
   const Scratch scratch;
   scratch.file("eval.txt", training_text(200));
-  const json object = json_of(train_arguments(
-      scratch, {"--json", "--eval-data", scratch / "eval.txt"}));
+  const json object =
+      json_of(train_arguments(scratch, {"--json", "--eval-data", scratch / "eval.txt"}));
   ASSERT_TRUE(object.is_object());
   expect_numbers(object, {"steps", "tokens", "seconds", "tokens_per_second", "loss"});
   EXPECT_GT(object.at("steps"), 0);

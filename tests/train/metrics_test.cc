@@ -249,9 +249,9 @@ TEST(CapturedMass, ChunksAreTakenUntilTheNextWouldExceedTheTenth) {
   two_scores.insert(two_scores.end(), 4, 0.0f);
   CapturedMass captured;
   captured.add(two_teachers.data(), two_scores.data(), tokens, eligible);
-  EXPECT_NEAR(captured.of_oracle(), 0.5, 1e-6);             // the first; the second would exceed
+  EXPECT_NEAR(captured.of_oracle(), 0.5, 1e-6);               // the first; the second would exceed
   EXPECT_NEAR(captured.by_score(), (0.2 + 0.3) / 0.5, 1e-6);  // 4 and 5 tokens
-  EXPECT_NEAR(captured.by_recency(), 0, 1e-6);              // the last is too long
+  EXPECT_NEAR(captured.by_recency(), 0, 1e-6);                // the last is too long
 }
 
 TEST(CapturedMass, UnfitRangesAreRefused) {

@@ -146,7 +146,8 @@ TEST_F(TeacherTest, MeanInputsAndSquaresAreThoseOfTheInputs) {
       double sum = 0;
       for (size_t t = begin; t < end; ++t) sum += double{x[t * d_model + feature]};
       const double mean = sum / static_cast<double>(end - begin);
-      EXPECT_NEAR(to_float(view.mean_inputs[d_model + feature]), mean, 0.01 * std::abs(mean) + 1e-3);
+      EXPECT_NEAR(to_float(view.mean_inputs[d_model + feature]), mean,
+                  0.01 * std::abs(mean) + 1e-3);
     }
   }
 }

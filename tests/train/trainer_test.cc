@@ -216,9 +216,8 @@ TEST_F(TrainerTest, AFullDiskLeavesTheOldCheckpointWhole) {
   const Adapter adapter = load_adapter(folder_ / "out");
   {
     const FileSizeLimit full_disk(256);
-    expect_error(ErrorCode::kIo, "checkpoint.safetensors", [&] {
-      save_checkpoint(folder_ / "out", {}, adapter);
-    });
+    expect_error(ErrorCode::kIo, "checkpoint.safetensors",
+                 [&] { save_checkpoint(folder_ / "out", {}, adapter); });
   }
   EXPECT_EQ(read_text(checkpoint_path(folder_ / "out")), before);
 }
