@@ -75,8 +75,7 @@ OracleAnswer ask_oracle(const Engine& engine, std::span<const int32_t> prompt,
   const ChunkTrack sentences = sentence_track(sequence, config, special_ids);
   const ChunkTrack grid = grid_track(sequence, config, special_ids);
   TeacherPass teacher(engine.config(), config, sequence,
-                      {.first_layer = config.selects(0) ? &grid : nullptr, .others = &sentences},
-                      {.target = TeacherTarget::kNext});
+                      {.first_layer = config.selects(0) ? &grid : nullptr, .others = &sentences});
   KvCache cache(engine.config(), ctx, KvType::kBf16);
   Transformer transformer(engine.weights(), kBlockTokens);
   for (int64_t begin = 0; begin < std::ssize(ids); begin += kBlockTokens) {
@@ -85,19 +84,23 @@ OracleAnswer ask_oracle(const Engine& engine, std::span<const int32_t> prompt,
                         begin, cache, teacher);
   }
 
+  const Lesson taught = teacher.finish();
   for (int64_t layer = 0; layer < engine.config().n_layers; ++layer) {
-    const LayerLesson& lesson = teacher.lessons()[static_cast<size_t>(layer)];
+    const LayerLesson& lesson = taught.layers[static_cast<size_t>(layer)];
+    const std::vector<Bf16>& masses = lesson.masses[static_cast<size_t>(MassOf::kNext)];
+    size_t offset = 0;
     auto& choices = trace.choices[layer];
     choices.clear();
-    for (int64_t i = 0; i < lesson.n_queries(); ++i) {
-      const int64_t position = lesson.positions[static_cast<size_t>(i)];
-      const Range eligible = lesson.eligible[static_cast<size_t>(i)];
-      const float* row = lesson.teacher.data() + i * lesson.n_chunks;
+    for (size_t i = 0; i < lesson.positions.size(); ++i) {
+      const int64_t position = lesson.positions[i];
+      std::vector<float> row;
+      for (int64_t j = 0; j < lesson.eligible[i].size(); ++j) {
+        row.push_back(to_float(masses[offset++]));
+      }
       SelectionLimits limits{
           .sink = config.sink, .window = config.window, .budget = budget.n_tokens};
-      choices[position] = select_chunks(layer == 0 ? grid : sentences, position, limits,
-                                        std::span(row + eligible.begin, row + eligible.end))
-                              .chunks;
+      choices[position] =
+          select_chunks(layer == 0 ? grid : sentences, position, limits, row).chunks;
     }
   }
   trace.n_tokens = std::ssize(ids);

@@ -14,6 +14,8 @@
 namespace chunkllm::cli {
 namespace {
 
+constexpr int64_t kDefaultCorpusBytes = int64_t{2} << 20;
+
 struct TrainArgs {
   EngineArgs engine;
   std::vector<std::string> data;
@@ -121,7 +123,8 @@ void run(const TrainArgs& args) {
   const auto read = [](const std::vector<std::string>& paths) {
     return read_corpus({paths.begin(), paths.end()});
   };
-  const Corpus data = read(args.data);
+  const Corpus data =
+      args.data.empty() ? make_default_corpus(options.seed, kDefaultCorpusBytes) : read(args.data);
   const Corpus eval_data = args.eval_data.empty() ? Corpus{} : read(args.eval_data);
   engine.load_weights();
 
@@ -156,8 +159,9 @@ void add_train_command(CLI::App& app) {
   CLI::App* command =
       app.add_subcommand("train", "Train adapters for a model, whose weights stay as they are");
   add_engine_options(*command, args->engine, false);
-  add_paths(*command, "--data", args->data, ".txt or .jsonl files, or folders of them")
-      ->required()
+  add_paths(*command, "--data", args->data,
+            "Text to learn from: .txt or .jsonl files, or folders of them (default: made-up prose, "
+            "dialogue, code, JSON and tables)")
       ->type_name("PATH...");
   command->add_option("--out", args->out, "Folder for adapters, checkpoint and train.jsonl")
       ->required()

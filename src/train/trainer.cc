@@ -19,7 +19,6 @@ namespace chunkllm {
 namespace {
 
 constexpr int64_t kLongestSequence = 16384;
-constexpr int64_t kShortestSequence = 2048;
 constexpr int64_t kLeastSequence = 256;   // what --seq-len may ask for
 constexpr int64_t kEnoughTokens = 48000;  // of all lessons
 constexpr int64_t kEnoughPromptEnds = 100;
@@ -87,7 +86,7 @@ std::optional<ChatTemplate> find_chat_template(const Engine& engine,
     return engine.chat_template();
   } catch (const Error& e) {
     if (e.code() != ErrorCode::kUnsupported) throw;
-    callbacks.message(fmt::format("training on plain text only: {}", e.what()));
+    callbacks.message(fmt::format("asking in plain text: {}", e.what()));
     return std::nullopt;
   }
 }
@@ -162,7 +161,7 @@ class Run {
   std::optional<ProgressLog> log_;
 };
 
-// The length is log-uniform; chats are spread evenly.
+// Lengths are log-uniform; chats are spread evenly.
 Run::Plan Run::plan_of(uint64_t stream, int64_t index) const {
   Rng rng = stream_rng(options_.seed, stream, index);
   const auto longest = static_cast<double>(longest_sequence(options_, engine_.config()));
@@ -171,9 +170,8 @@ Run::Plan Run::plan_of(uint64_t stream, int64_t index) const {
   Plan plan;
   plan.n_tokens = std::llround(
       std::exp(std::log(shortest) + (std::log(longest) - std::log(shortest)) * rng.uniform()));
-  const double share = chat_ ? options_.chat_share : 0.0;
-  const auto chats_before = [share](int64_t n) {
-    return std::floor(static_cast<double>(n) * share + 0.5);
+  const auto chats_before = [this](int64_t n) {
+    return std::floor(static_cast<double>(n) * options_.chat_share + 0.5);
   };
   plan.chat = chats_before(index + 1) > chats_before(index);
   return plan;
@@ -241,7 +239,7 @@ void Run::make_lessons() {
     const int64_t n_tokens = lessons_->n_tokens();
     return n_tokens >= kMostTokens ||
            (n_tokens >= kEnoughTokens &&
-            (!chat_ || options_.chat_share == 0 || lessons_->n_prompt_ends() >= kEnoughPromptEnds));
+            (options_.chat_share == 0 || lessons_->n_prompt_ends() >= kEnoughPromptEnds));
   };
   if (lessons_->n_lessons() > 0) {
     callbacks_.message(fmt::format("{} lessons of {} tokens are there already",

@@ -51,7 +51,6 @@ INSTANTIATE_TEST_SUITE_P(
                     bare("unknown_subcommand", {"generat"}, {"generat", "--help"}),
                     bare("unknown_option", {"--nope"}, {"--nope", "--help"}),
                     bare("no_model", {"generate", "--prompt", "x"}, {"--model", "--help"}),
-                    bare("no_data", {"train", "--model", "m", "--out", "o"}, {"--data", "--help"}),
                     bare("no_out", {"train", "--model", "m", "--data", "d"}, {"--out", "--help"}),
                     bare("no_inspect_path", {"inspect"}, {"path", "--help"}),
                     bare("bench_nothing",

@@ -52,9 +52,9 @@ Arguments chat_arguments(const Arguments& more = {}) {
 TEST(Help, ListsEveryOption) {
   const std::vector<std::pair<std::string, Arguments>> cases{
       {"train",
-       {"--model", "--data", "--out", "--seq-len", "--steps", "--batch-tokens", "--lr",
-        "--adapter-dim", "--target", "--first-layer", "--chunks", "--save-every", "--resume",
-        "--eval-data", "--json", "--threads", "--seed"}},
+       {"--model", "--data", "--out", "--sequences", "--seq-len", "--epochs", "--lr", "--lessons",
+        "--adapter-dim", "--chunk-key", "--target", "--first-layer", "--chunks", "--save-every",
+        "--resume", "--eval-data", "--json", "--threads", "--seed"}},
       {"generate",
        {"--model",
         "--adapter",
