@@ -100,14 +100,23 @@ bool ends_in_mark(std::string_view sentence) {
   return false;
 }
 
-// Appends what sentence_ends() finds in text[begin, end).
+// Whether a sentence found in a line of structured text is one: words, more than two of them, and a
+// mark at the end.
+bool is_marked_sentence(std::string_view sentence) {
+  const auto n_words =
+      std::ranges::count_if(sentence, [](char c) { return is_letter_byte(c) || c == ' '; });
+  return n_words * 100 >= std::ssize(sentence) * 75 && std::ranges::count(sentence, ' ') >= 2 &&
+         ends_in_mark(sentence);
+}
+
+// Appends what sentence_ends() finds in text[begin, end): all, or marked sentences only.
 void append_sentences(std::string_view text, size_t begin, size_t end, bool marked_only,
                       std::vector<int64_t>& ends) {
   const std::string_view part = text.substr(begin, end - begin);
   size_t from = 0;
   for (const int64_t at : sentence_ends(part)) {
     const auto to = static_cast<size_t>(at);
-    if (!marked_only || ends_in_mark(part.substr(from, to - from))) {
+    if (!marked_only || is_marked_sentence(trimmed(part.substr(from, to - from)))) {
       ends.push_back(static_cast<int64_t>(begin) + at);
     }
     from = to;
@@ -120,9 +129,7 @@ void append_structured(std::string_view text, size_t begin, size_t end,
     const size_t newline = text.find('\n', at);
     const bool has_newline = newline < end;
     const size_t line_end = has_newline ? newline : end;
-    if (reads_as_prose(trimmed(text.substr(at, line_end - at)))) {
-      append_sentences(text, at, line_end, true, ends);
-    }
+    append_sentences(text, at, line_end, true, ends);
     const int64_t last = static_cast<int64_t>(
         has_newline ? newline + 1 : text.substr(0, end).find_last_not_of(kSpaces) + 1);
     if (ends.empty() || ends.back() < last) ends.push_back(last);

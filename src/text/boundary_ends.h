@@ -15,8 +15,8 @@ namespace chunkllm {
 // nearly the same width, and most line ends stand inside a sentence.
 //
 // Every other paragraph is structured text (code, JSON, tables, lists, logs, verse, dialogue): one
-// past each line end, and besides, in lines that read as prose, one past each sentence that ends
-// in a mark. Its last line without a line end ends where the text does.
+// past each line end, and besides, one past each sentence of words in a line that ends in a mark,
+// as speeches and comments have. Its last line without a line end ends where the text does.
 //
 // Invalid UTF-8 is an Error (kData). Time linear in the length.
 std::vector<int64_t> boundary_ends(std::string_view text);

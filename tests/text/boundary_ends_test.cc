@@ -60,15 +60,15 @@ TEST(BoundaryEnds, OneLineParagraphsHaveSentences) {
 TEST(BoundaryEnds, LinesOfCodeAreChunks) {
   const std::string code =
       "def area(width, height):\n"
-      "    # Both in metres. Never negative.\n"
+      "    # Both in metres. Never negative there.\n"
       "    return width * height\n"
       "\n"
       "print(area(2, 3.5))\n"
       "print(area(4, 1))\n";
-  EXPECT_THAT(
-      chunks(code),
-      ElementsAre("def area(width, height):\n", "    # Both in metres. Never negative.\n",
-                  "    return width * height\n", "\nprint(area(2, 3.5))\n", "print(area(4, 1))\n"));
+  EXPECT_THAT(chunks(code),
+              ElementsAre("def area(width, height):\n", "    # Both in metres.",
+                          " Never negative there.", "\n", "    return width * height\n",
+                          "\nprint(area(2, 3.5))\n", "print(area(4, 1))\n"));
 }
 
 TEST(BoundaryEnds, LinesOfOneWidthAreNotProseByThat) {

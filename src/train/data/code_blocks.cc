@@ -161,12 +161,26 @@ class Program {
     return fmt::format("{}// {}\n", indent_, what);
   }
 
+  // Something short, in operators that any of the languages has.
+  std::string expression(Text argument, Text local, int64_t n) {
+    constexpr Text kShapes[] = {"{a} += {v}",
+                                "{k}_.{a}.update({v})",
+                                "{a}_ = {a} << {v}",
+                                "{a} = {a} != {v}",
+                                "{k}[{a}] = {v} | 1",
+                                "{k}_.push({a} % {v})",
+                                "{a} = ({a} + {v}) * ({a} - {v})",
+                                "{k}.{a} = {k}.{a} >= {v}",
+                                "{k}({a}, {v}, \"{k}\").close()"};
+    return fill_form(pick_of(rng_, kShapes), argument, local, std::to_string(n));
+  }
+
   std::string statement(Text argument, Text local) {
     const int64_t n = 2 + rng_.below(98);
     const Text declares = language_ == Language::kC            ? "int "
                           : language_ == Language::kJavaScript ? "let "
                                                                : "";
-    switch (rng_.below(5)) {
+    switch (rng_.below(12)) {
       case 0:
         return line(fmt::format("{}{}_{} = {} * {}", declares, local, ++n_locals_, argument, n));
       case 1:
@@ -193,8 +207,41 @@ class Program {
         }
         return line(fmt::format("console.log(\"{}\", {})", word, argument));
       }
+      case 4: {
+        const std::string word = make_value(rng_, "words");
+        if (language_ == Language::kPython) {
+          return fmt::format("{}{}_{} = [\"{}\", {}]  # {}\n", indent_, local, ++n_locals_, word, n,
+                             make_value(rng_, "object"));
+        }
+        return fmt::format("{}{}{}_{} = {}[{}];  // {}\n", indent_, declares, local, ++n_locals_,
+                           argument, n, word);
+      }
+      case 5:
+        if (language_ == Language::kPython) {
+          return fmt::format("{0}if {1} == {2}:\n{0}{0}{1} = 0\n{0}else:\n{0}{0}{1} = {1} // 2\n",
+                             indent_, argument, n);
+        }
+        return fmt::format(
+            "{0}if ({1} == {2}) {{\n{0}{0}{1} = 0;\n{0}}} else {{\n{0}{0}{1} /= 2;\n{0}}}\n",
+            indent_, argument, n);
+      case 6:
+        if (language_ == Language::kPython) {
+          return fmt::format(
+              "{0}try:\n{0}{0}{1} = int({1}) + {2}\n{0}except ValueError as error:\n{0}{0}raise "
+              "TypeError(\"bad {1}\") from error\n",
+              indent_, argument, n);
+        }
+        return fmt::format("{0}while ({1} < {2}) {{\n{0}{0}++{1};\n{0}}}\n", indent_, argument, n);
+      case 7:
+        return fmt::format("\n{}{} {} {}, then the {} of the {}.\n", indent_,
+                           language_ == Language::kPython ? "#" : "//", "First the",
+                           pick_of(rng_, kNames), pick_of(rng_, kNames),
+                           make_value(rng_, "object"));
+      case 8:
+        return fmt::format("{0}{1}{2}_{3} = max({4},\n{0}{0}{0}{0}{5}){6}\n", indent_, declares,
+                           local, ++n_locals_, argument, n, end_);
       default:
-        return line(fmt::format("{} += {}", argument, n));
+        return line(expression(argument, local, n));
     }
   }
 

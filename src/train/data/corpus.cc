@@ -77,18 +77,19 @@ void add_fingerprint(Corpus& corpus) {
   corpus.fingerprint = hash.hex_digest();
 }
 
-// About `n_bytes` of made-up text in documents of some 100 KB.
-void add_made_texts(Corpus& corpus, Rng& rng, TextKind kind, int64_t n_bytes) {
+// About `n_bytes` of made-up text in documents of some 100 KB, which `make` makes.
+template <typename Make>
+Corpus make_corpus(std::string_view name, uint64_t seed, int64_t n_bytes, const Make& make) {
+  if (n_bytes <= 0) fail(ErrorCode::kInvalidArgument, "a corpus of {} bytes is none", n_bytes);
   constexpr int64_t kDocumentBytes = 100000;
   const int64_t n_documents = (n_bytes + kDocumentBytes - 1) / kDocumentBytes;
+  Corpus corpus;
+  Rng rng(seed);
   for (int64_t i = 0; i < n_documents; ++i) {
-    add_document(corpus, fmt::format("{} {}", enum_name(kind), i + 1),
-                 make_text_of(rng, kind, n_bytes / n_documents));
+    add_document(corpus, fmt::format("{} {}", name, i + 1), make(rng, n_bytes / n_documents));
   }
-}
-
-void require_bytes(int64_t n_bytes) {
-  if (n_bytes <= 0) fail(ErrorCode::kInvalidArgument, "a corpus of {} bytes is none", n_bytes);
+  add_fingerprint(corpus);
+  return corpus;
 }
 
 }  // namespace
@@ -123,23 +124,12 @@ Corpus read_corpus(const std::vector<std::filesystem::path>& paths) {
 }
 
 Corpus make_default_corpus(uint64_t seed, int64_t n_bytes) {
-  require_bytes(n_bytes);
-  Corpus corpus;
-  Rng rng(seed);
-  for (const TextShare& share : kTextShares) {
-    add_made_texts(corpus, rng, share.kind, std::max<int64_t>(n_bytes * share.percent / 100, 1));
-  }
-  add_fingerprint(corpus);
-  return corpus;
+  return make_corpus("made-up text", seed, n_bytes, make_mixed_text);
 }
 
 Corpus make_corpus_of(TextKind kind, uint64_t seed, int64_t n_bytes) {
-  require_bytes(n_bytes);
-  Corpus corpus;
-  Rng rng(seed);
-  add_made_texts(corpus, rng, kind, n_bytes);
-  add_fingerprint(corpus);
-  return corpus;
+  return make_corpus(enum_name(kind), seed, n_bytes,
+                     [kind](Rng& rng, int64_t size) { return make_text_of(rng, kind, size); });
 }
 
 }  // namespace chunkllm

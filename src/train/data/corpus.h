@@ -30,9 +30,9 @@ struct Corpus {
 Corpus read_corpus(const std::vector<std::filesystem::path>& paths);
 
 // The texts that adapters learn from where nobody gives any: about `n_bytes` of prose, dialogue,
-// code, JSON, tables, lists, logs and verse, all made up, in documents of one kind each. The same
-// seed gives the same corpus on every machine. Throws Error (kInvalidArgument) unless n_bytes is
-// positive.
+// code, JSON, tables, lists, logs and verse, all made up, a page of one kind after another. The
+// same seed gives the same corpus on every machine. Throws Error (kInvalidArgument) unless n_bytes
+// is positive.
 Corpus make_default_corpus(uint64_t seed, int64_t n_bytes);
 
 // The same of one kind alone.

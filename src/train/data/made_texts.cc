@@ -78,6 +78,53 @@ std::string make_log(Rng& rng, int64_t n_bytes) {
   return text;
 }
 
+bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+
+// A word that no lexicon has: syllables at random.
+std::string make_word(Rng& rng, bool is_capital) {
+  constexpr Text kOnsets[] = {"b",  "br", "c",  "ch", "d", "dr", "f",  "fl", "g", "gr", "h",
+                              "j",  "k",  "l",  "m",  "n", "p",  "pl", "qu", "r", "s",  "sh",
+                              "st", "t",  "th", "tr", "v", "w",  "y",  "z",  ""};
+  constexpr Text kNuclei[] = {"a", "e", "i", "o", "u", "ai", "ea", "ie", "oo", "ou", "au", "y"};
+  constexpr Text kCodas[] = {"",   "",   "",    "n",    "r",    "l",  "s",  "t",
+                             "m",  "ng", "st",  "ck",   "nd",   "rt", "ph", "x",
+                             "sk", "lt", "ble", "tion", "ness", "ed", "ing"};
+  std::string word;
+  for (int64_t n = 1 + rng.below(3); n > 0; --n) {
+    word += pick_of(rng, kOnsets);
+    word += pick_of(rng, kNuclei);
+    word += pick_of(rng, kCodas);
+  }
+  if (is_capital && word[0] >= 'a') word[0] = static_cast<char>(word[0] - 'a' + 'A');
+  return word;
+}
+
+// Replaces some words of four letters and more by ones that no lexicon has, so that what is learned
+// about the ends of chunks holds for words that are not in it.
+std::string with_new_words(Rng& rng, Text text, TextKind kind) {
+  constexpr Text kKeywords[] = {"return", "print",   "import", "function", "range",
+                                "const",  "include", "stdlib", "stdio",    "define",
+                                "printf", "console", "class",  "else",     "while",
+                                "void",   "static",  "self",   "this"};
+  const int64_t percent = kind == TextKind::kCode ? 12 : 6;
+  std::string varied;
+  for (size_t begin = 0; begin < text.size();) {
+    size_t end = begin;
+    while (end < text.size() && is_letter(text[end])) ++end;
+    const Text word = text.substr(begin, end - begin);
+    const bool is_keyword =
+        kind == TextKind::kCode && std::ranges::find(kKeywords, word) != std::end(kKeywords);
+    if (word.size() >= 4 && !is_keyword && rng.below(100) < percent) {
+      varied += make_word(rng, word[0] <= 'Z');
+    } else {
+      varied += word;
+    }
+    if (end < text.size()) varied += text[end];
+    begin = end + 1;
+  }
+  return varied;
+}
+
 // One part, in one manner.
 std::string make_part(Rng& rng, TextKind kind, int64_t n_bytes) {
   switch (kind) {
@@ -108,7 +155,19 @@ std::string make_text_of(Rng& rng, TextKind kind, int64_t n_bytes) {
   while (std::ssize(text) < n_bytes) {
     const int64_t most = kind == TextKind::kProse ? 20000 : 4000;
     if (!text.empty()) text += '\n';
-    text += make_part(rng, kind, 500 + rng.below(most));
+    text += with_new_words(rng, make_part(rng, kind, 500 + rng.below(most)), kind);
+  }
+  return text;
+}
+
+std::string make_mixed_text(Rng& rng, int64_t n_bytes) {
+  std::string text;
+  while (std::ssize(text) < n_bytes) {
+    int64_t at = rng.below(100);
+    const TextShare* share = std::begin(kTextShares);
+    for (; at >= share->percent; ++share) at -= share->percent;
+    if (!text.empty()) text += '\n';
+    text += with_new_words(rng, make_part(rng, share->kind, 300 + rng.below(2700)), share->kind);
   }
   return text;
 }

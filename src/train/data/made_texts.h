@@ -34,8 +34,11 @@ inline constexpr TextShare kTextShares[] = {{TextKind::kProse, 44}, {TextKind::k
 
 // At least `n_bytes` bytes of one kind, in parts of different manners with a blank line between
 // them: prose hard-wrapped at many widths or one line a paragraph, scripts and chat logs, programs
-// in the shapes of Python, C and JavaScript, and so on. Valid UTF-8. The same state of `rng` gives
-// the same text on every machine.
+// in the shapes of Python, C and JavaScript, and so on. Some words are random syllables. Valid
+// UTF-8. The same state of `rng` gives the same text on every machine.
 std::string make_text_of(Rng& rng, TextKind kind, int64_t n_bytes);
+
+// The same with parts of all kinds, by kTextShares, each a page at most.
+std::string make_mixed_text(Rng& rng, int64_t n_bytes);
 
 }  // namespace chunkllm

@@ -134,7 +134,7 @@ TEST_F(SequencesTest, LinesOfStructuredTextAreChunks) {
         (holds_line_end ? n_lines : n_others) += 1;
       }
     }
-    EXPECT_GT(n_lines, 15) << enum_name(kind);
+    EXPECT_GT(n_lines, 10) << enum_name(kind);
     EXPECT_LE(n_others, n_lines / 8) << enum_name(kind);
   }
 }
