@@ -10,6 +10,7 @@
 #include "cli/common.h"
 #include "cli/options.h"
 #include "train/trainer.h"
+#include "train/trial.h"
 
 namespace chunkllm::cli {
 namespace {
@@ -25,6 +26,7 @@ struct TrainArgs {
   std::string first_layer = "grid:32";
   std::string chunks = "sentence";
   bool json = false;
+  bool no_trial = false;
   TrainOptions train;
 };
 
@@ -67,7 +69,7 @@ TrainOptions to_options(const TrainArgs& args) {
   return options;
 }
 
-nlohmann::ordered_json to_json(const TrainResult& result) {
+nlohmann::ordered_json to_json(const TrainResult& result, const std::optional<TrialReport>& trial) {
   nlohmann::ordered_json json;
   json["steps"] = result.steps;
   json["tokens"] = result.n_tokens;
@@ -76,6 +78,7 @@ nlohmann::ordered_json to_json(const TrainResult& result) {
       result.seconds > 0 ? static_cast<double>(result.n_tokens) / result.seconds : 0.0;
   json["loss"] = result.loss;
   if (result.eval) json["eval"] = *result.eval;
+  if (trial) json["trial"] = trial_json(*trial);
   return json;
 }
 
@@ -116,6 +119,26 @@ void print_summary(const TrainResult& result, const std::string& out) {
   print_layers(result.eval ? *result.eval : result.report);
 }
 
+// Tasks that training never saw, answered with the adapters in `out`; nothing where the model's
+// context is too short.
+std::optional<TrialReport> try_adapters(Engine& engine, const std::string& out,
+                                        const CancelToken& cancel) {
+  const std::optional<TrialOptions> options = default_trial(engine.config());
+  if (!options) return std::nullopt;
+  engine.use_adapter(load_adapter(out));
+  std::fprintf(stderr, "%s\n",
+               fmt::format("trial: questions about made-up texts of {} tokens, with full attention "
+                           "and with the adapters (--no-trial leaves it out)",
+                           options->ctx.front())
+                   .c_str());
+  ProgressBar bar("trial", "answers");
+  TrialCallbacks callbacks;
+  callbacks.progress = [&](int64_t n_done, int64_t n_questions) {
+    bar.update(n_done, n_questions);
+  };
+  return run_trial(engine, *options, callbacks, &cancel);
+}
+
 void run(const TrainArgs& args) {
   const TrainOptions options = to_options(args);
   const CancelToken& cancel = interrupt_token();
@@ -143,10 +166,13 @@ void run(const TrainArgs& args) {
     result = train_adapters(engine, data, args.eval_data.empty() ? nullptr : &eval_data, options,
                             callbacks, &cancel);
   }
+  if (!args.json) print_summary(result, args.out);
+  const std::optional<TrialReport> trial =
+      args.no_trial ? std::nullopt : try_adapters(engine, args.out, cancel);
   if (args.json) {
-    std::puts(to_json(result).dump().c_str());
-  } else {
-    print_summary(result, args.out);
+    std::puts(to_json(result, trial).dump().c_str());
+  } else if (trial) {
+    std::puts(trial_table(*trial).c_str());
   }
 }
 
@@ -221,6 +247,8 @@ void add_train_command(CLI::App& app) {
   command->add_option("--seed", train.seed, "Seed of all random choices")
       ->transform(whole_number(0, std::numeric_limits<int64_t>::max()))
       ->capture_default_str();
+  command->add_flag("--no-trial", args->no_trial,
+                    "Leave out the questions at the end that show how good the adapters are");
   command->add_flag("--json", args->json, "Print one JSON object");
   command->callback([args] { run(*args); });
 }

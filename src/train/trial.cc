@@ -171,10 +171,15 @@ class Trial {
     }
     report_.costs.emplace_back(n_columns);
     Rng seeds(options_.seed);
+    const Timer timer;
     for (haystack_ = 0; haystack_ < options_.n_haystacks; ++haystack_) {
+      if (haystack_ > 0 && options_.seconds > 0 && timer.seconds() > options_.seconds) break;
       Rng rng(seeds.next());
       if (maker_.has_text()) ask_all(maker_.text_haystack(rng, ctx));
       if (maker_.has_json()) ask_all(maker_.json_haystack(rng, ctx));
+    }
+    for (size_t row = first_row_; row < report_.rows.size(); ++row) {
+      for (auto& scores : report_.rows[row].scores) scores.resize(static_cast<size_t>(haystack_));
     }
   }
 
@@ -289,6 +294,22 @@ TrialReport run_trial(const Engine& engine, const TrialOptions& options,
                       const TrialCallbacks& callbacks, const CancelToken* cancel) {
   check_options(options);
   return Trial(engine, options, callbacks, cancel).run();
+}
+
+std::optional<TrialOptions> default_trial(const ModelConfig& config) {
+  constexpr int64_t kTokens = 4096;
+  constexpr int64_t kLeastTokens = 1024;
+  TrialOptions options;
+  const int64_t ctx = std::min(kTokens, config.max_positions - kJsonAnswerTokens);
+  if (ctx < kLeastTokens) return std::nullopt;
+  options.ctx = {ctx};
+  options.n_haystacks = 4;
+  options.seconds = 30;
+  options.n_pairs = 16;
+  TrialColumn chunk{"chunk, 10%", &policy_named("chunk"), {}};
+  chunk.selection.budget.fraction = 0.1;
+  options.columns = {{"full"}, std::move(chunk)};
+  return options;
 }
 
 std::string trial_table(const TrialReport& report) {

@@ -30,7 +30,8 @@ inline constexpr TaskKind kTrialTasks[] = {
 struct TrialOptions {
   std::vector<TrialColumn> columns;   // the first is what the others are compared with
   std::vector<int64_t> ctx = {4096};  // most tokens of a prompt
-  int64_t n_haystacks = 1;            // a length
+  int64_t n_haystacks = 1;            // a length, at most
+  double seconds = 0;  // no further haystack of a length begins after so many; 0: any
   std::vector<TaskKind> tasks = {std::begin(kTrialTasks), std::end(kTrialTasks)};
   int64_t n_pairs = 0;         // of a JSON object inside a text; 0: no text, as many as fit
   int64_t answer_tokens = 64;  // at most
@@ -101,5 +102,9 @@ TrialReport run_trial(const Engine& engine, const TrialOptions& options,
 std::string trial_table(const TrialReport& report);
 
 nlohmann::ordered_json trial_json(const TrialReport& report);
+
+// The trial that training ends with: `full` and `chunk` at a tenth of up to 4096 tokens, of about
+// half a minute or one haystack. Nothing if the model's context is too short for one.
+std::optional<TrialOptions> default_trial(const ModelConfig& config);
 
 }  // namespace chunkllm

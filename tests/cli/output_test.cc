@@ -202,6 +202,17 @@ TEST(Train, SummaryIsALineAndATable) {
   EXPECT_EQ(std::ranges::count(out, '\n'), 2 + 2 + 6);  // two lines, two of heading, layers
 }
 
+TEST(Train, EndsWithATrialOfFullAttentionBesideTheAdapters) {
+  const Scratch scratch;
+  Arguments arguments = train_arguments(scratch);
+  std::erase(arguments, "--no-trial");
+  const std::string out = output_of(arguments);
+  for (const char* part : {"| context | task | full | chunk, 10% |", "| 4096 | multi-value |",
+                           "share of full", "| KV retention | 100.0% |"}) {
+    EXPECT_THAT(out, testing::HasSubstr(part));
+  }
+}
+
 TEST(Bench, EveryOutputHasARowForEachTest) {
   const auto bench = [](const std::string& output) {
     return Arguments{"bench", "--model", needle_model(), "--adapter", needle_adapter(),

@@ -143,7 +143,8 @@ inline std::vector<std::string> train_arguments(const Scratch& scratch,
                                      "--seq-len",
                                      "512",
                                      "--sequences",
-                                     "2"};
+                                     "2",
+                                     "--no-trial"};
   arguments.insert(arguments.end(), more.begin(), more.end());
   return arguments;
 }
