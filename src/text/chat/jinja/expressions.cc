@@ -90,6 +90,8 @@ Value Interpreter::eval(const Expr& expr) {
 Value Interpreter::eval_name(const std::string& name) {
   if (const Value* value = scope_->find(name)) return *value;
   if (const Value* value = variables_->find(name)) return *value;
+  if (name == "self")
+    fail(ErrorCode::kUnsupported, "self, the template's blocks, is not supported");
   Value global = find_global(name);
   return global.is_undefined() ? Value::undefined(fmt::format("{} is undefined", name)) : global;
 }

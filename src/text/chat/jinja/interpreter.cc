@@ -78,6 +78,7 @@ Interpreter::~Interpreter() = default;
 MarkedText Interpreter::run(const Stmts& body, const Dict& variables) {
   variables_ = &variables;
   const ScopeFrame scope(*this, nullptr);
+  own_names_ = scope_;
   OutputFrame output(*this);
   run_all(body);
   return output.builder().finish_marked();
@@ -126,7 +127,7 @@ Interpreter::Flow Interpreter::run_one(const Stmt& stmt) {
       run_with(stmt);
       return Flow::kNext;
     case StmtKind::kScope: {
-      const ScopeFrame scope(*this, scope_);
+      const ScopeFrame scope(*this, stmt.is_apart ? own_names_ : scope_);
       return run_all(stmt.bodies[0]);
     }
     case StmtKind::kBreak:

@@ -117,6 +117,7 @@ class Interpreter {
   std::vector<std::unique_ptr<Scope>> kept_scopes_;
   const Dict* variables_ = nullptr;
   Scope* scope_ = nullptr;
+  Scope* own_names_ = nullptr;  // set by the template outside of everything
   TextBuilder* output_ = nullptr;
   const Value* block_text_ = nullptr;  // what a filter without a value before it gets
   int line_ = 1;

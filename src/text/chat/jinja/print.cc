@@ -13,12 +13,6 @@
 namespace chunkllm::jinja {
 namespace {
 
-// Python's str.isprintable() of one character.
-bool is_printable(char32_t c) {
-  if (c < 0x7f) return c >= ' ';
-  return (U_GET_GC_MASK(static_cast<UChar32>(c)) & (U_GC_C_MASK | U_GC_Z_MASK)) == 0;
-}
-
 void print_text_repr(const Text& text, TextBuilder& out) {
   const std::string_view bytes = text.view();
   const bool has_single = bytes.find('\'') != std::string_view::npos;
@@ -58,7 +52,11 @@ void print_items(const std::vector<Value>& items, TextBuilder& out) {
   }
 }
 
-void print_list(const List& list, TextBuilder& out) {
+[[noreturn]] void fail_text(std::string_view type_name) {
+  fail(ErrorCode::kUnsupported, "a value of type {} cannot be written as text", type_name);
+}
+
+void print_list(const List& list, std::string_view type_name, TextBuilder& out) {
   switch (list.kind()) {
     case ListKind::kList:
       out.add("[");
@@ -68,20 +66,21 @@ void print_list(const List& list, TextBuilder& out) {
       out.add("(");
       print_items(list.items(), out);
       return out.add(list.size() == 1 ? ",)" : ")");
-    case ListKind::kView:
-      out.add("dict_view([");
+    case ListKind::kKeys:
+    case ListKind::kValues:
+    case ListKind::kItems:
+      out.add(fmt::format("{}([", type_name));
       print_items(list.items(), out);
       return out.add("])");
     case ListKind::kRange: {
       const auto& items = list.items();
-      const int64_t begin = items.empty() ? 0 : items.front().integer();
-      const int64_t step = items.size() < 2 ? 1 : items[1].integer() - begin;
-      const int64_t end = items.empty() ? 0 : items.back().integer() + (step > 0 ? 1 : -1);
-      return out.add(step == 1 ? fmt::format("range({}, {})", begin, end)
-                               : fmt::format("range({}, {}, {})", begin, end, step));
+      // The end and the step are not kept; neighbours tell them.
+      if (items.size() < 2 || items[1].integer() - items[0].integer() != 1) fail_text(type_name);
+      return out.add(
+          fmt::format("range({}, {})", items.front().integer(), items.back().integer() + 1));
     }
     case ListKind::kGenerator:
-      return out.add("<generator object>");
+      fail_text(type_name);
   }
 }
 
@@ -194,6 +193,11 @@ class JsonPrinter {
 
 }  // namespace
 
+bool is_printable(char32_t c) {
+  if (c < 0x7f) return c >= ' ';
+  return (U_GET_GC_MASK(static_cast<UChar32>(c)) & (U_GC_C_MASK | U_GC_Z_MASK)) == 0;
+}
+
 std::string float_text(double value) {
   if (std::isnan(value)) return "nan";
   if (std::isinf(value)) return value > 0 ? "inf" : "-inf";
@@ -230,7 +234,7 @@ void print_repr(const Value& value, TextBuilder& out) {
     print_text_repr(*value.text(), out);
     return out.add(")");
   }
-  if (value.is_list()) return print_list(value.list(), out);
+  if (value.is_list()) return print_list(value.list(), value.type_name(), out);
   if (value.is_dict()) {
     out.add("{");
     const auto& items = value.dict().items();
@@ -242,7 +246,7 @@ void print_repr(const Value& value, TextBuilder& out) {
     }
     return out.add("}");
   }
-  out.add(fmt::format("<{}>", value.type_name()));
+  fail_text(value.type_name());
 }
 
 void print_json(const Value& value, const JsonStyle& style, Budget& budget, TextBuilder& out) {

@@ -11,8 +11,11 @@ namespace chunkllm::jinja {
 
 // str(): strings as they are, undefined as nothing. Throws Error beyond the budget.
 void print(const Value& value, TextBuilder& out);
-// repr(): strings in quotes, with escapes.
+// repr(): strings in quotes, with escapes. Throws Error (kUnsupported) for what Python shows with
+// an address or with what is not kept here: functions, namespaces, generators, most ranges.
 void print_repr(const Value& value, TextBuilder& out);
+// Python's str.isprintable() of one character.
+bool is_printable(char32_t c);
 // repr() of a float.
 std::string float_text(double value);
 

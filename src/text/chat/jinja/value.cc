@@ -20,7 +20,7 @@ bool is_hashable(const Value& key, Budget& budget) {
   if (key.is_dict()) return false;
   if (!key.is_list()) return true;
   const List& list = key.list();
-  if (list.kind() == ListKind::kList || list.kind() == ListKind::kView) return false;
+  if (list.kind() == ListKind::kList || is_view(list.kind())) return false;
   if (list.kind() != ListKind::kTuple) return true;
   const auto hashable = [&](const Value& item) { return is_hashable(item, budget); };
   return std::ranges::all_of(list.items(), hashable);
@@ -72,8 +72,12 @@ std::string_view Value::type_name() const {
       return "range";
     case ListKind::kGenerator:
       return "generator";
-    case ListKind::kView:
-      return "dict_view";
+    case ListKind::kKeys:
+      return "dict_keys";
+    case ListKind::kValues:
+      return "dict_values";
+    case ListKind::kItems:
+      return "dict_items";
   }
   return "list";
 }
@@ -198,8 +202,14 @@ bool equals(const Value& a, const Value& b, Budget& budget) {
     const List& x = a.list();
     const List& y = b.list();
     if (&x == &y) return true;
-    if (x.kind() != y.kind() || x.kind() == ListKind::kGenerator || x.size() != y.size()) {
+    if (x.kind() != y.kind() || x.kind() == ListKind::kGenerator || x.kind() == ListKind::kValues ||
+        x.size() != y.size()) {
       return false;
+    }
+    if (is_view(x.kind())) {  // a set, in any order
+      return std::ranges::all_of(x.items(), [&](const Value& p) {
+        return std::ranges::any_of(y.items(), [&](const Value& q) { return equals(p, q, budget); });
+      });
     }
     const auto equal = [&](const Value& p, const Value& q) { return equals(p, q, budget); };
     return std::ranges::equal(x.items(), y.items(), equal);

@@ -89,8 +89,14 @@ enum class ListKind {
   kTuple,
   kRange,
   kGenerator,  // gives its items once; knows no length
-  kView,       // of a dict: a length, and no indices
+  // Of a dict: a length, and no indices.
+  kKeys,
+  kValues,
+  kItems,
 };
+inline bool is_view(ListKind kind) {
+  return kind == ListKind::kKeys || kind == ListKind::kValues || kind == ListKind::kItems;
+}
 
 class List {
  public:

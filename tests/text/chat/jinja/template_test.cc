@@ -92,6 +92,99 @@ TEST(JinjaTemplate, StatementsAreThoseOfJinja) {
     EXPECT_EQ(render(expected.source), expected.text) << expected.source;
 }
 
+// Jinja 3.1.6.
+TEST(JinjaTemplate, RareThingsAreThoseOfJinja) {
+  const Expected cases[] = {
+      {"{{ {'a b': 1, 'c': '/&ä'}|urlencode }} {{ [('x', 'y z'), ['p', 'q/']]|urlencode }} "
+       "{{ 'a b/ü'|urlencode }} {{ 5|urlencode }} {{ nothing|urlencode }}",
+       "a+b=1&c=%2F%26%C3%A4 x=y+z&p=q%2F a%20b/%C3%BC 5 "},
+      {"{{ ['ab', 'cd']|urlencode }} {{ {}|urlencode }}|{{ {'a':none, 'b': 1.5}.items()|urlencode "
+       "}}|{{ true|urlencode }}",
+       "a=b&c=d |a=None&b=1.5|True"},
+      {"{{ '{0} {1}'.format(1, 2) }} {{ '{} {}'.format(1, 2) }} "
+       "{{ '{a} {} {b}'.format(1, a=2, b=3) }} {{ '{0.real} {}'.format(5, 6) }} "
+       "{{ '{} {0[0]}'.format('ab') }} {{ '{a}'.format_map({'a': 1}) }}",
+       "1 2 1 2 2 1 3 5 5 ab a 1"},
+      {"{% for x in [1] %}{% block a %}[{{ x }}{{ loop is defined }}]{% endblock %}{% endfor %}",
+       "[False]"},
+      {"{% for x in [1] %}{% block a scoped %}[{{ x }}]{% endblock a %}{% endfor %}", "[1]"},
+      {"{% set y = 2 %}{% for x in [1] %}{% set y = 3 %}{% block a %}[{{ y }}]{% endblock %}"
+       "{% endfor %}",
+       "[2]"},
+      {"{% with y = 2 %}{% block a %}[{{ y }}]{% endblock %}{% endwith %}", "[]"},
+      {"{% macro m(p) %}{% block a %}[{{ p }}]{% endblock %}{% endmacro %}{{ m(3) }}", "[]"},
+      {"{% set _u = 1 %}{% if true %}{% set z = 5 %}{% endif %}{% block a %}{{ _u }}{{ z }}"
+       "{% set q = 1 %}{% endblock %}{{ q }}",
+       "15"},
+      {"{% block a %}{% set z = 1 %}{% block b %}[{{ z }}]{% endblock %}{% endblock %}", "[]"},
+      {"{% set self = 3 %}{{ self }}", "3"},
+      {"{{ {'a': 1}.items() }} {{ [{'a': 1}.keys()] }} {{ {'a': [1]}.values() }}",
+       "dict_items([('a', 1)]) [dict_keys(['a'])] dict_values([[1]])"},
+      {"{{ {'a':1,'b':2}.items() == {'b':2,'a':1}.items() }} {{ {'a':1}.keys() == {'b':1}.keys() "
+       "}} {{ {'a':1}.values() == {'a':1}.values() }} {{ {'a':1}.keys() is sequence }}",
+       "True False False False"},
+      {"{{ (5).real }} {{ (5).imag }} {{ (5).numerator }} {{ (5).denominator }} {{ (1.5).real }} "
+       "{{ (1.5).imag }} {{ true.real }} {{ 5['real'] }}|{{ (1.5).numerator }}|{{ {'real': 1}.real "
+       "}}",
+       "5 0 5 1 1.5 0.0 1 5||1"},
+      {"{{ 'abc'.isidentifier() }} {{ '1a'.isidentifier() }} {{ ''.isidentifier() }} "
+       "{{ '_ä9'.isidentifier() }} {{ 'a b'.isidentifier() }} {{ '℘'.isidentifier() }} "
+       "{{ 'a·'.isidentifier() }}",
+       "True False False True False True True"},
+      {"{{ 'a\tb'.expandtabs()|tojson }} {{ 'ab\tc\nd\te'.expandtabs(4)|tojson }} "
+       "{{ '\ta'.expandtabs(0)|tojson }} {{ 'a\tb\\r\tc'.expandtabs(tabsize=3)|tojson }} "
+       "{{ 'a\tb'.expandtabs(-1)|tojson }} {{ 'abcd\te'.expandtabs(4)|tojson }}",
+       "\"a       b\" \"ab  c\\nd   e\" \"a\" \"a  b\\r   c\" \"ab\" \"abcd    e\""},
+      {"{{ 'Ab Cd'.istitle() }} {{ 'AB'.istitle() }} {{ ''.istitle() }} {{ \"It's\".istitle() }} "
+       "{{ \"It'S\".istitle() }} {{ '1a'.istitle() }} {{ '1A'.istitle() }} {{ 'ǅa'.istitle() }}",
+       "True False False False True False True True"},
+      {"{{ 'ab'.isprintable() }} {{ 'a\n'.isprintable() }} {{ ''.isprintable() }} "
+       "{{ '\u00a0'.isprintable() }} {{ 'é'.isprintable() }}",
+       "True False True False True"},
+      {"{{ range(3) }} {{ range(1, 4) }}", "range(0, 3) range(1, 4)"},
+      {"{{ [].append }}|{{ {'update': 3}.update }}|{{ {'update': 3}['update'] }}|{{ (5).foo }}",
+       "||3|"},
+  };
+  for (const Expected& expected : cases)
+    EXPECT_EQ(render(expected.source), expected.text) << expected.source;
+  for (const char* source :
+       {"{{ [1, 2]|urlencode }}", "{{ '{} {1}'.format(1, 2) }}", "{{ '{0} {}'.format(1, 2) }}",
+        "{{ '{.real}'.format(1) }}", "{{ '{[0]}'.format('ab') }}", "{{ '{}'.format_map({}) }}",
+        "{% block a %}x{% endblock %}{% block a %}y{% endblock %}",
+        "{% block a %}x{% endblock b %}", "{{ {'update': 3}.update() }}",
+        "{% for x in [1] %}{% block a %}{% break %}{% endblock %}{% endfor %}",
+        "{% for x in [1] %}{% block a scoped %}{% break %}{% endblock %}{% endfor %}",
+        "{{ 'a\tb'.expandtabs(1000000000000) }}"}) {
+    EXPECT_THROW(render(source), Error) << source;
+  }
+}
+
+// What Jinja writes and this engine cannot write as exactly.
+TEST(JinjaTemplate, WhatIsLeftOutIsAnErrorAndNoOtherText) {
+  for (const char* source : {"{{ self }}",
+                             "{% block a %}x{% endblock %}{{ self.a() }}",
+                             "{{ namespace(a=1) }}",
+                             "{{ [namespace()] }}",
+                             "{% set n = namespace() %}{% set n.n = n %}{{ n }}",
+                             "{{ joiner }}",
+                             "{% macro m() %}{% endmacro %}{{ m }}",
+                             "{{ [1, 2]|map('string') }}",
+                             "{{ 'x'.upper }}",
+                             "{% for i in [1] %}{{ loop }}{% endfor %}",
+                             "{{ cycler(1) ~ '' }}",
+                             "{{ range(0, 11, 3) }}",
+                             "{{ range(0) }}",
+                             "{{ range(0, 5, 10) }}",
+                             "{{ range(3).start }}",
+                             "{{ (5).bit_length() }}",
+                             "{{ (5).bit_length }}",
+                             "{{ 'x'.encode() }}",
+                             "{{ {}.fromkeys([1]) }}",
+                             "{{ '%s' % joiner }}"}) {
+    expect_fails(ErrorCode::kUnsupported, "line 1", source);
+  }
+}
+
 TEST(JinjaTemplate, ErrorsSayWhereAndWhat) {
   expect_fails(ErrorCode::kData,
                "T, line 2 of the chat template: the chat template refuses these messages: \"Roles "
@@ -197,6 +290,9 @@ TEST(JinjaTemplate, MarksFollowTheTextOfMessages) {
   EXPECT_EQ(of_a("a.partition(' ')[0]"), "<b>|");
   EXPECT_EQ(of_a("a|reverse"), "x \ntxeT >b<|");
   EXPECT_EQ(of_a("a|urlencode"), "%3Cb%3E%20Text%0A%20x|");
+  EXPECT_EQ(of_a("{'<b>': a}|urlencode"), "%3Cb%3E+Text%0A+x|");
+  EXPECT_EQ(of_a("('\t' ~ a[:3] ~ '\t').expandtabs()"), "<b>|");
+  EXPECT_EQ(of_a("a.replace(' ', '\t').expandtabs(2)"), "<b>|Text\n|x|");
   EXPECT_EQ(of_a("list[0] ~ '<b>'"), "");
   EXPECT_EQ(of_a("a|length"), "");
 }

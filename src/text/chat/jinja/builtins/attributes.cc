@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <initializer_list>
+#include <optional>
 
 #include "base/error.h"
 #include "base/json.h"
@@ -11,6 +13,43 @@ namespace {
 Value no_attribute(const Value& value, const std::string& name) {
   return Value::undefined(
       fmt::format("a value of type {} has no attribute {}", value.type_name(), show_text(name)));
+}
+
+// The parts that every number of Python has.
+std::optional<Value> number_part(const Value& value, std::string_view name) {
+  if (name == "real") {
+    return value.is_integral() ? Value(value.integer()) : Value(value.number());
+  }
+  if (name == "imag") return value.is_integral() ? Value(int64_t{0}) : Value(0.0);
+  if (!value.is_integral()) return std::nullopt;
+  if (name == "numerator") return Value(value.integer());
+  if (name == "denominator") return Value(int64_t{1});
+  return std::nullopt;
+}
+
+// What Python's values of this type have and these have not, so that it is not taken for undefined.
+bool is_left_out(const Value& value, std::string_view name) {
+  const auto is_any = [&](std::initializer_list<std::string_view> names) {
+    return std::ranges::find(names, name) != names.end();
+  };
+  if (value.is_number()) {
+    return is_any({"as_integer_ratio", "conjugate"}) ||
+           (value.is_float() ? is_any({"fromhex", "hex", "is_integer"})
+                             : is_any({"bit_count", "bit_length", "from_bytes", "to_bytes"}));
+  }
+  if (value.is_text()) return is_any({"encode", "maketrans", "translate"});
+  if (value.is_dict()) return name == "fromkeys";
+  if (!value.is_list()) return false;
+  const ListKind kind = value.list().kind();
+  if (kind == ListKind::kRange) return is_any({"start", "stop", "step", "count", "index"});
+  if (kind == ListKind::kGenerator) return is_any({"close", "send", "throw"});
+  return is_view(kind) && is_any({"mapping", "isdisjoint"});
+}
+
+// Methods that change a dict, which a template may not: undefined even where there is such a key.
+bool changes_dict(std::string_view name) {
+  return name == "clear" || name == "pop" || name == "popitem" || name == "setdefault" ||
+         name == "update";
 }
 
 // The item that Python's index means, or npos.
@@ -62,7 +101,14 @@ Value Interpreter::attribute_of(const Value& value, std::string_view name) {
   if (const Function::Body method = find_method(value, name)) {
     return std::shared_ptr<Object>(std::make_shared<Function>(method, value));
   }
-  if (value.is_dict()) {
+  if (value.is_number()) {
+    if (const auto part = number_part(value, name)) return *part;
+  }
+  if (is_left_out(value, name)) {
+    fail(ErrorCode::kUnsupported, "{} of a value of type {} is not supported", name,
+         value.type_name());
+  }
+  if (value.is_dict() && !changes_dict(name)) {
     if (const Value* item = value.dict().find(name)) return *item;
   }
   if (value.is_list() && value.list().kind() == ListKind::kTuple && value.list().size() == 2) {
@@ -85,7 +131,7 @@ Value Interpreter::item_of(const Value& value, const Value& key) {
   if (key.is_text()) return attribute_of(value, key.text()->view());
   if (value.is_list() && key.is_integral()) {
     const List& list = value.list();
-    const bool has_indices = list.kind() != ListKind::kGenerator && list.kind() != ListKind::kView;
+    const bool has_indices = list.kind() != ListKind::kGenerator && !is_view(list.kind());
     const size_t index = index_in(key.integer(), has_indices ? list.size() : 0);
     if (index != std::string_view::npos) return list.items()[index];
   }
@@ -120,7 +166,7 @@ Value Interpreter::slice_of(const Value& value, const Value& begin, const Value&
     return builder.finish();
   }
   const bool has_indices = value.is_list() && value.list().kind() != ListKind::kGenerator &&
-                           value.list().kind() != ListKind::kView;
+                           !is_view(value.list().kind());
   if (!has_indices) {
     fail(ErrorCode::kData, "a value of type {} has no slices", value.type_name());
   }

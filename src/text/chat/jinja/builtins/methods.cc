@@ -24,19 +24,19 @@ Value dict_items(Interpreter& in, const Value& self, const CallArgs& args) {
   for (const auto& [key, value] : self.dict().items()) {
     items.push_back(in.list({key, value}, ListKind::kTuple));
   }
-  return in.list(std::move(items), ListKind::kView);
+  return in.list(std::move(items), ListKind::kItems);
 }
 
 Value dict_keys(Interpreter& in, const Value& self, const CallArgs& args) {
   const BoundArgs bound("keys", args, {});
-  return in.list(in.items_of(self), ListKind::kView);
+  return in.list(in.items_of(self), ListKind::kKeys);
 }
 
 Value dict_values(Interpreter& in, const Value& self, const CallArgs& args) {
   const BoundArgs bound("values", args, {});
   std::vector<Value> values;
   for (const auto& item : self.dict().items()) values.push_back(item.second);
-  return in.list(std::move(values), ListKind::kView);
+  return in.list(std::move(values), ListKind::kValues);
 }
 
 Value copy(Interpreter&, const Value& self, const CallArgs& args) {

@@ -311,7 +311,9 @@ class BraceFormatter {
   }
 
   Value look_up(std::string_view field) {
+    count_field(field);
     const size_t name_end = std::min(field.find_first_of(".["), field.size());
+    if (name_end == 0 && !field.empty()) bad_pattern("a field has no name");
     Value value = argument(field.substr(0, name_end));
     size_t i = name_end;
     while (i < field.size()) {
@@ -331,6 +333,17 @@ class BraceFormatter {
       i = end + 1;
     }
     return value;
+  }
+
+  // Fields without a number and fields that are one do not go together; what else a field has makes
+  // it neither, as in Python's string.Formatter.
+  void count_field(std::string_view field) {
+    const bool is_number =
+        !field.empty() && std::ranges::all_of(field, [](char c) { return c >= '0' && c <= '9'; });
+    has_numbers_ |= is_number;
+    if (has_numbers_ && (field.empty() || (is_number && next_ > 0))) {
+      bad_pattern("some fields have numbers and some have none");
+    }
   }
 
   Value argument(std::string_view name) {
@@ -354,7 +367,8 @@ class BraceFormatter {
 
   Interpreter& interpreter_;
   const CallArgs& args_;
-  size_t next_ = 0;
+  size_t next_ = 0;  // of the fields without a number
+  bool has_numbers_ = false;
 };
 
 }  // namespace

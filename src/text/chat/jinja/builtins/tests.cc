@@ -39,7 +39,7 @@ bool is_iterable(const Value& v) {
   return v.is_text() || v.is_dict() || v.is_list() || v.is_undefined();
 }
 bool is_sequence(const Value& v) {
-  return has_length(v) && !(v.is_list() && v.list().kind() == ListKind::kView);
+  return has_length(v) && !(v.is_list() && is_view(v.list().kind()));
 }
 bool is_callable(const Value& v) { return v.is_object() && v.object().is_callable(); }
 bool is_escaped(const Value& v) { return v.is_text() && v.text()->is_escaped(); }

@@ -184,17 +184,42 @@ Value filter_tojson(Interpreter& in, const Value& value, const CallArgs& args) {
   return out.finish();
 }
 
+// Percent signs for what a URL cannot hold; `in_query`: of "name=value".
+void add_quoted(const Text& text, bool in_query, TextBuilder& out) {
+  OriginReader origins(text.marks());
+  for (size_t i = 0; i < text.bytes().size(); ++i) {
+    const char c = text.bytes()[i];
+    const bool is_plain = (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') ||
+                          c == '_' || c == '.' || c == '-' || c == '~' || (c == '/' && !in_query);
+    out.add(is_plain               ? std::string(1, c)
+            : in_query && c == ' ' ? std::string("+")
+                                   : fmt::format("%{:02X}", static_cast<uint8_t>(c)),
+            origins.at(i));
+  }
+}
+
 Value filter_urlencode(Interpreter& in, const Value& value, const CallArgs& args) {
   const BoundArgs bound("urlencode", args, {});
-  const TextPtr text = in.text_of(value);
-  OriginReader origins(text->marks());
   TextBuilder out(in.budget());
-  for (size_t i = 0; i < text->bytes().size(); ++i) {
-    const char c = text->bytes()[i];
-    const bool is_plain = (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') ||
-                          c == '_' || c == '.' || c == '-' || c == '~' || c == '/';
-    out.add(is_plain ? std::string(1, c) : fmt::format("%{:02X}", static_cast<uint8_t>(c)),
-            origins.at(i));
+  if (!value.is_dict() && !value.is_list()) {
+    add_quoted(*in.text_of(value), false, out);
+    return out.finish();
+  }
+  std::vector<std::pair<Value, Value>> pairs;
+  if (value.is_dict()) {
+    pairs = value.dict().items();
+  } else {
+    for (const Value& item : in.items_of(value)) {
+      const std::vector<Value> pair = in.items_of(item);
+      if (pair.size() != 2) fail(ErrorCode::kData, "urlencode needs pairs of name and value");
+      pairs.emplace_back(pair[0], pair[1]);
+    }
+  }
+  for (size_t i = 0; i < pairs.size(); ++i) {
+    if (i > 0) out.add("&");
+    add_quoted(*in.text_of(pairs[i].first), true, out);
+    out.add("=");
+    add_quoted(*in.text_of(pairs[i].second), true, out);
   }
   return out.finish();
 }

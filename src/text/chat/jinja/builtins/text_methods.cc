@@ -11,6 +11,7 @@
 #include "text/chat/jinja/builtins/filters.h"
 #include "text/chat/jinja/builtins/string_format.h"
 #include "text/chat/jinja/interpreter.h"
+#include "text/chat/jinja/print.h"
 #include "text/utf8.h"
 
 namespace chunkllm::jinja {
@@ -325,6 +326,69 @@ bool is_numeric(char32_t c) {
 bool is_letter_or_number(char32_t c) { return is_letter(c) || is_numeric(c); }
 bool is_ascii_character(char32_t c) { return c < 0x80; }
 
+Value method_isprintable(Interpreter& in, const Value& self, const CallArgs& args) {
+  if (self.text()->bytes().empty()) return Value(true);
+  return method_all<is_printable>(in, self, args);
+}
+
+Value method_isidentifier(Interpreter& in, const Value& self, const CallArgs& args) {
+  const BoundArgs bound("isidentifier", args, {});
+  const std::string_view text = self.text()->view();
+  in.budget().work(text.size());
+  for (size_t i = 0; i < text.size();) {
+    const Character c = character_at(text, i);
+    const auto code = static_cast<UChar32>(c.value);
+    const bool fits = i > 0 ? u_hasBinaryProperty(code, UCHAR_XID_CONTINUE) != 0
+                            : code == '_' || u_hasBinaryProperty(code, UCHAR_XID_START) != 0;
+    if (!fits) return Value(false);
+    i = c.end;
+  }
+  return Value(!text.empty());
+}
+
+// Whether every run of letters with a case begins with the upper one and goes on with lower ones.
+Value method_istitle(Interpreter& in, const Value& self, const CallArgs& args) {
+  const BoundArgs bound("istitle", args, {});
+  const std::string_view text = self.text()->view();
+  in.budget().work(text.size());
+  bool after_cased = false;
+  bool has_cased = false;
+  for (size_t i = 0; i < text.size();) {
+    const Character c = character_at(text, i);
+    const auto code = static_cast<UChar32>(c.value);
+    const bool is_upper = u_isUUppercase(code) != 0 || u_istitle(code) != 0;
+    const bool is_lower = !is_upper && u_isULowercase(code) != 0;
+    if ((is_upper && after_cased) || (is_lower && !after_cased)) return Value(false);
+    after_cased = is_upper || is_lower;
+    has_cased |= after_cased;
+    i = c.end;
+  }
+  return Value(has_cased);
+}
+
+Value method_expandtabs(Interpreter& in, const Value& self, const CallArgs& args) {
+  const BoundArgs bound("expandtabs", args, {"tabsize"});
+  const int64_t width = bound.integer_or(0, 8);
+  const Text& text = *self.text();
+  in.budget().work(text.bytes().size());
+  OriginReader origins(text.marks());
+  TextBuilder out(in.budget());
+  int64_t column = 0;
+  for (size_t i = 0; i < text.bytes().size();) {
+    const Character c = character_at(text.view(), i);
+    if (c.value == '\t') {
+      const int64_t n = width > 0 ? width - column % width : 0;
+      out.add(in.repeated(" ", n)->bytes(), origins.at(i));
+      column += n;
+    } else {
+      out.add(text, i, c.end);
+      column = c.value == '\n' || c.value == '\r' ? 0 : column + 1;
+    }
+    i = c.end;
+  }
+  return out.finish();
+}
+
 Value method_isascii(Interpreter& in, const Value& self, const CallArgs& args) {
   if (self.text()->bytes().empty()) return Value(true);
   return method_all<is_ascii_character>(in, self, args);
@@ -366,6 +430,16 @@ Value method_zfill(Interpreter& in, const Value& self, const CallArgs& args) {
 
 Value method_format(Interpreter& in, const Value& self, const CallArgs& args) {
   return format_braces(in, *self.text(), args);
+}
+
+Value method_format_map(Interpreter& in, const Value& self, const CallArgs& args) {
+  const BoundArgs bound("format_map", args, {"mapping"}, 1);
+  if (!bound.at(0).is_dict()) fail(ErrorCode::kData, "format_map needs a dict");
+  CallArgs values;
+  for (const auto& [name, value] : bound.at(0).dict().items()) {
+    if (name.is_text()) values.named.emplace_back(name.text()->bytes(), value);
+  }
+  return format_braces(in, *self.text(), values);
 }
 
 }  // namespace
@@ -477,6 +551,11 @@ Function::Body find_text_method(std::string_view name) {
       {"rjust", method_rjust},
       {"zfill", method_zfill},
       {"format", method_format},
+      {"format_map", method_format_map},
+      {"expandtabs", method_expandtabs},
+      {"isidentifier", method_isidentifier},
+      {"isprintable", method_isprintable},
+      {"istitle", method_istitle},
   };
   const auto it = methods.find(name);
   return it == methods.end() ? nullptr : it->second;

@@ -79,7 +79,7 @@ enum class StmtKind {
   kCallBlock,    // exprs[0] is the call, signature and bodies[0] its caller
   kFilterBlock,  // exprs[0] is the filter
   kWith,         // targets = exprs in bodies[0]
-  kScope,        // bodies[0], whose names stay in it: {% generation %}
+  kScope,        // bodies[0], whose names stay in it: {% generation %}, {% block %}
   kBreak,
   kContinue,
 };
@@ -93,6 +93,7 @@ struct Stmt {
   std::vector<Stmts> bodies;
   Signature signature;
   bool is_recursive = false;  // a loop that may be called
+  bool is_apart = false;      // a scope that sees the template's own names and none between
   bool uses_caller = false;   // a macro whose body speaks of it
   bool uses_varargs = false;
   bool uses_kwargs = false;

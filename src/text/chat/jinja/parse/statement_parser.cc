@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <functional>
+#include <set>
 
 #include "base/error.h"
 #include "base/json.h"
@@ -138,12 +140,16 @@ class TemplateParser : public ExpressionParser {
   std::unique_ptr<Stmt> parse_scope(int line, bool is_block) {
     const FlagScope hard(is_soft_, false);
     auto stmt = make(StmtKind::kScope, line);
-    if (is_block) {
-      expect_name();
-      skip_word("scoped");
+    if (!is_block) {
+      stmt->bodies.push_back(parse_block_to("endgeneration"));
+      return stmt;
     }
-    stmt->bodies.push_back(parse_block_to(is_block ? "endblock" : "endgeneration"));
-    if (is_block && current().kind == TokenKind::kName) next();
+    const FlagScope no_loop(in_loop_, false);  // a break would have to leave the block
+    const std::string name = expect_name();
+    if (!blocks_.insert(name).second) error(fmt::format("there are two blocks {}", name));
+    stmt->is_apart = !skip_word("scoped");
+    stmt->bodies.push_back(parse_block_to("endblock"));
+    skip_word(name);
     return stmt;
   }
 
@@ -301,6 +307,7 @@ class TemplateParser : public ExpressionParser {
   }
 
   bool in_loop_ = false;
+  std::set<std::string, std::less<>> blocks_;
 };
 
 }  // namespace
