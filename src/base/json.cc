@@ -5,6 +5,7 @@
 #include <fstream>
 #include <limits>
 #include <new>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -19,26 +20,31 @@ constexpr size_t kMaxDepth = 64;
 
 // Receives the events of nlohmann's parser, which keeps no stack frame per level, and builds the
 // value. Every refusal is thrown from here, so a hostile text is left at its first offence.
-class ValueBuilder final : public nlohmann::json_sax<json> {
+template <typename Json>
+class ValueBuilder final : public nlohmann::json_sax<Json> {
  public:
   explicit ValueBuilder(const std::string& where) : where_(where) {}
 
-  json take() { return std::move(root_); }
+  Json take() { return std::move(root_); }
 
   bool null() override { return put(nullptr); }
   bool boolean(bool value) override { return put(value); }
-  bool number_integer(number_integer_t value) override { return put(value); }
-  bool number_unsigned(number_unsigned_t value) override { return put(value); }
-  bool number_float(number_float_t value, const string_t&) override { return put(value); }
-  bool string(string_t& value) override { return put(std::move(value)); }
-  bool binary(binary_t& value) override { return put(std::move(value)); }
-  bool start_object(std::size_t) override { return open(json::object()); }
-  bool start_array(std::size_t) override { return open(json::array()); }
+  bool number_integer(int64_t value) override { return put(value); }
+  bool number_unsigned(uint64_t value) override { return put(value); }
+  bool number_float(double value, const std::string&) override { return put(value); }
+  bool string(std::string& value) override { return put(std::move(value)); }
+  bool binary(typename Json::binary_t& value) override { return put(std::move(value)); }
+  bool start_object(std::size_t) override { return open(Json::object()); }
+  bool start_array(std::size_t) override { return open(Json::array()); }
   bool end_object() override { return close(); }
   bool end_array() override { return close(); }
 
-  bool key(string_t& name) override {
-    auto& members = open_.back()->get_ref<json::object_t&>();
+  bool key(std::string& name) override {
+    auto& members = open_.back()->template get_ref<typename Json::object_t&>();
+    if (members.size() >= kMaxMembers) {
+      fail(ErrorCode::kData, "{}: an object of more than {} members; make it smaller", where_,
+           kMaxMembers);
+    }
     const auto [member, is_new] = members.emplace(std::move(name), nullptr);
     if (!is_new) {
       fail(ErrorCode::kData, "{}: the key {} stands twice in one object; remove one", where_,
@@ -65,13 +71,14 @@ class ValueBuilder final : public nlohmann::json_sax<json> {
  private:
   // Puts a value where the next one belongs and returns its place.
   template <typename Value>
-  json* place(Value&& value) {
+  Json* place(Value&& value) {
     if (open_.empty()) {
       root_ = std::forward<Value>(value);
       return &root_;
     }
     if (open_.back()->is_array()) {
-      return &open_.back()->get_ref<json::array_t&>().emplace_back(std::forward<Value>(value));
+      return &open_.back()->template get_ref<typename Json::array_t&>().emplace_back(
+          std::forward<Value>(value));
     }
     *member_ = std::forward<Value>(value);
     return member_;
@@ -83,7 +90,7 @@ class ValueBuilder final : public nlohmann::json_sax<json> {
     return true;
   }
 
-  bool open(json&& empty) {
+  bool open(Json&& empty) {
     if (open_.size() >= kMaxDepth) {
       fail(ErrorCode::kData, "{}: JSON nested deeper than {} levels; flatten it", where_,
            kMaxDepth);
@@ -97,31 +104,26 @@ class ValueBuilder final : public nlohmann::json_sax<json> {
     return true;
   }
 
+  // Where members keep their order, each new one is compared with those before.
+  static constexpr size_t kMaxMembers =
+      std::is_same_v<Json, json> ? std::numeric_limits<size_t>::max() : 1024;
+
   const std::string& where_;
-  json root_;
-  std::vector<json*> open_;  // the objects and arrays around the next value, outermost first
-  json* member_ = nullptr;   // the value of the last key
+  Json root_;
+  std::vector<Json*> open_;  // the objects and arrays around the next value, outermost first
+  Json* member_ = nullptr;   // the value of the last key
 };
 
-}  // namespace
-
-std::string show_text(std::string_view text) {
-  constexpr size_t kMaxShown = 80;
-  const bool cut = text.size() > kMaxShown;
-  const std::string line = json(std::string(text.substr(0, kMaxShown)))
-                               .dump(-1, ' ', true, json::error_handler_t::replace);
-  return cut ? line + "..." : line;
-}
-
-json parse_json(std::string_view text, const std::string& where) {
+template <typename Json>
+Json parse(std::string_view text, const std::string& where) {
   // The parser would take a NUL for the end of the text and pass over what follows.
   if (const size_t nul = text.find('\0'); nul != std::string_view::npos) {
     fail(ErrorCode::kData, "{} is not valid JSON (byte {}): a NUL byte; get the file again", where,
          nul + 1);
   }
   try {
-    ValueBuilder builder(where);
-    json::sax_parse(text.begin(), text.end(), &builder);
+    ValueBuilder<Json> builder(where);
+    Json::sax_parse(text.begin(), text.end(), &builder);
     return builder.take();
   } catch (const std::bad_alloc&) {
     fail(ErrorCode::kMemory, "{}: not enough memory to hold {} bytes of JSON; free some memory",
@@ -129,7 +131,7 @@ json parse_json(std::string_view text, const std::string& where) {
   }
 }
 
-json read_json_file(const std::filesystem::path& path, int64_t max_bytes) {
+std::string read_file(const std::filesystem::path& path, int64_t max_bytes) {
   std::error_code error;
   const auto status = std::filesystem::status(path, error);
   if (!std::filesystem::exists(status)) {
@@ -159,7 +161,34 @@ json read_json_file(const std::filesystem::path& path, int64_t max_bytes) {
     fail(ErrorCode::kIo, "cannot read all {} bytes of {}; check the disk", size_bytes,
          path.string());
   }
-  return parse_json(text, path.string());
+  return text;
+}
+
+}  // namespace
+
+std::string show_text(std::string_view text) {
+  constexpr size_t kMaxShown = 80;
+  const bool cut = text.size() > kMaxShown;
+  const std::string line = json(std::string(text.substr(0, kMaxShown)))
+                               .dump(-1, ' ', true, json::error_handler_t::replace);
+  return cut ? line + "..." : line;
+}
+
+json parse_json(std::string_view text, const std::string& where) {
+  return parse<json>(text, where);
+}
+
+nlohmann::ordered_json parse_ordered_json(std::string_view text, const std::string& where) {
+  return parse<nlohmann::ordered_json>(text, where);
+}
+
+json read_json_file(const std::filesystem::path& path, int64_t max_bytes) {
+  return parse_json(read_file(path, max_bytes), path.string());
+}
+
+nlohmann::ordered_json read_ordered_json_file(const std::filesystem::path& path,
+                                              int64_t max_bytes) {
+  return parse_ordered_json(read_file(path, max_bytes), path.string());
 }
 
 JsonFields::JsonFields(const json& object, std::string where)

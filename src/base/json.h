@@ -19,9 +19,14 @@ std::string show_text(std::string_view text);
 // space after the value; Error (kMemory) if the value does not fit into memory.
 nlohmann::json parse_json(std::string_view text, const std::string& where);
 
-// Reads and parses a file of at most `max_bytes`. Throws Error (kIo, kData).
+// The same, the members of objects in the order of the text, at most 1024 in one object.
+nlohmann::ordered_json parse_ordered_json(std::string_view text, const std::string& where);
+
+// Read and parse a file of at most `max_bytes`. Throw Error (kIo, kData).
 nlohmann::json read_json_file(const std::filesystem::path& path,
                               int64_t max_bytes = int64_t{1} << 30);
+nlohmann::ordered_json read_ordered_json_file(const std::filesystem::path& path,
+                                              int64_t max_bytes = int64_t{1} << 30);
 
 // The fields of one JSON object, each read with the type and the limits that are expected. Every
 // accessor throws Error (kData) naming field and file. A view: `object` must outlive it.

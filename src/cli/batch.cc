@@ -26,6 +26,14 @@ BatchItem read_item(std::string_view line, const std::string& where, const Batch
   }
   const nlohmann::json json = parse_json(line, where);
   const JsonFields fields(json, where);
+  for (const auto& [name, value] : json.items()) {
+    if (name == "prompt" || name == "messages" || name == "id") continue;
+    fail(
+        ErrorCode::kData,
+        "{}: {} is no field of a line; it has prompt or messages, and id, and options are those of "
+        "the command",
+        where, show_text(name));
+  }
   if (fields.has("prompt") == fields.has("messages")) {
     fail(ErrorCode::kData, "{}: needs either prompt or messages, one of them", where);
   }
@@ -37,7 +45,8 @@ BatchItem read_item(std::string_view line, const std::string& where, const Batch
     }
   }
   if (fields.has("messages")) {
-    item.prompt = prompts.messages(parse_messages(fields.at("messages"), where));
+    const nlohmann::ordered_json ordered = parse_ordered_json(line, where);
+    item.prompt = prompts.messages(parse_messages(ordered.at("messages"), where));
     return item;
   }
   const std::string text = fields.string("prompt");

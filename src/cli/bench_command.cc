@@ -14,6 +14,8 @@
 #include "cli/common.h"
 #include "cli/options.h"
 #include "engine/session.h"
+#include "formats/gguf.h"
+#include "formats/gguf_types.h"
 #include "kernels/machine/isa.h"
 #include "kernels/machine/peaks.h"
 #include "measure/random_adapter.h"
@@ -41,20 +43,28 @@ using Row = nlohmann::ordered_json;
 
 // What this machine can do at most, and what is measured against it.
 struct Limits {
-  double bytes_per_second = 0;  // read from memory, all threads
+  double bytes_per_second = 0;  // read again and again, as many as the weights have, all threads
   double flops = 0;             // of the products' type, all threads
 };
 
 Limits measure_limits(const Engine& engine) {
   const int n_threads = current_threads();
-  return {memory_read_bandwidth(n_threads), product_peak(engine.precision().products, n_threads)};
+  return {memory_read_bandwidth(n_threads, engine.weights().packed_bytes()),
+          product_peak(engine.precision().products, n_threads)};
 }
 
-// What the products read: the type that a quantised file has, else that of the products.
+// What the products read: of a quantised file its kind as it says itself ("Q4_K_M", whatever type
+// most of it has), or else the type of most of it; of others the type of the products.
 std::string weights_name(const Engine& engine) {
   const DType type = engine.weights().main_type();
   if (!is_quantized(type)) return std::string(product_type_name(engine.precision().products));
   std::string name(dtype_name(type));
+  if (is_gguf_file(engine.options().model)) {
+    const GgufFile file(engine.options().model);
+    const auto kind =
+        gguf_file_type_name(file.integer_or("general.file_type", 0, 1 << 16, 1 << 16));
+    if (!kind.empty()) name = kind;
+  }
   std::ranges::transform(name, name.begin(),
                          [](char c) { return static_cast<char>(std::tolower(c)); });
   return name;
@@ -177,7 +187,8 @@ class Bench {
             {"share_of_limit", mean / limit}};
   }
 
-  // Tokens a second if the weights and the attended rows were read at the memory's pace.
+  // Tokens a second if the weights and the attended rows were read at the pace of the memory, or of
+  // the cache that holds the weights.
   double decode_limit(const RetentionCount& retention) const {
     const auto weights = static_cast<double>(session_.engine().weights().packed_bytes());
     return limits_.bytes_per_second / (weights + retention.kv_bytes_attended());
@@ -222,6 +233,8 @@ void run(const BenchArgs& args) {
     policies.push_back(&full_policy());
     if (engine.adapter() != nullptr) policies.push_back(&default_policy(engine.adapter()));
   }
+  note_unread_settings(args.selection, policies);
+  warn_of_positions("-d with -p or -n", options.ctx, engine.config().max_positions);
   require_session_memory(engine, options);
   engine.load_weights();
   if (engine.adapter() == nullptr && std::ranges::any_of(policies, &PolicyEntry::needs_adapter)) {

@@ -126,7 +126,7 @@ class Chat {
       say("error: the system message is not valid UTF-8; type it again\n");
       return;
     }
-    conversation_.set_system(text);
+    conversation_.set_system(text.empty() ? std::nullopt : std::optional(text));
     say(text.empty() ? "no system message\n" : "the system message is set\n");
   }
 
@@ -146,6 +146,9 @@ class Chat {
   }
 
   void answer(const std::string& user) {
+    if (const auto offset = find_invalid_utf8(user)) {
+      fail(ErrorCode::kData, "this message is not valid UTF-8 at byte {}; type it again", *offset);
+    }
     const Prompt prompt = conversation_.prompt(user);
     const int64_t ctx = session_.options().ctx;
     if (prompt.n_tokens() > ctx) {

@@ -1,5 +1,6 @@
 #include "cli/common.h"
 
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -73,6 +74,31 @@ void add_selection_options(CLI::App& app, SelectionArgs& args) {
 SelectionSettings to_settings(const SelectionArgs& args) {
   check_settings(args.settings, args.given);
   return args.settings;
+}
+
+void note_unread_settings(const SelectionArgs& args, std::span<const PolicyEntry* const> policies) {
+  std::vector<std::string_view> flags;
+  for (const SettingEntry& entry : setting_entries()) {
+    const bool is_given = std::ranges::find(args.given, entry.setting) != args.given.end();
+    const bool is_read = std::ranges::any_of(
+        policies, [&](const PolicyEntry* policy) { return policy->reads(entry.setting); });
+    if (is_given && !is_read) flags.push_back(entry.flag);
+  }
+  if (flags.empty()) return;
+  std::vector<std::string_view> names;
+  for (const PolicyEntry* policy : policies) names.push_back(policy->name);
+  std::fputs(fmt::format("note: {} {} no effect under policy {}\n", fmt::join(flags, ", "),
+                         flags.size() == 1 ? "has" : "have", fmt::join(names, " or "))
+                 .c_str(),
+             stderr);
+}
+
+void warn_of_positions(const std::string& what, int64_t n_tokens, int64_t max_positions) {
+  if (n_tokens <= max_positions) return;
+  std::fputs(fmt::format("warning: {} {} is beyond the {} positions the model was made for\n", what,
+                         n_tokens, max_positions)
+                 .c_str(),
+             stderr);
 }
 
 void add_dtype_option(CLI::App& app, DtypeChoice& dtype) {

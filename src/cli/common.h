@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -51,6 +52,13 @@ struct SelectionArgs {
 void add_selection_options(CLI::App& app, SelectionArgs& args);
 // Throws Error (kInvalidArgument) for impossible combinations.
 SelectionSettings to_settings(const SelectionArgs& args);
+
+// Says on stderr which of the settings that the user gave none of these policies reads.
+void note_unread_settings(const SelectionArgs& args, std::span<const PolicyEntry* const> policies);
+
+// Warns on stderr if `what`, an option or several, asks for more positions than a model was made
+// for.
+void warn_of_positions(const std::string& what, int64_t n_tokens, int64_t max_positions);
 
 // --dtype auto|bf16|f32.
 void add_dtype_option(CLI::App& app, DtypeChoice& dtype);

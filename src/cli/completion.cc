@@ -15,6 +15,13 @@
 namespace chunkllm::cli {
 namespace {
 
+// A text that may be empty and was given all the same.
+CLI::Option* add_given_text(CLI::App& app, const std::string& name,
+                            std::optional<std::string>& text, const std::string& help) {
+  return app.add_option_function<std::string>(
+      name, [&text](const std::string& given) { text = given; }, help);
+}
+
 void add_sampling_options(CLI::App& app, CompletionArgs& args) {
   SamplingOptions& sampling = args.generate.sampling;
   app.add_option("--temperature,--temp", sampling.temperature, "0: always the likeliest token")
@@ -52,8 +59,8 @@ void add_completion_options(CLI::App& app, CompletionArgs& args) {
                      ", which measures what is faster (default: chunk with an adapter, else full)");
   add_selection_options(app, args.selection);
   add_kv_type_option(app, args.kv_type);
-  app.add_option("--system", args.system, "The system message of a chat")->type_name("TEXT");
-  app.add_option("--chat-template", args.chat_template,
+  add_given_text(app, "--system", args.system, "The system message of a chat")->type_name("TEXT");
+  add_given_text(app, "--chat-template", args.chat_template,
                  "The chat template, instead of the model's own: a Jinja file, or one of " +
                      ChatTemplate::names())
       ->type_name("FILE|NAME");
@@ -83,16 +90,17 @@ std::unique_ptr<Completer> open_completer(const CompletionArgs& args) {
   const SelectionSettings settings = to_settings(args.selection);
   const Sampler check_sampling(args.generate.sampling);
   const StopStrings check_stops(args.generate.stops);
-  if (const auto offset = find_invalid_utf8(args.system)) {
+  if (const auto offset = find_invalid_utf8(args.system.value_or(""))) {
     fail(ErrorCode::kData, "--system is not valid UTF-8 at byte {}; convert it to UTF-8", *offset);
   }
-  if (!args.chat_template.empty()) ChatTemplate::from_option(args.chat_template, {});
+  if (args.chat_template) ChatTemplate::from_option(*args.chat_template, {});
   auto completer = std::make_unique<Completer>(Completer{open_engine(args.engine), {}, {}, false});
   const Engine& engine = completer->engine;
   completer->auto_policy = args.policy == kAutoPolicy;
   completer->session.policy = args.policy.empty() || completer->auto_policy
                                   ? &default_policy(engine.adapter())
                                   : &policy_named(args.policy, kAutoPolicy);
+  note_unread_settings(args.selection, {&completer->session.policy, 1});
   completer->session.selection = settings;
   completer->session.kv_type = kv_type_or_default(args.kv_type, engine.precision());
   completer->generate = args.generate;
@@ -133,14 +141,12 @@ void settle_policy(Completer& completer, int64_t n_tokens) {
 }
 
 ChatTemplate open_chat_template(const CompletionArgs& args, const Engine& engine) {
-  if (args.chat_template.empty()) return engine.chat_template();
-  return ChatTemplate::from_option(args.chat_template, engine.special_tokens());
+  if (!args.chat_template) return engine.chat_template();
+  return ChatTemplate::from_option(*args.chat_template, engine.special_tokens());
 }
 
 void warn_of_long_ctx(int64_t ctx, const ModelConfig& config) {
-  if (ctx <= config.max_positions) return;
-  std::fprintf(stderr, "warning: --ctx %lld is beyond the %lld positions the model was made for\n",
-               static_cast<long long>(ctx), static_cast<long long>(config.max_positions));
+  warn_of_positions("--ctx", ctx, config.max_positions);
 }
 
 }  // namespace chunkllm::cli

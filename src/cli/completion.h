@@ -18,9 +18,9 @@ struct CompletionArgs {
   SelectionArgs selection;
   std::string policy;
   std::optional<KvType> kv_type;
-  std::string system;
-  std::string chat_template;  // a name or a file; empty: the model's own
-  int64_t ctx = 0;            // 0: as needed
+  std::optional<std::string> system;
+  std::optional<std::string> chat_template;  // a name or a file; nothing: the model's own
+  int64_t ctx = 0;                           // 0: as needed
   bool ignore_eos = false;
   GenerateOptions generate;
 };

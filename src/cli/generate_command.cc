@@ -61,22 +61,21 @@ class PromptMaker {
   PromptMaker(const Engine& engine, const GenerateArgs& args) : engine_(engine), args_(args) {}
 
   Prompt text(const std::string& text) {
-    if (!args_.chat && args_.completion.system.empty() && args_.completion.chat_template.empty()) {
+    if (!args_.chat && !args_.completion.system && !args_.completion.chat_template) {
       return text_prompt(engine_.tokenizer(), text);
     }
     return messages({{"user", text}});
   }
 
   Prompt messages(std::vector<ChatMessage> messages) {
-    const std::string& system = args_.completion.system;
-    if (!system.empty()) {
+    if (const std::optional<std::string>& system = args_.completion.system) {
       const bool has_system = std::ranges::any_of(
           messages, [](const ChatMessage& message) { return message.role == "system"; });
       if (has_system) {
         fail(ErrorCode::kInvalidArgument,
              "the messages have a system message, and --system gives another; leave one out");
       }
-      messages.insert(messages.begin(), {"system", system});
+      messages.insert(messages.begin(), {"system", *system});
     }
     if (!chat_template_) chat_template_ = open_chat_template(args_.completion, engine_);
     return chat_prompt(engine_.tokenizer(), *chat_template_, messages);
@@ -91,7 +90,8 @@ class PromptMaker {
 Prompt encode_prompt(const Engine& engine, const GenerateArgs& args, const CancelToken& cancel) {
   PromptMaker maker(engine, args);
   if (args.messages_file.empty()) return maker.text(read_prompt(args, cancel));
-  return maker.messages(parse_messages(read_json_file(args.messages_file), args.messages_file));
+  return maker.messages(
+      parse_messages(read_ordered_json_file(args.messages_file), args.messages_file));
 }
 
 // The context to reserve: what the longest prompt and its answer need, up to the model's own limit,

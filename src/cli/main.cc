@@ -5,6 +5,7 @@
 #include <csignal>
 #include <cstdio>
 #include <new>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -33,15 +34,21 @@ int report(const std::string& message, int exit_code) {
   return exit_code;
 }
 
-// The first word of the command line that no command and no option of its command knows; else
-// empty. CLI11 would complain first about what is missing without it.
-std::string unknown_word(const CLI::App& app, std::span<const std::string> words) {
+// What is wrong with the words of the command line; empty if nothing is that can be seen without
+// their values. CLI11 would complain first about what is missing, and in words of its own.
+std::string wrong_word(const CLI::App& app, std::span<const std::string> words) {
+  const auto unknown = [](const std::string& word) {
+    return word + " is no command or option of this program; see chunkllm --help";
+  };
   if (words.empty()) return {};
   const std::string& first = words[0];
   const auto commands =
       app.get_subcommands([&](const CLI::App* command) { return command->get_name() == first; });
   const CLI::App* command = commands.empty() ? nullptr : commands.front();
-  if (command == nullptr) return app.get_option_no_throw(first) == nullptr ? first : std::string();
+  if (command == nullptr) {
+    return app.get_option_no_throw(first) == nullptr ? unknown(first) : std::string();
+  }
+  std::set<const CLI::Option*> given;
   for (size_t i = 1; i < words.size(); ++i) {
     const std::string& word = words[i];
     if (!word.starts_with("-") || word == "-" || word == "--") continue;
@@ -49,8 +56,13 @@ std::string unknown_word(const CLI::App& app, std::span<const std::string> words
     const bool is_long = word.starts_with("--");
     const std::string name = is_long ? word.substr(0, word.find('=')) : word.substr(0, 2);
     const CLI::Option* option = command->get_option_no_throw(name);
-    if (option == nullptr) return word;
-    if (option->get_expected_min() > 0 && name == word) ++i;
+    if (option == nullptr) return unknown(word);
+    if (option->get_expected_min() == 0) continue;
+    const bool takes_one = option->get_multi_option_policy() == CLI::MultiOptionPolicy::Throw;
+    if (takes_one && !given.insert(option).second) {
+      return option->get_name() + " is given twice; give it once";
+    }
+    if (name == word) ++i;
   }
   return {};
 }
@@ -87,12 +99,8 @@ int main(int argc, char** argv) {
   chunkllm::cli::add_quantize_command(app);
   try {
     const std::vector<std::string> words(argv + std::min(argc, 1), argv + argc);
-    const std::string unknown = unknown_word(app, words);
-    if (!unknown.empty()) {
-      return report(
-          fmt::format("{} is no command or option of this program; see chunkllm --help", unknown),
-          kExitUsage);
-    }
+    const std::string wrong = wrong_word(app, words);
+    if (!wrong.empty()) return report(wrong, kExitUsage);
     app.parse(chunkllm::cli::reversed_words(app, words));
     if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
       return report("cannot write to standard output; is the disk full?", kExitFailure);

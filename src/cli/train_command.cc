@@ -2,9 +2,11 @@
 
 #include <charconv>
 #include <cstdio>
+#include <filesystem>
 #include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <system_error>
 
 #include "base/error.h"
 #include "cli/common.h"
@@ -139,8 +141,19 @@ std::optional<TrialReport> try_adapters(Engine& engine, const std::string& out,
   return run_trial(engine, *options, callbacks, &cancel);
 }
 
+// Beside a model's files an adapter's would be taken for the model's.
+void check_out(const std::string& out) {
+  for (const char* name : {"config.json", "model.safetensors", "model.safetensors.index.json"}) {
+    std::error_code error;
+    if (!std::filesystem::exists(std::filesystem::path(out) / name, error)) continue;
+    fail(ErrorCode::kInvalidArgument, "--out {} is a model's folder, with {}; name another", out,
+         name);
+  }
+}
+
 void run(const TrainArgs& args) {
   const TrainOptions options = to_options(args);
+  check_out(args.out);
   const CancelToken& cancel = interrupt_token();
   Engine engine = open_engine(args.engine);
   const auto read = [](const std::vector<std::string>& paths) {

@@ -17,7 +17,7 @@ bool ends_whole(std::string_view text, size_t offset) {
 
 Prompt Conversation::prompt(const std::string& user) const {
   std::vector<ChatMessage> messages;
-  if (!system_.empty()) messages.push_back({"system", system_});
+  if (system_) messages.push_back({"system", *system_});
   std::vector<std::vector<int32_t>> answers;
   for (const Turn& turn : turns_) {
     messages.push_back({"user", turn.user});

@@ -2,9 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "engine/engine.h"
@@ -28,8 +30,8 @@ class Conversation {
   // was generated, of which only the tokens that make up `shown` are kept.
   void add(const std::string& user, std::string_view shown, std::span<const int32_t> ids);
 
-  // Sets the system message; empty: none.
-  void set_system(const std::string& system) { system_ = system; }
+  // Sets the system message, which may be empty; nothing: there is none.
+  void set_system(std::optional<std::string> system) { system_ = std::move(system); }
   // Forgets all messages but the system's.
   void clear();
 
@@ -42,7 +44,7 @@ class Conversation {
 
   const Engine& engine_;
   ChatTemplate chat_template_;
-  std::string system_;
+  std::optional<std::string> system_;
   std::vector<Turn> turns_;
 };
 

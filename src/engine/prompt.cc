@@ -56,25 +56,64 @@ Prompt chat_prompt(const Tokenizer& tokenizer, const ChatTemplate& chat_template
                    chat_template.encode_with_answers(tokenizer, messages, answers));
 }
 
-std::vector<ChatMessage> parse_messages(const nlohmann::json& json, const std::string& where) {
+namespace {
+
+// The text of a member that has to be one.
+std::string text_of(const nlohmann::ordered_json& message, const char* name,
+                    const std::string& where) {
+  const auto field = message.find(name);
+  if (field == message.end()) {
+    fail(ErrorCode::kData, "{}: the field \"{}\" is missing", where, name);
+  }
+  if (!field->is_string()) {
+    fail(ErrorCode::kData, "{}: \"{}\" must be a string, found {}", where, name,
+         field->type_name());
+  }
+  return field->get<std::string>();
+}
+
+ChatMessage parse_message(const nlohmann::ordered_json& json, const std::string& where) {
+  if (!json.is_object()) {
+    fail(ErrorCode::kData, "{}: expected a JSON object, found {}", where, json.type_name());
+  }
+  ChatMessage message{text_of(json, "role", where), ""};
+  if (!is_chat_role(message.role)) {
+    fail(ErrorCode::kData, "{}: the role {} is none of {}", where, show_text(message.role),
+         kChatRoles);
+  }
+  const bool calls_tools = json.contains("tool_calls") && json["tool_calls"].is_array();
+  const bool has_no_content = json.contains("content") ? json["content"].is_null() : calls_tools;
+  if (!has_no_content) message.content = text_of(json, "content", where);
+  for (const auto& [name, value] : json.items()) {
+    if (name == "tool_calls" ? value.is_array() || value.is_null()
+                             : value.is_string() || value.is_null()) {
+      continue;
+    }
+    fail(ErrorCode::kData, "{}: {} must be {}, found {}; leave it out", where, show_text(name),
+         name == "tool_calls" ? "an array" : "a string", value.type_name());
+  }
+  const nlohmann::ordered_json two = {{"role", message.role}, {"content", message.content}};
+  if (json != two) message.given = json;
+  return message;
+}
+
+}  // namespace
+
+std::vector<ChatMessage> parse_messages(const nlohmann::ordered_json& json,
+                                        const std::string& where) {
   if (!json.is_array() || json.empty()) {
     fail(ErrorCode::kData,
          "{} must be a JSON array of messages, {{\"role\": ..., \"content\": ...}}", where);
   }
   std::vector<ChatMessage> messages;
-  for (const nlohmann::json& entry : json) {
-    const std::string entry_where = fmt::format("{}, message {}", where, messages.size() + 1);
-    const JsonFields fields(entry, entry_where);
-    ChatMessage message{fields.string("role"), fields.string("content")};
-    if (message.role != "system" && message.role != "user" && message.role != "assistant") {
-      fail(ErrorCode::kData, "{}: the role {} must be system, user or assistant", entry_where,
-           show_text(message.role));
-    }
-    messages.push_back(std::move(message));
+  for (const nlohmann::ordered_json& entry : json) {
+    messages.push_back(
+        parse_message(entry, fmt::format("{}, message {}", where, messages.size() + 1)));
   }
-  if (messages.back().role != "user") {
-    fail(ErrorCode::kData, "{}: the last message has the role {}; it must be the user's", where,
-         messages.back().role);
+  const std::string& last = messages.back().role;
+  if (last != "user" && last != "tool") {
+    fail(ErrorCode::kData,
+         "{}: the last message has the role {}; it must be the user's or a tool's", where, last);
   }
   return messages;
 }

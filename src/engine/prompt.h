@@ -37,8 +37,10 @@ Prompt chat_prompt(const Tokenizer& tokenizer, const ChatTemplate& chat_template
                    const std::vector<ChatMessage>& messages,
                    const std::vector<std::vector<int32_t>>& answers);
 
-// A JSON array of {"role": "system", "user" or "assistant", "content": TEXT}, the last of the user.
-// `where` names the source in errors. Throws Error (kData).
-std::vector<ChatMessage> parse_messages(const nlohmann::json& json, const std::string& where);
+// A JSON array of {"role": one of kChatRoles, "content": TEXT or null}, the last of the user or of
+// a tool. Other members are kept for the template: texts, and the array `tool_calls`, with which
+// the content may be missing. `where` names the source in errors. Throws Error (kData).
+std::vector<ChatMessage> parse_messages(const nlohmann::ordered_json& json,
+                                        const std::string& where);
 
 }  // namespace chunkllm

@@ -31,6 +31,10 @@ std::optional<uint32_t> gguf_of_dtype(DType dtype);
 // The names of the tensor types that the engine reads, as a list for messages.
 std::string gguf_tensor_types();
 
+// llama.cpp's name of a `general.file_type` ("Q4_K_M"): what most tensors were to have; empty for
+// numbers that have none.
+std::string_view gguf_file_type_name(int64_t file_type);
+
 // ggml's name of a tensor type, also of those that are not supported.
 std::string gguf_tensor_type_name(uint32_t type);
 

@@ -20,6 +20,24 @@ TEST(Json, KeepsEveryKindOfValue) {
   EXPECT_EQ(parse_json("7", "x"), 7);
 }
 
+TEST(Json, OrderedObjectsKeepTheOrderOfTheText) {
+  const std::string text = R"({"b":1,"a":{"d":[{"z":0,"y":1}],"c":2},"0":null})";
+  EXPECT_EQ(parse_ordered_json(text, "x").dump(), text);
+  EXPECT_NE(parse_json(text, "x").dump(), text);
+  expect_error(ErrorCode::kData, "stands twice",
+               [] { parse_ordered_json(R"({"a":1,"a":2})", "x"); });
+  expect_error(ErrorCode::kData, "deeper", [] { parse_ordered_json(nested(65), "x"); });
+  // Each member is compared with those before: their number is limited, so that none takes long.
+  const auto members = [](int n) {
+    std::string object = "{\"first\":0";
+    for (int i = 1; i < n; ++i) object += ",\"" + std::to_string(i) + "\":0";
+    return object + "}";
+  };
+  EXPECT_EQ(parse_ordered_json(members(1024), "x").size(), 1024u);
+  expect_error(ErrorCode::kData, "1024 members", [&] { parse_ordered_json(members(1025), "x"); });
+  EXPECT_EQ(parse_json(members(1025), "x").size(), 1025u);
+}
+
 TEST(Json, SameKeyInDifferentObjectsIsFine) {
   EXPECT_EQ(parse_json(R"({"a": {"a": 1}, "b": [{"a": 2}, {"a": 3}]})", "x")["b"][1]["a"], 3);
 }

@@ -30,7 +30,7 @@ std::string four_prompts() {
   const std::string question = std::string(kFact) + " What is the secret code of Alice?";
   return json{{"prompt", "The old man walked"}, {"id", "a"}}.dump() + "\n" +
          json{{"messages", {{{"role", "user"}, {"content", question}}}}, {"id", 7}}.dump() + "\n" +
-         json{{"prompt", "Nobody came to the door."}, {"other", true}}.dump() + "\r\n" +
+         json{{"prompt", "Nobody came to the door."}}.dump() + "\r\n" +
          json{{"prompt", "The river"}}.dump();
 }
 
@@ -124,6 +124,7 @@ TEST(Batch, ABadLineIsNamedBeforeAnyWork) {
       {R"({"prompt": "x", "messages": []})", {"in.jsonl:2", "one of them"}},
       {R"({"prompt": ""})", {"in.jsonl:2", "empty"}},
       {R"({"prompt": 3})", {"in.jsonl:2", "prompt"}},
+      {R"({"prompt": "x", "max_tokens": 3})", {"in.jsonl:2", "max_tokens", "no field"}},
       {R"({"prompt": "x", "id": []})", {"in.jsonl:2", "id must be"}},
       {R"({"messages": []})", {"in.jsonl:2", "array"}},
       {R"({"messages": [{"role": "assistant", "content": "x"}]})", {"in.jsonl:2", "the user's"}},

@@ -182,5 +182,18 @@ TEST(Chat, NeedsAChatTemplate) {
   expect_failure(result, kFailure, {"chat template"}, "chat_without_template");
 }
 
+TEST(Chat, AMessageThatIsNoTextIsSaidToBeSo) {
+  const ProgramResult result = talk("ab\xff\nThe river\n");
+  EXPECT_THAT(result.err, testing::HasSubstr("error: this message is not valid UTF-8 at byte 2"));
+  EXPECT_EQ(tokens_read(result.err).size(), 1u) << "the chat goes on";
+}
+
+TEST(Chat, AnEmptySystemMessageIsOne) {
+  const auto n_read = [](const Arguments& more) {
+    return tokens_read(talk("The river\n", more).err).at(0);
+  };
+  EXPECT_GT(n_read({"--system="}), n_read({}));
+}
+
 }  // namespace
 }  // namespace chunkllm

@@ -45,6 +45,65 @@ TEST(Completion, AnUnknownOptionIsNamedBeforeAMissingOne) {
   }
 }
 
+TEST(Completion, AnOptionGivenTwiceIsNamed) {
+  for (const Arguments& twice :
+       {Arguments{"--prompt", "-p", "x", "--prompt", "y"},
+        Arguments{"--max-tokens", "-p", "x", "-n", "1", "--max-tokens=2"},
+        Arguments{"--kv-budget", "-p", "x", "--kv-budget", "256", "--kv-budget", "300"},
+        Arguments{"--seed", "-p", "x", "-s3", "--seed", "3"}}) {
+    expect_failure(generate_on({twice.begin() + 1, twice.end()}), kUsage,
+                   {twice[0] + " is given twice"}, "twice " + twice[0]);
+  }
+  EXPECT_EQ(generate_on({"-p", "x", "-n", "1", "--stop", "a", "--stop", "b"}).exit_code, 0);
+}
+
+TEST(Completion, AnEmptySystemOrTemplateWasGiven) {
+  const int text = answer({"-p", kQuestion, "-n", "1"}).at("prompt_tokens");
+  const int chat = answer({"-p", kQuestion, "-n", "1", "--chat"}).at("prompt_tokens");
+  const int empty = answer({"-p", kQuestion, "-n", "1", "--system="}).at("prompt_tokens");
+  EXPECT_GT(chat, text);
+  EXPECT_GT(empty, chat) << "an empty system message is one";
+  EXPECT_EQ(answer({"-p", kQuestion, "-n", "1", "--system", ""}).at("prompt_tokens"), empty);
+  expect_failure(generate_on({"-p", "x", "--chat-template", ""}), kUsage,
+                 {"chat template \"\"", "choose one of"}, "empty_template");
+}
+
+TEST(Completion, MembersOfMessagesReachTheTemplate) {
+  const Scratch scratch;
+  const std::string chat_template = scratch.file(
+      "t.jinja",
+      "{% for m in messages %}{{ m.reasoning_content }}{{ m.note }}"
+      "{% for c in m.tool_calls or [] %}{{ c.name }}{% endfor %}{{ m.content }}{% endfor %}");
+  const auto n_tokens = [&](const std::string& messages) -> int {
+    return answer({"--messages", scratch.file("m.json", messages), "--chat-template", chat_template,
+                   "-n", "1"})
+        .at("prompt_tokens");
+  };
+  const int plain = n_tokens(R"([{"role":"user","content":"Q"}])");
+  for (const char* messages :
+       {R"([{"role":"user","content":"Q","reasoning_content":"<|user|> hm"}])",
+        R"([{"role":"user","content":"Q","note":"one two three"}])",
+        R"([{"role":"user","content":"Q","tool_calls":[{"name":"one two three"}]}])",
+        R"([{"role":"assistant","content":null},{"role":"user","content":"Q"}])"}) {
+    EXPECT_GT(n_tokens(messages), plain) << messages;
+  }
+}
+
+TEST(Completion, SettingsThatAPolicyDoesNotReadAreNamed) {
+  const auto notes = [](const Arguments& more) {
+    Arguments arguments{"-p", "x", "-n", "1"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const ProgramResult result = generate_on(arguments);
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return result.err;
+  };
+  EXPECT_EQ(notes({"--policy", "full", "--window", "64", "--kv-budget", "512"}),
+            "note: --kv-budget, --window have no effect under policy full\n");
+  EXPECT_THAT(notes({"--refresh", "boundary"}), testing::HasSubstr("--refresh"));
+  EXPECT_EQ(notes({"--adapter", needle_adapter(), "--window", "64", "--kv-budget", "512"}), "");
+  EXPECT_EQ(notes({"--policy", "full"}), "");
+}
+
 TEST(Completion, MessagesAndSystemMakeAChat) {
   const Scratch scratch;
   const json expected = answer({"--chat", "-p", std::string(kFact) + "\n" + kQuestion});
@@ -140,7 +199,8 @@ TEST(Completion, BadMessagesAreNamed) {
   const std::vector<std::pair<std::string, std::vector<std::string>>> cases{
       {"[", {"m.json", "JSON"}},
       {"{}", {"m.json", "array"}},
-      {R"([{"role":"tool","content":"x"}])", {"m.json, message 1", "tool", "system, user"}},
+      {R"([{"role":"critic","content":"x"}])", {"m.json, message 1", "critic", "system, user"}},
+      {R"([{"role":"user","content":"x","count":3}])", {"m.json, message 1", "count", "string"}},
       {R"([{"role":"user"}])", {"m.json, message 1", "content"}},
       {R"([{"role":"assistant","content":"x"}])", {"m.json", "the user's"}}};
   for (const auto& [text, parts] : cases) {

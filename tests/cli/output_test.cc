@@ -239,6 +239,26 @@ TEST(Bench, EveryOutputHasARowForEachTest) {
   EXPECT_EQ(std::ranges::count(table, '|'), 6 * 18);
 }
 
+TEST(Bench, SaysWhatItReadsAndWhereItGoesTooFar) {
+  const Scratch scratch;
+  const std::string file = scratch / "needle.gguf";
+  output_of({"quantize", needle_model(), file, "--type", "q4_0"});
+  const json rows = json_of({"bench", "-m", file, "-p", "0", "-n", "1", "-r", "1", "-o", "json"});
+  EXPECT_EQ(rows.at(0).at("weights"), "q4_0");
+  const std::string small = scratch.with_json(
+      needle_model(), "config.json", [](auto& config) { config["max_position_embeddings"] = 20; });
+  const auto err = [&](const Arguments& more) {
+    Arguments arguments{"bench", "-m", small, "-n", "0", "-r", "1", "--kv-budget", "512"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const ProgramResult result = run_program(arguments);
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return result.err;
+  };
+  EXPECT_THAT(err({"-p", "21"}), testing::HasSubstr("21 is beyond the 20 positions"));
+  EXPECT_THAT(err({"-p", "20"}), testing::Not(testing::HasSubstr("beyond")));
+  EXPECT_THAT(err({"-p", "20"}), testing::HasSubstr("--kv-budget has no effect under policy full"));
+}
+
 TEST(Bench, MadeUpDepthsAndAdaptersAreSaidToBeSo) {
   const json list =
       json_of({"bench", "--model", needle_model(), "--policy", "full,chunk", "--synthetic", "-d",

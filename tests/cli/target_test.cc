@@ -54,6 +54,20 @@ TEST(Target, SaveCacheReplacesNoFileOfAnotherKind) {
   EXPECT_EQ(run_program(save_cache_to(out)).exit_code, 0) << "its own kind";
 }
 
+TEST(Target, AdaptersAreTrainedIntoNoModelsFolder) {
+  const Scratch scratch;
+  const std::string model = scratch.without(needle_model(), "README.md");
+  const std::vector<std::string> before = list_files(model);
+  Arguments arguments = train_arguments(scratch);
+  const auto out = std::next(std::ranges::find(arguments, "--out"));
+  *out = model;
+  expect_failure(run_program(arguments), kUsage, {"--out", model, "a model's folder"}, "out_model");
+  *std::next(std::ranges::find(arguments, "--model")) = model;
+  *out = model + "/.";
+  expect_failure(run_program(arguments), kUsage, {"a model's folder"}, "out_same");
+  EXPECT_EQ(list_files(model), before);
+}
+
 TEST(Target, AFileThatMayNotGrowIsAnErrorOfTheWrite) {
   const Scratch scratch;
   RunOptions full;

@@ -227,18 +227,33 @@ TEST(Conversation, AnInterruptedAnswerIsHistoryAsFarAsItWasShown) {
 
 TEST(Messages, AreCheckedOneByOne) {
   const auto parse = [](const std::string& text) {
-    return parse_messages(nlohmann::json::parse(text), "m.json");
+    return parse_messages(nlohmann::ordered_json::parse(text), "m.json");
   };
   const auto messages = parse(R"([{"role":"system","content":"s"},{"role":"user","content":"u"}])");
   ASSERT_EQ(messages.size(), 2u);
   EXPECT_EQ(messages[1].content, "u");
+  EXPECT_TRUE(messages[1].given.is_null());
+  const auto more = parse(
+      R"([{"role":"user","content":"u","name":"n","note":"x"},
+          {"content":null,"role":"assistant","reasoning_content":"r"},
+          {"role":"assistant","tool_calls":[{"id":"c"}]},
+          {"role":"tool","content":"t","tool_call_id":"c","name":null}])");
+  ASSERT_EQ(more.size(), 4u);
+  EXPECT_EQ(more[0].given.dump(), R"({"role":"user","content":"u","name":"n","note":"x"})");
+  EXPECT_EQ(more[1].given.dump(), R"({"content":null,"role":"assistant","reasoning_content":"r"})");
+  EXPECT_FALSE(more[2].given.contains("content"));
+  EXPECT_EQ(more[3].content, "t");
   const std::vector<std::pair<std::string, std::string>> bad{
       {"[]", "array"},
       {"{}", "array"},
       {"[3]", "message 1"},
       {R"([{"role":"user"}])", "content"},
       {R"([{"role":"user","content":3}])", "content"},
-      {R"([{"role":"tool","content":"x"}])", "message 1: the role \"tool\""},
+      {R"([{"role":"critic","content":"x"}])", "message 1: the role \"critic\""},
+      {R"([{"role":"user","content":"x","count":3}])", "\"count\" must be a string"},
+      {R"([{"role":"user","content":"x","tool_calls":{}}])", "\"tool_calls\" must be an array"},
+      {R"([{"role":"user","content":[{"type":"text","text":"x"}]}])", "must be a string"},
+      {R"([{"role":"assistant","tool_calls":null}])", "content"},
       {R"([{"role":"user","content":"x"},{"role":"assistant","content":"y"}])", "the user's"}};
   for (const auto& [text, part] : bad) {
     expect_error(ErrorCode::kData, part, [&, &given = text] { parse(given); });

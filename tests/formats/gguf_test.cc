@@ -6,6 +6,7 @@
 #include <functional>
 #include <limits>
 
+#include "formats/gguf_types.h"
 #include "testing/expect_error.h"
 #include "testing/file_size_limit.h"
 #include "testing/temp_folder.h"
@@ -301,6 +302,15 @@ TEST_F(Gguf, OtherTensorTypesAreNamed) {
                    ErrorCode::kUnsupported);
     expect_tensors({{.name = "blk.0.attn_q.weight", .type = type}},
                    "supported: F32, F16, BF16, Q4_0", ErrorCode::kUnsupported);
+  }
+}
+
+TEST_F(Gguf, KindsOfFilesHaveNames) {
+  EXPECT_EQ(gguf_file_type_name(2), "Q4_0");
+  EXPECT_EQ(gguf_file_type_name(15), "Q4_K_M");
+  EXPECT_EQ(gguf_file_type_name(32), "BF16");
+  for (const int64_t none : {int64_t{-1}, int64_t{4}, int64_t{1024}, int64_t{1} << 40}) {
+    EXPECT_EQ(gguf_file_type_name(none), "");
   }
 }
 

@@ -61,10 +61,12 @@ float portable_rounds(int64_t rounds) {
 
 }  // namespace
 
-double memory_read_bandwidth(int n_threads) {
-  constexpr int64_t kBytes = int64_t{256} << 20;
-  const ReservedBuffer buffer(kBytes, Pages::kLarge);
-  const int64_t part = kBytes / n_threads / 256 * 256;
+double memory_read_bandwidth(int n_threads, int64_t n_bytes_asked) {
+  constexpr int64_t kMostBytes = int64_t{256} << 20;
+  constexpr int64_t kStep = 256;  // of read_lines()
+  const int64_t wanted = std::clamp(n_bytes_asked, kStep * n_threads, kMostBytes);
+  const int64_t part = wanted / n_threads / kStep * kStep;
+  const ReservedBuffer buffer(part * n_threads, Pages::kLarge);
   std::atomic<uint64_t> sum = 0;
   parallel_for(n_threads, 1, [&](int64_t i, int64_t, int) {
     std::memset(buffer.data() + i * part, static_cast<int>(i), static_cast<size_t>(part));

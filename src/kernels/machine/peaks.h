@@ -7,10 +7,10 @@
 
 namespace chunkllm {
 
-// Bytes per second at which `n_threads` threads read memory together, each its own part of a buffer
-// that no cache holds; the best of several passes. Takes some 0.3 s and 256 MiB. Throws Error
-// (kMemory).
-double memory_read_bandwidth(int n_threads);
+// Bytes per second at which `n_threads` threads read `n_bytes` together again and again, each its
+// own part; the best of several passes. Few bytes come from a cache; from 256 MiB on, which are
+// what is read of more, they come from memory. Takes some 0.3 s. Throws Error (kMemory).
+double memory_read_bandwidth(int n_threads, int64_t n_bytes = int64_t{256} << 20);
 
 // Floating-point operations per second (a multiply-add is two) of `n_threads` threads together on
 // data in registers or the first-level cache, by the best instructions for such products at the

@@ -24,30 +24,43 @@ std::string advice() {
          ChatTemplate::names() + ")";
 }
 
+bool has_invalid_utf8(const nlohmann::ordered_json& json) {
+  if (json.is_string()) return find_invalid_utf8(json.get_ref<const std::string&>()).has_value();
+  if (!json.is_structured()) return false;
+  return std::ranges::any_of(json.items(), [](const auto& item) {
+    return find_invalid_utf8(item.key()).has_value() || has_invalid_utf8(item.value());
+  });
+}
+
 void check_messages(const std::vector<ChatMessage>& messages) {
   for (size_t i = 0; i < messages.size(); ++i) {
     const ChatMessage& message = messages[i];
     // The role may be a part of the template's markers, so it can be no text of anybody's.
-    if (message.role != "system" && message.role != "user" && message.role != "assistant") {
-      fail(ErrorCode::kInvalidArgument,
-           "message {}: the role {} is none of system, user and assistant", i,
-           show_text(message.role));
+    if (!is_chat_role(message.role)) {
+      fail(ErrorCode::kInvalidArgument, "message {}: the role {} is none of {}", i + 1,
+           show_text(message.role), kChatRoles);
     }
     if (const auto offset = find_invalid_utf8(message.content)) {
-      fail(ErrorCode::kData, "message {} is not valid UTF-8 at byte {}; convert it to UTF-8", i,
-           *offset);
+      fail(ErrorCode::kData,
+           "message {}, of the role {}, is not valid UTF-8 at byte {}; convert it to UTF-8", i + 1,
+           message.role, *offset);
+    }
+    if (has_invalid_utf8(message.given)) {
+      fail(ErrorCode::kData, "message {}, of the role {}, is not valid UTF-8; convert it to UTF-8",
+           i + 1, message.role);
     }
   }
 }
 
-// The number of the message whose content stands at this place of the input, counted from 1; 0 for
-// all else.
+// The number of the message that wrote what stands at this place of the input, counted from 1; 0
+// for its role, of which there are few, and for all that is no message's.
 uint32_t origin_of(std::string_view place) {
   constexpr std::string_view kMessages = "/messages/";
-  if (!place.starts_with(kMessages) || !place.ends_with("/content")) return 0;
+  if (!place.starts_with(kMessages)) return 0;
   uint32_t index = 0;
-  std::from_chars(place.data() + kMessages.size(), place.data() + place.size(), index);
-  return index + 1;
+  const char* end = place.data() + place.size();
+  const auto [stop, error] = std::from_chars(place.data() + kMessages.size(), end, index);
+  return error != std::errc() || std::string_view(stop, end) == "/role" ? 0 : index + 1;
 }
 
 // The bytes that no message wrote.
@@ -131,6 +144,10 @@ std::tm local_time() {
 }
 
 }  // namespace
+
+bool is_chat_role(std::string_view role) {
+  return role == "system" || role == "user" || role == "assistant" || role == "tool";
+}
 
 ChatTemplate::ChatTemplate(std::string_view source, const std::string& where,
                            SpecialTokens special_tokens)
@@ -220,7 +237,11 @@ jinja::MarkedText ChatTemplate::render_marked(const std::vector<ChatMessage>& me
                                       {"documents", nullptr},
                                       {"add_generation_prompt", add_generation_prompt}};
   for (const ChatMessage& message : messages) {
-    variables["messages"].push_back({{"role", message.role}, {"content", message.content}});
+    if (message.given.is_null()) {
+      variables["messages"].push_back({{"role", message.role}, {"content", message.content}});
+    } else {
+      variables["messages"].push_back(message.given);
+    }
   }
   for (const auto& [name, text] : special_tokens_) variables[name] = text;
   return template_.render(variables, now_, origin_of);

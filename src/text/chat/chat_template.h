@@ -16,9 +16,16 @@
 namespace chunkllm {
 
 struct ChatMessage {
-  std::string role;  // "system", "user" or "assistant"
-  std::string content;
+  std::string role;     // "system", "user", "assistant" or "tool"
+  std::string content;  // empty where there is none
+  // The message as it was given, an object, where that is more or other than role and content: the
+  // template sees its members in their order. Null: just the two.
+  nlohmann::ordered_json given = nullptr;
 };
+
+// The roles that there are, as a list for messages to users.
+inline constexpr std::string_view kChatRoles = "system, user, assistant and tool";
+bool is_chat_role(std::string_view role);
 
 // A piece of a rendered prompt: text of the template, or text somebody wrote.
 struct ChatPiece {

@@ -19,8 +19,10 @@ TEST(Peaks, AreFiniteAndPositive) {
     const double peak = product_peak(type, 2);
     EXPECT_TRUE(std::isfinite(peak) && peak > 0) << product_type_name(type);
   }
-  const double bandwidth = memory_read_bandwidth(2);
-  EXPECT_TRUE(std::isfinite(bandwidth) && bandwidth > 0);
+  for (const int64_t n_bytes : {int64_t{0}, int64_t{1000}, int64_t{1} << 20, int64_t{1} << 40}) {
+    const double bandwidth = memory_read_bandwidth(2, n_bytes);
+    EXPECT_TRUE(std::isfinite(bandwidth) && bandwidth > 0) << n_bytes;
+  }
 }
 
 }  // namespace
