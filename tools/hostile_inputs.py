@@ -536,6 +536,10 @@ for dims in ([], [1] * 5, [0, 64], [1 << 32, 1 << 32], [HUGE], [33, 64], [64], [
 for offset in (1, 1 << 40, HUGE - 31):
     gguf(f"a tensor at {offset}", lambda g, o=offset: g.tensors[GQ].__setitem__(2, o))
 gguf("two tensors on the same bytes", lambda g: g.tensors[GQ].__setitem__(2, g.tensors["blk.1.attn_q.weight"][2]))
+for kind in (2, 3, 6):
+    gguf(f"a matrix of 34 bytes a block called type {kind}", lambda g, k=kind: g.tensors[GQ].__setitem__(1, k))
+gguf("the last matrix of a smaller type", lambda g: max(g.tensors.values(), key=lambda t: t[2]).__setitem__(1, 2))
+gguf("bytes behind the last tensor", raw=lambda d: d + bytes(4096))
 gguf("a missing tensor", lambda g: g.tensors.pop(GQ))
 gguf("an unknown tensor", lambda g: g.tensors.update({"blk.0.attn_rot_embd.weight": g.tensors.pop(GQ)}))
 gguf("a tensor with a long name", lambda g: g.tensors.update({"x" * 65: g.tensors.pop(GQ)}))
@@ -631,10 +635,16 @@ prompt_file("messages: none", "--messages", b"[]")
 prompt_file("messages: a role that is unknown", "--messages", b'[{"role":"wizard","content":"x"}]')
 prompt_file("messages: no content", "--messages", b'[{"role":"user"}]')
 prompt_file("messages: content that is a number", "--messages", b'[{"role":"user","content":5}]')
+prompt_file("messages: a field that is a number", "--messages", b'[{"role":"user","content":"x","n":5}]')
+prompt_file("messages: calls that are no array", "--messages", b'[{"role":"user","content":"x","tool_calls":"f"}]')
+prompt_file("messages: a field twice", "--messages", b'[{"role":"user","content":"x","content":"y"}]')
+prompt_file("messages: many fields", "--messages", json.dumps(
+    [{"role": "user", "content": "x", **{f"k{i}": "v" for i in range(100000)}}]).encode())
 prompt_file("messages: an assistant at the end", "--messages", b'[{"role":"assistant","content":"x"}]')
 prompt_file("batch: no JSON", "--input", b"{\n", "--output", "@/o")
 prompt_file("batch: a number", "--input", b"5\n", "--output", "@/o")
 prompt_file("batch: no prompt", "--input", b"{}\n", "--output", "@/o")
+prompt_file("batch: an option in a line", "--input", b'{"prompt":"Hi.","max_tokens":5}\n', "--output", "@/o")
 prompt_file("batch: a bad line after a good one", "--input", b'{"prompt":"Hi."}\n{"prompt":3}\n', "--output", "@/o")
 prompt_file("batch: an output that cannot be", "--input", b'{"prompt":"Hi."}\n', "--output", "@/no/such/o")
 
@@ -682,6 +692,9 @@ option("a model that does not exist", "generate", "--model", "/no/such/folder", 
 option("a file for a model", "generate", "--model", str(NEEDLE / "config.json"), "--prompt", "x")
 option("a prompt and a prompt file", "generate", "--model", str(NEEDLE), "--prompt", "x", "--prompt-file", "y")
 option("chunk without adapters", "generate", "--model", str(NEEDLE), "--prompt", "x", "--policy", "chunk")
+option("a seed twice", "generate", "--model", str(NEEDLE), "--prompt", "x", "-s", "1", "--seed", "2")
+option("adapters into a model's folder", "train", "--model", str(NEEDLE), "--data", str(ROOT / "README.md"), "--out", str(TINY))
+option("an empty chat template", "generate", "--model", str(NEEDLE), "--prompt", "x", "--chat-template", "")
 for name, value in (("--ctx", "0"), ("--ctx", "-5"), ("--ctx", "99999999999999999999"), ("--ctx", "many"),
                     ("--max-tokens", "-1"), ("--temperature", "-1"), ("--temperature", "nan"), ("--top-p", "2"),
                     ("--top-p", "inf"), ("--top-k", "-3"), ("--min-p", "2"), ("--seed", "-1"), ("--threads", "0"),
