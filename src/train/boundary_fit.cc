@@ -15,7 +15,7 @@ namespace {
 
 constexpr double kSmallestBudget = 0.05;
 constexpr double kWarmupFraction = 0.1;
-constexpr int64_t kTokensPerStep = 512;
+constexpr int64_t kTokensPerStep = 128;
 
 // The policy `chunk` with an ear on the first layer's output.
 class FirstLayerListener : public RowSelector {

@@ -39,7 +39,7 @@ class FirstLayer {
 };
 
 struct BoundaryFitOptions {
-  int64_t epochs = 12;
+  int64_t epochs = 4;
   double learning_rate = 5e-3;  // peak of the one cycle
   uint64_t seed = 0;
 };
@@ -64,7 +64,7 @@ struct BoundaryFitResult {
 using BoundaryCallback = std::function<void(int64_t epoch, const BoundaryReport& report)>;
 
 // Runs the first layer over every lesson once an epoch, each time at a random budget, and takes a
-// step every 512 tokens. Features are divided by their root mean square over the lessons; the sink
+// step every 128 tokens. Features are divided by their root mean square over the lessons; the sink
 // is left out. Deterministic. Throws Error: kData if a loss or gradient is not finite,
 // kInterrupted, and what the callback throws.
 BoundaryFitResult fit_boundaries(std::span<const LessonFile> lessons, FirstLayer& first_layer,

@@ -15,7 +15,7 @@ namespace chunkllm {
 struct LayerFitOptions {
   int64_t adapter_dim = 64;
   LessonReading reading = {};
-  int64_t epochs = 12;
+  int64_t epochs = 24;
   double learning_rate = 3e-3;  // peak of the one cycle: 10% of the steps up, a cosine down to 0
   uint64_t seed = 0;
 };

@@ -289,7 +289,8 @@ void Run::announce(double seconds_of_lesson) const {
   double for_fits = 0;
   for (const int64_t stage : stages_) {
     if (stage == kBoundaryStage) {
-      for_fits += seconds_of_lesson / static_cast<double>(adapter_.config.n_layers) * epochs;
+      for_fits += seconds_of_lesson / static_cast<double>(adapter_.config.n_layers) *
+                  std::min(epochs, static_cast<double>(kBoundaryEpochs));
     } else if (lesson.layer(stage).n_queries() > 0) {
       for_fits += time_one_step(lesson.layer(stage), layer_options(stage)) * (epochs + 2);
     }
@@ -369,7 +370,7 @@ void Run::fit_chunk_adapter() {
   const Timer timer;
   FirstLayer first_layer(*backbone_, adapter_, special_ids_);
   BoundaryFitOptions options;
-  options.epochs = options_.epochs;
+  options.epochs = std::min(options_.epochs, kBoundaryEpochs);
   options.seed = stream_rng(options_.seed, kFitStream, kBoundaryStage).next();
   const auto n_steps = state_.n_steps;
   BoundaryFitResult result =

@@ -16,16 +16,19 @@
 
 namespace chunkllm {
 
+// The Chunk Adapter is a logistic regression, each of whose epochs runs the first layer again.
+inline constexpr int64_t kBoundaryEpochs = 4;
+
 struct TrainOptions {
   std::filesystem::path out;      // the adapter folder; also checkpoint and train.jsonl
   std::filesystem::path lessons;  // where lessons are kept; empty: in `out`, until the end
   int64_t sequences = 0;          // lessons to have; 0: until they hold enough tokens
   int64_t seq_len = 0;            // most tokens of one; 0: 16384, or the model's context
   double chat_share = 2.0 / 3.0;  // of the sequences that are retrieval chats
-  int64_t epochs = 12;
-  double learning_rate = 3e-3;  // peak of the QK Adapters
-  LessonReading reading;        // target, chunk key and the weight of prompt ends
-  int64_t adapter_dim = 0;      // 0: the default for the model
+  int64_t epochs = 24;            // of layers; the Chunk Adapter has kBoundaryEpochs at most
+  double learning_rate = 3e-3;    // peak of the QK Adapters
+  LessonReading reading;          // target, chunk key and the weight of prompt ends
+  int64_t adapter_dim = 0;        // 0: the default for the model
   FirstLayerKind first_layer = FirstLayerKind::kGrid;
   int64_t first_layer_tokens = 32;
   int64_t fixed_chunk = 0;  // 0: sentences

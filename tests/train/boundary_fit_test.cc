@@ -53,8 +53,8 @@ class BoundaryFitTest : public testing::Test {
 };
 
 TEST_F(BoundaryFitTest, LearnsBoundariesThatHoldForOtherTexts) {
-  const BoundaryFitResult result = fit(120);
-  EXPECT_EQ(result.n_steps, 3 * 120);
+  const BoundaryFitResult result = fit(40);
+  EXPECT_EQ(result.n_steps, 3 * 4 * 40);
   EXPECT_GT(result.last_epoch.counts.f1(), 0.9);
   adapter_.boundary_weight = result.weight;
   adapter_.boundary_bias = result.bias;
