@@ -185,7 +185,7 @@ void run(const TrainArgs& args) {
   if (args.json) {
     std::puts(to_json(result, trial).dump().c_str());
   } else if (trial) {
-    std::puts(trial_table(*trial).c_str());
+    std::fputs(trial_table(*trial).c_str(), stdout);
   }
 }
 
