@@ -35,7 +35,9 @@ inline constexpr Text kOwnedAnswers[] = {"{v}.",
                                          "It is {v}.",
                                          "The {a} of {k} is {v}.",
                                          "{k}'s {a} is {v}.",
-                                         "The text says that it is {v}."};
+                                         "The text says that it is {v}.",
+                                         "According to the text, the {a} of {k} is {v}.",
+                                         "Based on the text above, {k}'s {a} is {v}."};
 inline constexpr Text kOwnedNeedles[] = {"The {a} of {k} is {v}.",
                                          "{k}'s {a} is {v}.",
                                          "Remember that the {a} of {k} is {v}.",
@@ -91,8 +93,10 @@ inline constexpr Text kBestNeedles[] = {
 inline constexpr Text kBestQuestions[] = {
     "What is the best thing to do in {k}?", "What does the text recommend to do in {k}?",
     "What should one do in {k}?", "What do people like to do in {k}?"};
-inline constexpr Text kBestAnswers[] = {"{v}.", "The best thing to do in {k} is {v}.",
-                                        "In {k} one should {v}."};
+inline constexpr Text kBestAnswers[] = {
+    "{v}.", "The best thing to do in {k} is {v}.", "In {k} one should {v}.",
+    "According to the text, the best thing that one can do in {k} is {v}.",
+    "Based on the text, somebody who comes to {k} should {v}."};
 inline constexpr Text kBestHeldOutNeedles[] = {
     "A visitor who has one day in {k} can do nothing finer than {v}."};
 inline constexpr Text kBestHeldOutQuestions[] = {
@@ -138,8 +142,9 @@ inline constexpr Text kAllMagicQuestions[] = {
     "What are all the special magic numbers for {k} mentioned in the provided text?",
     "List all magic numbers of {k}.", "Which magic numbers does {k} have? Name all of them.",
     "Find every magic number for {k}."};
-inline constexpr Text kAllMagicAnswers[] = {"{v}.", "{v}", "They are {v}.",
-                                            "The special magic numbers for {k} are {v}."};
+inline constexpr Text kAllMagicAnswers[] = {
+    "{v}.", "{v}", "They are {v}.", "The special magic numbers for {k} are {v}.",
+    "According to the text, all the special magic numbers for {k} are {v}."};
 inline constexpr Text kAllMagicHeldOutQuestions[] = {
     "Look through the text above: which special lucky numbers are there for {k}? There are four of "
     "them."};
