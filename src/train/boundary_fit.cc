@@ -40,18 +40,12 @@ class FirstLayerListener : public RowSelector {
   std::vector<float>& hidden_;
 };
 
-std::vector<float> feature_scales(std::span<const LessonFile> lessons) {
-  std::vector<double> squares(lessons.front().boundary_mean_squares().size(), 0.0);
-  for (const LessonFile& lesson : lessons) {
-    for (size_t j = 0; j < squares.size(); ++j) {
-      squares[j] += double{lesson.boundary_mean_squares()[j]};
-    }
-  }
-  constexpr double kSmallest = 1e-6;  // a feature that is always zero teaches nothing
+// 1 / RMS of each feature.
+std::vector<float> feature_scales(std::span<const float> mean_squares) {
+  constexpr float kSmallest = 1e-6f;  // a feature that is always zero teaches nothing
   std::vector<float> scales;
-  for (const double sum : squares) {
-    const double rms = std::sqrt(sum / static_cast<double>(lessons.size()));
-    scales.push_back(static_cast<float>(1.0 / std::max(rms, kSmallest)));
+  for (const float square : mean_squares) {
+    scales.push_back(1.0f / std::max(std::sqrt(square), kSmallest));
   }
   return scales;
 }
@@ -132,17 +126,32 @@ std::vector<float> FirstLayer::output(const TrainingSequence& sequence, double b
   return hidden;
 }
 
-BoundaryFitResult fit_boundaries(std::span<const LessonFile> lessons, FirstLayer& first_layer,
+std::vector<float> mean_boundary_squares(std::span<const LessonFile> lessons) {
+  std::vector<double> sums(lessons.front().boundary_mean_squares().size(), 0.0);
+  for (const LessonFile& lesson : lessons) {
+    for (size_t j = 0; j < sums.size(); ++j) sums[j] += double{lesson.boundary_mean_squares()[j]};
+  }
+  std::vector<float> means;
+  for (const double sum : sums) {
+    means.push_back(static_cast<float>(sum / static_cast<double>(lessons.size())));
+  }
+  return means;
+}
+
+BoundaryFitResult fit_boundaries(std::span<const std::vector<TrainingSequence>> epochs,
+                                 std::span<const float> mean_squares, FirstLayer& first_layer,
                                  const BoundaryFitOptions& options, const CancelToken* cancel,
                                  const BoundaryCallback& after_epoch) {
   const Adapter& adapter = first_layer.adapter();
   const int64_t d_model = adapter.config.d_model;
-  BoundaryFit fit(feature_scales(lessons));
+  BoundaryFit fit(feature_scales(mean_squares));
   LearningRateSchedule schedule;
   schedule.peak = options.learning_rate;
   schedule.total_steps = 0;
-  for (const LessonFile& lesson : lessons) {
-    schedule.total_steps += options.epochs * steps_of(lesson.sequence(), adapter);
+  for (const std::vector<TrainingSequence>& epoch : epochs) {
+    for (const TrainingSequence& sequence : epoch) {
+      schedule.total_steps += steps_of(sequence, adapter);
+    }
   }
   schedule.warmup_steps =
       static_cast<int64_t>(kWarmupFraction * static_cast<double>(schedule.total_steps));
@@ -150,10 +159,9 @@ BoundaryFitResult fit_boundaries(std::span<const LessonFile> lessons, FirstLayer
 
   Rng rng(options.seed);
   BoundaryFitResult result;
-  for (int64_t epoch = 1; epoch <= options.epochs; ++epoch) {
+  for (size_t epoch = 0; epoch < epochs.size(); ++epoch) {
     result.last_epoch = {};
-    for (const LessonFile& lesson : lessons) {
-      const TrainingSequence& sequence = lesson.sequence();
+    for (const TrainingSequence& sequence : epochs[epoch]) {
       const std::vector<float> hidden =
           first_layer.output(sequence, draw_first_layer_budget(rng), cancel);
       const Range taught = taught_tokens(sequence, adapter);
@@ -165,7 +173,7 @@ BoundaryFitResult fit_boundaries(std::span<const LessonFile> lessons, FirstLayer
                  result.last_epoch);
       }
     }
-    after_epoch(epoch, result.last_epoch);
+    after_epoch(static_cast<int64_t>(epoch) + 1, result.last_epoch);
   }
   result.weight = fit.weight();
   result.bias = fit.bias();

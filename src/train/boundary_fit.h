@@ -39,7 +39,6 @@ class FirstLayer {
 };
 
 struct BoundaryFitOptions {
-  int64_t epochs = 4;
   double learning_rate = 5e-3;  // peak of the one cycle
   uint64_t seed = 0;
 };
@@ -63,11 +62,15 @@ struct BoundaryFitResult {
 // After each epoch: its number from 1 and its report. May throw, which ends the fit.
 using BoundaryCallback = std::function<void(int64_t epoch, const BoundaryReport& report)>;
 
-// Runs the first layer over every lesson once an epoch, each time at a random budget, and takes a
-// step every 128 tokens. Features are divided by their root mean square over the lessons; the sink
-// is left out. Deterministic. Throws Error: kData if a loss or gradient is not finite,
-// kInterrupted, and what the callback throws.
-BoundaryFitResult fit_boundaries(std::span<const LessonFile> lessons, FirstLayer& first_layer,
+// The mean square of each feature of the first layer's output over some lessons.
+std::vector<float> mean_boundary_squares(std::span<const LessonFile> lessons);
+
+// Runs the first layer over each sequence of each epoch, every time at a random budget, and takes a
+// step every 128 tokens. Epochs of other texts find more than the same ones again. Features are
+// divided by the roots of `mean_squares` [d_model]; the sink is left out. Deterministic. Throws
+// Error: kData if a loss or gradient is not finite, kInterrupted, and what the callback throws.
+BoundaryFitResult fit_boundaries(std::span<const std::vector<TrainingSequence>> epochs,
+                                 std::span<const float> mean_squares, FirstLayer& first_layer,
                                  const BoundaryFitOptions& options, const CancelToken* cancel,
                                  const BoundaryCallback& after_epoch);
 

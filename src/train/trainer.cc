@@ -32,6 +32,7 @@ constexpr int64_t kBoundaryStage = -1;  // beside layers, which are numbers from
 constexpr uint64_t kFitStream = 1;
 constexpr uint64_t kTrainStream = 2;
 constexpr uint64_t kEvalStream = 3;
+constexpr uint64_t kBoundaryStream = 4;
 
 // Random numbers of one sequence or fit, whatever was drawn before: what makes a resumed run the
 // same.
@@ -134,7 +135,9 @@ class Run {
   void start();
   void make_lessons();
   void make_eval_lessons();
+  TrainingSequence draw(const Corpus& data, uint64_t stream, int64_t index) const;
   void add_lesson(const Corpus& data, uint64_t stream, LessonStore& store);
+  std::vector<std::vector<TrainingSequence>> boundary_epochs() const;
   void announce(double seconds_of_lesson) const;
   void run_stages();
   void fit_one_layer(int64_t layer);
@@ -215,14 +218,32 @@ void Run::start() {
                     std::max(longest_sequence(options_, engine_.config()), lessons_->longest()));
 }
 
-void Run::add_lesson(const Corpus& data, uint64_t stream, LessonStore& store) {
-  const int64_t index = store.n_lessons();
+TrainingSequence Run::draw(const Corpus& data, uint64_t stream, int64_t index) const {
   const Plan plan = plan_of(stream, index);
   const SequenceSampler sampler(data, engine_.tokenizer(), chat_ ? &*chat_ : nullptr, plan.n_tokens,
-                                plan.chat ? 1.0 : 0.0);
+                                plan.n_tokens, plan.chat ? 1.0 : 0.0);
   Rng rng = stream_rng(options_.seed, stream, index);
   rng.next();  // the plan's
-  store.add(make_lesson(*backbone_, adapter_.config, special_ids_, sampler.draw(rng), cancel_));
+  return sampler.draw(rng);
+}
+
+void Run::add_lesson(const Corpus& data, uint64_t stream, LessonStore& store) {
+  store.add(make_lesson(*backbone_, adapter_.config, special_ids_,
+                        draw(data, stream, store.n_lessons()), cancel_));
+}
+
+// The lessons' own sequences, then as many others an epoch: they cost no dense pass.
+std::vector<std::vector<TrainingSequence>> Run::boundary_epochs() const {
+  const int64_t n = lessons_->n_lessons();
+  std::vector<std::vector<TrainingSequence>> epochs(1);
+  for (const LessonFile& lesson : lessons_->lessons()) epochs[0].push_back(lesson.sequence());
+  for (int64_t epoch = 1; epoch < std::min(options_.epochs, kBoundaryEpochs); ++epoch) {
+    epochs.emplace_back();
+    for (int64_t i = 0; i < n; ++i) {
+      epochs.back().push_back(draw(data_, kBoundaryStream, (epoch - 1) * n + i));
+    }
+  }
+  return epochs;
 }
 
 void Run::make_lessons() {
@@ -370,18 +391,18 @@ void Run::fit_chunk_adapter() {
   const Timer timer;
   FirstLayer first_layer(*backbone_, adapter_, special_ids_);
   BoundaryFitOptions options;
-  options.epochs = std::min(options_.epochs, kBoundaryEpochs);
   options.seed = stream_rng(options_.seed, kFitStream, kBoundaryStage).next();
   const auto n_steps = state_.n_steps;
+  const std::vector<std::vector<TrainingSequence>> epochs = boundary_epochs();
   BoundaryFitResult result =
-      fit_boundaries(lessons_->lessons(), first_layer, options, cancel_,
-                     [&](int64_t epoch, const BoundaryReport& report) {
+      fit_boundaries(epochs, mean_boundary_squares(lessons_->lessons()), first_layer, options,
+                     cancel_, [&](int64_t epoch, const BoundaryReport& report) {
                        nlohmann::ordered_json record;
                        record["step"] = n_steps + epoch;
                        record["epoch"] = epoch;
                        add_boundaries(record, report);
                        log_epoch(std::move(record), timer.seconds());
-                       callbacks_.progress("boundaries", "epochs", epoch, options.epochs);
+                       callbacks_.progress("boundaries", "epochs", epoch, std::ssize(epochs));
                      });
   adapter_.boundary_weight = std::move(result.weight);
   adapter_.boundary_bias = result.bias;

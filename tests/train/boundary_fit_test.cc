@@ -40,8 +40,11 @@ class BoundaryFitTest : public testing::Test {
   }
   BoundaryFitResult fit(int64_t epochs) {
     FirstLayer first_layer(backbone_, adapter_, {});
-    return fit_boundaries(lessons_, first_layer,
-                          {.epochs = epochs, .learning_rate = 3e-2, .seed = 1}, nullptr,
+    std::vector<TrainingSequence> sequences;
+    for (const LessonFile& lesson : lessons_) sequences.push_back(lesson.sequence());
+    return fit_boundaries(std::vector(static_cast<size_t>(epochs), sequences),
+                          mean_boundary_squares(lessons_), first_layer,
+                          {.learning_rate = 3e-2, .seed = 1}, nullptr,
                           [](int64_t, const BoundaryReport&) {});
   }
 
