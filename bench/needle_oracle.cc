@@ -68,7 +68,8 @@ OracleAnswer ask_oracle(const Engine& engine, std::span<const int32_t> prompt,
                     test::traced(options_for(engine, policy_named("chunk"), everything, ctx)));
     test::trace_of(session).record(&trace);
     const int64_t end = std::ssize(prompt) - 1;
-    session.prefill(ids, {&end, 1});
+    const Range answer{end + 1, std::ssize(ids)};
+    session.prefill(ids, {&end, 1}, {}, nullptr, {&answer, answer.empty() ? size_t{0} : size_t{1}});
   }
 
   const TrainingSequence sequence = sequence_of(ids, std::ssize(prompt) - 1, trace);
@@ -99,12 +100,15 @@ OracleAnswer ask_oracle(const Engine& engine, std::span<const int32_t> prompt,
       }
       SelectionLimits limits{
           .sink = config.sink, .window = config.window, .budget = budget.n_tokens};
-      choices[position] =
+      choices[{position, position + 1, false}] =
           select_chunks(layer == 0 ? grid : sentences, position, limits, row).chunks;
     }
   }
   trace.n_tokens = std::ssize(ids);
-  Session session(engine, test::traced(options_for(engine, policy_named("chunk"), budget, ctx)));
+  // Prompts are read in full: the oracle chooses at prompt ends and in answers.
+  SessionOptions options = options_for(engine, policy_named("chunk"), budget, ctx);
+  options.selection.prefill = PrefillKind::kFull;
+  Session session(engine, test::traced(options));
   test::TraceDifferences differences;
   test::trace_of(session).replay(&trace, &differences);
   const GenerateResult result = complete(engine, session, prompt, max_tokens);

@@ -121,7 +121,7 @@ class Bench {
   // Brings the session to `depth` tokens, the last of them a prompt end.
   void fill(int64_t depth, const CancelToken& cancel) {
     if (args_.synthetic && depth > 0) {
-      session_.truncate(0);
+      session_.rewind(0);
       fill_with_noise(session_, depth, static_cast<uint64_t>(args_.seed));
     }
     const int64_t missing = depth - session_.n_tokens();

@@ -195,11 +195,12 @@ class Chat {
       return;
     }
     say(fmt::format(
-        "[{} tokens read in {:.2f} s, {} generated in {:.2f} s, {:.1f}% of the KV cache "
+        "[{} tokens read in {:.2f} s, {:.1f}% attended, {} generated in {:.2f} s, {:.1f}% of the "
+        "KV cache "
         "attended, {} of {} tokens used{}]\n",
         result->prompt_tokens - result->cached_tokens, result->prefill_seconds,
-        result->generated_tokens, result->decode_seconds, 100.0 * result->retention.kv_retention(),
-        session_.n_tokens(), session_.options().ctx,
+        100.0 * result->prefill.retention(), result->generated_tokens, result->decode_seconds,
+        100.0 * result->retention.kv_retention(), session_.n_tokens(), session_.options().ctx,
         result->finish_reason == "length" ? ", cut at its longest" : ""));
   }
 

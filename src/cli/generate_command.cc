@@ -124,6 +124,7 @@ nlohmann::ordered_json to_json(const GenerateResult& result, const Session& sess
   json["prefill_seconds"] = result.prefill_seconds;
   json["decode_seconds"] = result.decode_seconds;
   json["kv_retention"] = result.retention.kv_retention();
+  json["prefill_retention"] = result.prefill.retention();
   json["kv_bytes_reserved"] = session.cache().reserved_bytes();
   json["kv_bytes_stored"] = session.kv_bytes_stored();
   json["kv_bytes_attended"] = result.retention.kv_bytes_attended();
@@ -144,11 +145,11 @@ void report_speed(const GenerateResult& result, std::string_view policy) {
       result.cached_tokens > 0 ? fmt::format(" ({} from the cache)", result.cached_tokens) : "";
   std::fputs(
       fmt::format("\n{}: {} prompt tokens{} in {:.2f} s ({:.0f}/s), {} generated in {:.2f} s "
-                  "({:.1f}/s), {:.1f}% of the KV cache attended\n",
+                  "({:.1f}/s), {:.1f}% of the KV cache attended, {:.1f}% while reading\n",
                   policy, result.prompt_tokens, cached, result.prefill_seconds,
                   rate(n_run, result.prefill_seconds), result.generated_tokens,
                   result.decode_seconds, rate(n_decoded, result.decode_seconds),
-                  100.0 * result.retention.kv_retention())
+                  100.0 * result.retention.kv_retention(), 100.0 * result.prefill.retention())
           .c_str(),
       stderr);
 }

@@ -7,6 +7,7 @@
 #include "engine/gguf_tokenizer.h"
 #include "formats/gguf.h"
 #include "kernels/machine/isa.h"
+#include "select/chunk/token_marks.h"
 
 namespace chunkllm {
 
@@ -32,13 +33,24 @@ std::optional<Tokenizer> open_tokenizer(const std::filesystem::path& model) {
   return Tokenizer::from_folder(model);
 }
 
+std::vector<uint8_t> marks_of_tokens(const std::optional<Tokenizer>& tokenizer) {
+  std::vector<uint8_t> marks;
+  if (!tokenizer) return marks;
+  for (int32_t id = 0; id < tokenizer->n_vocab(); ++id) {
+    const bool has_text = tokenizer->has_token(id) && !tokenizer->is_special(id);
+    marks.push_back(has_text ? marks_of_token(tokenizer->token_bytes(id)) : uint8_t{0});
+  }
+  return marks;
+}
+
 }  // namespace
 
 Engine::Engine(const EngineOptions& options)
     : options_(options),
       precision_(resolve_precision(options.dtype)),
       config_(read_model_config(options.model)),
-      tokenizer_(open_tokenizer(options.model)) {
+      tokenizer_(open_tokenizer(options.model)),
+      token_marks_(marks_of_tokens(tokenizer_)) {
   if (!options.adapter.empty()) adapter_ = load_adapter(options.adapter);
 }
 

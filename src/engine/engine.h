@@ -63,6 +63,8 @@ class Engine {
   SpecialTokens special_tokens() const;
   // The tokenizer's special tokens; empty without one.
   std::vector<int32_t> special_ids() const;
+  // What chunks may be cut by (select/chunk/token_marks.h), by token id; empty without a tokenizer.
+  const std::vector<uint8_t>& token_marks() const { return token_marks_; }
   // Tokens that end an answer: the model's, or else the tokenizer's.
   std::vector<int32_t> eos_ids() const;
 
@@ -71,6 +73,7 @@ class Engine {
   Precision precision_;
   ModelConfig config_;
   std::optional<Tokenizer> tokenizer_;
+  std::vector<uint8_t> token_marks_;
   std::optional<Adapter> adapter_;
   std::optional<ModelWeights> weights_;
 };

@@ -21,6 +21,11 @@ std::vector<int32_t> ids_without_token(const Tokenizer& tokenizer, int32_t n_voc
   return ids;
 }
 
+PrefillCount counted_since(const PrefillCount& before, const Session& session) {
+  const PrefillCount& now = session.prefill_count();
+  return {now.rows_attended - before.rows_attended, now.rows_visible - before.rows_visible};
+}
+
 // Tokens after those that the session holds, from the logits of the last one on.
 void run_answer(Session& session, const Tokenizer& tokenizer, const GenerateOptions& options,
                 const OnText& on_text, const CancelToken* cancel, GenerateResult& result) {
@@ -64,7 +69,9 @@ GenerateResult generate(Session& session, const Tokenizer& tokenizer,
   GenerateResult result;
   result.prompt_tokens = static_cast<int64_t>(prompt.size());
   Timer timer;
+  const PrefillCount before = session.prefill_count();
   session.prefill(prompt, prompt_ends, progress, cancel);
+  result.prefill = counted_since(before, session);
   result.prefill_seconds = timer.seconds();
   timer = Timer();
   run_answer(session, tokenizer, options, on_text, cancel, result);
@@ -79,11 +86,13 @@ GenerateResult generate(Session& session, const Tokenizer& tokenizer, const Prom
   GenerateResult result;
   result.prompt_tokens = prompt.n_tokens();
   Timer timer;
-  int64_t n_kept = common_prefix(prompt, session.tokens(), session.origins(), session.options());
+  int64_t n_kept = common_prefix(prompt, session.tokens(), session.origins(), session.n_done(),
+                                 session.options());
   // The last token runs in any case: its logits give the first of the answer.
   n_kept = std::min(n_kept, prompt.n_tokens() - 1);
-  if (n_kept < session.n_tokens()) n_kept = session.rewind(n_kept);
-  result.cached_tokens = n_kept;
+  if (n_kept < session.n_tokens()) session.rewind(n_kept);
+  result.cached_tokens = session.n_done();
+  const PrefillCount before = session.prefill_count();
 
   std::vector<int64_t> ends;
   for (const int64_t end : prompt.ends) {
@@ -97,6 +106,7 @@ GenerateResult generate(Session& session, const Tokenizer& tokenizer, const Prom
   }
   session.prefill(std::span(prompt.ids).subspan(static_cast<size_t>(n_kept)), ends, progress,
                   cancel, answers);
+  result.prefill = counted_since(before, session);
   result.prefill_seconds = timer.seconds();
   GenerateOptions answer = options;
   if (prompt.turn_end) {
@@ -109,23 +119,46 @@ GenerateResult generate(Session& session, const Tokenizer& tokenizer, const Prom
   return result;
 }
 
+namespace {
+
+// Which tokens attend to everything because a prompt ends soon.
+std::vector<bool> tails_of(std::span<const Session::Origin> origins,
+                           const SelectionSettings& settings) {
+  std::vector<bool> in_tail(origins.size(), false);
+  if (settings.prefill == PrefillKind::kFull) return in_tail;  // all others do, too
+  int64_t begin = 0;                                           // of the prompt
+  for (int64_t t = 0; t < std::ssize(origins); ++t) {
+    const Session::Origin origin = origins[static_cast<size_t>(t)];
+    if (origin == Session::Origin::kPrompt) continue;
+    if (origin == Session::Origin::kPromptEnd) {
+      std::fill(in_tail.begin() + std::max(begin, t - settings.prompt_tail), in_tail.begin() + t,
+                true);
+    }
+    begin = t + 1;
+  }
+  return in_tail;
+}
+
+}  // namespace
+
 int64_t common_prefix(const Prompt& prompt, std::span<const int32_t> tokens,
-                      std::span<const Session::Origin> origins, const SessionOptions& options) {
-  using Origin = Session::Origin;
-  const std::vector<Origin> wanted =
+                      std::span<const Session::Origin> origins, int64_t n_done,
+                      const SessionOptions& options) {
+  const std::vector<Session::Origin> wanted =
       Session::origins_of(prompt.n_tokens(), prompt.ends, prompt.answers);
-  // Full attention is the same for all; selections differ by prompt ends where these refresh them;
-  // and only a prefill in full treats answers unlike prompts.
-  const bool by_origin =
-      options.policy->reads(Setting::kPrefill) && options.selection.prefill == PrefillKind::kFull;
-  const bool by_prompt_end = options.policy->reads(Setting::kRefresh);
-  const auto same = [&](Origin a, Origin b) {
-    if (by_origin) return a == b;
-    return !by_prompt_end || (a == Origin::kPromptEnd) == (b == Origin::kPromptEnd);
+  // Full attention is the same for all.
+  const bool by_origin = options.policy->reads(Setting::kPrefill);
+  const std::vector<bool> tails = tails_of(origins, options.selection);
+  const std::vector<bool> wanted_tails = tails_of(wanted, options.selection);
+  const auto serves = [&](size_t i) {
+    if (tokens[i] != prompt.ids[i]) return false;
+    if (!by_origin) return true;
+    const bool ran = static_cast<int64_t>(i) < n_done;
+    return origins[i] == wanted[i] && (!ran || tails[i] == wanted_tails[i]);
   };
   const size_t n = std::min(wanted.size(), tokens.size());
   size_t i = 0;
-  while (i < n && tokens[i] == prompt.ids[i] && same(origins[i], wanted[i])) ++i;
+  while (i < n && serves(i)) ++i;
   return static_cast<int64_t>(i);
 }
 

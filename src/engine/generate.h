@@ -32,6 +32,7 @@ struct GenerateResult {
   double prefill_seconds = 0;
   double decode_seconds = 0;
   RetentionCount retention;
+  PrefillCount prefill;  // of the prompt tokens that ran
 };
 
 // Called with each piece of text as it becomes complete.
@@ -55,8 +56,10 @@ GenerateResult generate(Session& session, const Tokenizer& tokenizer, const Prom
                         const CancelToken* cancel = nullptr);
 
 // The longest prefix of `prompt` that tokens of these origins serve under the settings, up to the
-// first token that differs or came in otherwise.
+// first token that differs or came in otherwise, or, among the first `n_done`, which ran, attends
+// to everything in the tail of a prompt in one of both alone.
 int64_t common_prefix(const Prompt& prompt, std::span<const int32_t> tokens,
-                      std::span<const Session::Origin> origins, const SessionOptions& options);
+                      std::span<const Session::Origin> origins, int64_t n_done,
+                      const SessionOptions& options);
 
 }  // namespace chunkllm

@@ -252,6 +252,10 @@ void save_prompt_cache(const std::filesystem::path& path, const Session& session
     fail(ErrorCode::kInvalidArgument, "{}: there are no tokens to save; run a prompt first",
          path.string());
   }
+  if (session.n_done() < n_tokens) {
+    fail(ErrorCode::kInvalidArgument, "{}: {} of {} tokens did not run; finish the prompt first",
+         path.string(), n_tokens - session.n_done(), n_tokens);
+  }
   const ModelConfig& config = session.engine().config();
   const PolicyState state = session.policy().state();
   std::vector<TensorToWrite> tensors;
@@ -294,7 +298,8 @@ int64_t load_prompt_cache(const std::filesystem::path& path, const Prompt& promp
   const PolicyState state = file.state(session);
   file.check_rows(session);
   const int64_t n_served =
-      std::min(common_prefix(prompt, tokens, origins, session.options()), prompt.n_tokens() - 1);
+      std::min(common_prefix(prompt, tokens, origins, std::ssize(tokens), session.options()),
+               prompt.n_tokens() - 1);
   try {
     return session.restore(tokens, origins, state, n_served, [&](KvCache& cache, int64_t n_tokens) {
       file.store_rows(session.engine().config(), cache, n_tokens);

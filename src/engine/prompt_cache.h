@@ -20,10 +20,11 @@ void check_cache_target(const std::filesystem::path& path);
 void save_prompt_cache(const std::filesystem::path& path, const Session& session);
 
 // Fills an empty session with the longest begin of `prompt` that the file serves, up to the first
-// token or prompt end that differs, and returns its length (perhaps 0); a few tokens before that
-// may be left out where the policy must run them again. Throws Error: kIo; kData for a file that is
-// damaged, or made with another model, adapter, policy, settings or types, naming the first that
-// differs; kUnsupported for a newer version.
+// token that differs, came in otherwise or attends to everything in one of both alone, and returns
+// how many of these tokens need not run again (perhaps 0): where the policy's state cannot be made
+// again at the end, those up to the last chunk end that they decided. Throws Error: kIo; kData for
+// a file that is damaged, or made with another model, adapter, policy, settings or types, naming
+// the first that differs; kUnsupported for a newer version.
 int64_t load_prompt_cache(const std::filesystem::path& path, const Prompt& prompt,
                           Session& session);
 

@@ -7,11 +7,32 @@
 
 namespace chunkllm {
 
+namespace {
+
+// The room for a block and for the tokens that wait.
+BlockNeeds block_needs(const AdapterConfig* adapter, const SessionOptions& options) {
+  BlockNeeds needs;
+  if (options.policy->block_needs != nullptr && adapter != nullptr) {
+    needs = options.policy->block_needs(*adapter);
+  }
+  needs.least_tokens = std::max(needs.least_tokens, options.block_tokens);
+  needs.waiting_tokens = std::min(needs.waiting_tokens, options.ctx);
+  return needs;
+}
+
+const AdapterConfig* adapter_config(const Engine& engine) {
+  return engine.adapter() != nullptr ? &engine.adapter()->config : nullptr;
+}
+
+}  // namespace
+
 SessionMemory session_memory(const ModelConfig& config, const AdapterConfig* adapter,
                              const SessionOptions& options) {
   SessionMemory memory;
   memory.kv_bytes = options.ctx * kv_bytes_per_position(config, options.kv_type);
-  memory.workspace_bytes = Transformer::workspace_bytes(config, options.block_tokens);
+  const BlockNeeds needs = block_needs(adapter, options);
+  memory.workspace_bytes =
+      Transformer::workspace_bytes(config, needs.least_tokens, needs.waiting_tokens);
   if (options.policy->index_bytes != nullptr && adapter != nullptr) {
     memory.chunk_index_bytes = options.policy->index_bytes(*adapter, options.ctx);
   }
@@ -27,9 +48,7 @@ void require_session_memory(const Engine& engine, const SessionOptions& options)
   const char* advice = smallest ? "try a smaller --ctx" : "try --kv-type q8_0 or a smaller --ctx";
   const std::string cache = fmt::format("the KV cache at {} tokens", options.ctx);
   const int64_t session_bytes =
-      session_memory(engine.config(), engine.adapter() ? &engine.adapter()->config : nullptr,
-                     options)
-          .total_bytes();
+      session_memory(engine.config(), adapter_config(engine), options).total_bytes();
   require_memory(session_bytes, cache, advice);
   if (engine.has_weights()) return;
   require_memory(session_bytes + engine.weights_bytes(), "the weights and " + cache, advice);
@@ -48,12 +67,14 @@ const SessionOptions& checked(const Engine& engine, const SessionOptions& option
 Session::Session(const Engine& engine, const SessionOptions& options)
     : engine_(engine),
       options_(checked(engine, options)),
+      needs_(block_needs(adapter_config(engine), options)),
       cache_(engine.config(), options.ctx, options.kv_type),
-      transformer_(engine.weights(), options.block_tokens),
+      transformer_(engine.weights(), needs_.least_tokens, needs_.waiting_tokens),
       special_ids_(engine.special_ids()),
       policy_(make_policy(*options.policy, {.adapter = engine.adapter(),
                                             .settings = options.selection,
-                                            .special_ids = special_ids_})) {
+                                            .special_ids = special_ids_,
+                                            .token_marks = engine.token_marks()})) {
   tokens_.reserve(static_cast<size_t>(options.ctx));
   origins_.reserve(static_cast<size_t>(options.ctx));
 }
@@ -75,10 +96,43 @@ void Session::check_ids(std::span<const int32_t> tokens) const {
   }
 }
 
-void Session::run(std::span<const int32_t> tokens) {
-  transformer_.forward(tokens, n_tokens(), cache_, *policy_);
+void Session::append(std::span<const int32_t> tokens, std::span<const Origin> origins) {
+  const int64_t begin = n_tokens();
   tokens_.insert(tokens_.end(), tokens.begin(), tokens.end());
-  last_block_tokens_ = static_cast<int64_t>(tokens.size());
+  origins_.insert(origins_.end(), origins.begin(), origins.end());
+  announce({begin, n_tokens()});
+}
+
+void Session::run_waiting(const Progress& progress, const CancelToken* cancel) {
+  int64_t n_run = 0;
+  while (true) {
+    const Range block = policy_->next_block(n_tokens(), needs_.least_tokens);
+    if (block.empty()) return;
+    if (cancel != nullptr) cancel->check();
+    const int64_t n_done_before = n_done();
+    const int64_t rows_before = policy_->prompt_rows_attended();
+    transformer_.forward(std::span(tokens_).subspan(static_cast<size_t>(block.begin),
+                                                    static_cast<size_t>(block.size())),
+                         block.begin, cache_, *policy_);
+    count_prompt_rows({n_done_before, n_done()}, policy_->prompt_rows_attended() - rows_before);
+    n_run += block.size();
+    if (progress) progress(n_run, n_run + n_tokens() - block.end);
+  }
+}
+
+void Session::count_prompt_rows(Range done, int64_t rows_attended) {
+  const ModelConfig& config = engine_.config();
+  const bool selects = options_.policy->selects();
+  prefill_count_.rows_attended += static_cast<double>(rows_attended);
+  for (int64_t t = done.begin; t < done.end; ++t) {
+    if (origins_[static_cast<size_t>(t)] == Origin::kGenerated) continue;
+    for (int64_t layer = 0; layer < config.n_layers; ++layer) {
+      const auto visible = static_cast<double>(config.rows_visible(layer, t + 1));
+      prefill_count_.rows_visible += visible;
+      // A layer that slides attends to all that it can see.
+      if (!selects || config.slides(layer)) prefill_count_.rows_attended += visible;
+    }
+  }
 }
 
 // Runs of prompt tokens, each with the prompt ends in it; answers in between are not announced.
@@ -107,17 +161,8 @@ void Session::prefill(std::span<const int32_t> tokens, std::span<const int64_t> 
     fail(ErrorCode::kInvalidArgument, "prompt ends must be ascending indices into the {} tokens",
          n);
   }
-  const std::vector<Origin> origins = origins_of(n, prompt_ends, answers);
-  for (int64_t done = 0; done < n;) {
-    if (cancel != nullptr) cancel->check();
-    const int64_t end = std::min(n, done + options_.block_tokens);
-    const Range positions{n_tokens(), n_tokens() + end - done};
-    origins_.insert(origins_.end(), origins.begin() + done, origins.begin() + end);
-    announce(positions);
-    run(tokens.subspan(static_cast<size_t>(done), static_cast<size_t>(end - done)));
-    done = end;
-    if (progress) progress(done, n);
-  }
+  append(tokens, origins_of(n, prompt_ends, answers));
+  run_waiting(progress, cancel);
 }
 
 std::vector<Session::Origin> Session::origins_of(int64_t n_tokens,
@@ -140,37 +185,24 @@ std::vector<Session::Origin> Session::origins_of(int64_t n_tokens,
 void Session::decode(int32_t token) {
   check_fits(n_tokens() + 1);
   check_ids({&token, 1});
-  run({&token, 1});
-  origins_.push_back(Origin::kGenerated);
+  const Origin origin = Origin::kGenerated;
+  append({&token, 1}, {&origin, 1});
+  run_waiting();
 }
 
 void Session::truncate(int64_t n_tokens) {
-  if (n_tokens < 0 || n_tokens > this->n_tokens()) {
-    fail(ErrorCode::kInvalidArgument, "cannot go back to {} tokens; the sequence has {}", n_tokens,
-         this->n_tokens());
-  }
-  const std::vector<int32_t> tokens(tokens_.begin(), tokens_.begin() + n_tokens);
-  const std::vector<Origin> origins(origins_.begin(), origins_.begin() + n_tokens);
-  for (auto i = static_cast<size_t>(rewind(n_tokens)); i < tokens.size(); ++i) {
-    if (origins[i] == Origin::kGenerated) {
-      decode(tokens[i]);
-    } else {
-      const int64_t end = 0;
-      const bool is_end = origins[i] == Origin::kPromptEnd;
-      prefill({&tokens[i], 1}, {&end, is_end ? size_t{1} : size_t{0}});
-    }
-  }
+  rewind(n_tokens);
+  run_waiting();
 }
 
-int64_t Session::rewind(int64_t n_tokens) {
+void Session::rewind(int64_t n_tokens) {
   if (n_tokens < 0 || n_tokens > this->n_tokens()) {
     fail(ErrorCode::kInvalidArgument, "cannot go back to {} tokens; the sequence has {}", n_tokens,
          this->n_tokens());
   }
-  const int64_t restored = policy_->truncate(n_tokens);
-  tokens_.resize(static_cast<size_t>(restored));
-  origins_.resize(static_cast<size_t>(restored));
-  return restored;
+  policy_->truncate(n_tokens);
+  tokens_.resize(static_cast<size_t>(n_tokens));
+  origins_.resize(static_cast<size_t>(n_tokens));
 }
 
 int64_t Session::restore(std::span<const int32_t> tokens, std::span<const Origin> origins,
@@ -185,13 +217,20 @@ int64_t Session::restore(std::span<const int32_t> tokens, std::span<const Origin
   origins_.assign(origins.begin(), origins.end());
   announce({0, this->n_tokens()});
   policy_->restore(tokens, state);
-  const int64_t restored = rewind(n_tokens);
-  check_fits(this->n_tokens());
-  store_rows(cache_, restored);
-  return restored;
+  rewind(n_tokens);
+  check_fits(n_tokens);
+  store_rows(cache_, n_done());
+  return n_done();
 }
 
-std::span<const float> Session::logits() { return transformer_.logits(last_block_tokens_ - 1); }
+std::span<const float> Session::logits() {
+  if (n_done() < n_tokens()) {
+    fail(ErrorCode::kInvalidArgument,
+         "{} of {} tokens wait: there are no logits before the prompt has its end",
+         n_tokens() - n_done(), n_tokens());
+  }
+  return transformer_.logits(transformer_.done().size() - 1);
+}
 
 void Session::count_pass(RetentionCount& count) const {
   const ModelConfig& config = engine_.config();

@@ -51,6 +51,14 @@ struct RetentionCount {
   }
 };
 
+// What the tokens of prompts attended to, counted over tokens and layers.
+struct PrefillCount {
+  double rows_attended = 0;
+  double rows_visible = 0;
+
+  double retention() const { return rows_visible > 0 ? rows_attended / rows_visible : 1.0; }
+};
+
 // Refers to an engine with loaded weights, which must outlive it. One thread at a time.
 class Session {
  public:
@@ -63,22 +71,27 @@ class Session {
   // Appends prompt tokens and leaves the logits of the last one. `prompt_ends` are indices into
   // `tokens`, ascending: the last tokens before an answer. `answers`, ranges of indices, ascending
   // and disjoint, are earlier answers that are replayed: they attend as they did when they were
-  // generated, and a prompt begins anew after each. A prompt may come in several calls. Throws
-  // Error (kInvalidArgument) if there are no tokens, or more than fit; (kInterrupted) when
-  // cancelled, after which the session holds the blocks done so far.
+  // generated, and a prompt begins anew after each. Text that is an answer as a whole attends by
+  // the rules of generated tokens alone, so that no token knows of later ones. A prompt may come in
+  // several calls: while its last token is no prompt end it is unfinished, and its last tokens may
+  // wait. Throws Error (kInvalidArgument) if there are no tokens, or more than fit; (kInterrupted)
+  // when cancelled, after which the tokens that did not run wait.
   void prefill(std::span<const int32_t> tokens, std::span<const int64_t> prompt_ends,
                const Progress& progress = {}, const CancelToken* cancel = nullptr,
                std::span<const Range> answers = {});
 
-  // Appends one generated token and leaves its logits.
+  // Appends one generated token and leaves its logits; a prompt that had no end is finished.
   void decode(int32_t token);
 
-  // Forgets all tokens from `n_tokens` on. The logits are those of no token until the next pass.
+  // Forgets all tokens from `n_tokens` on. Where the policy's state cannot be made again there, the
+  // tokens of the last chunk wait, to run with what comes next. The logits are those of no token
+  // until the next pass.
+  void rewind(int64_t n_tokens);
+  // The same, and runs of the tokens that wait those that can.
   void truncate(int64_t n_tokens);
 
-  // The same, or a little further back where the policy's state cannot be made again at `n_tokens`
-  // without running tokens. Returns the new length.
-  int64_t rewind(int64_t n_tokens);
+  // Runs what can run of the tokens that wait, block by block.
+  void run_waiting(const Progress& progress = {}, const CancelToken* cancel = nullptr);
 
   // How a token came in: what the policy was told of it, and must be told when it runs again.
   enum class Origin : uint8_t { kGenerated, kPrompt, kPromptEnd };
@@ -91,16 +104,19 @@ class Session {
   void check_fits(int64_t n_tokens) const;
 
   // Fills an empty session with a prefix that another one computed: tokens, their origins and the
-  // policy's state, from which the session then rewinds to `n_tokens` or a little less. Returns
-  // that length, for which `store_rows` must put keys and values into cache(). Throws Error (kData)
-  // for a state that no sequence of these tokens has; the session is then of no further use.
+  // policy's state, from which the session then rewinds to `n_tokens`. Returns n_done(), for which
+  // `store_rows` must put keys and values into cache(). Throws Error (kData) for a state that no
+  // sequence of these tokens has; the session is then of no further use.
   int64_t restore(std::span<const int32_t> tokens, std::span<const Origin> origins,
                   const PolicyState& state, int64_t n_tokens,
                   const std::function<void(KvCache& cache, int64_t n_tokens)>& store_rows);
 
-  // Logits [n_vocab] of the last token; valid until the next pass.
+  // Logits [n_vocab] of the last token; valid until the next pass. Throws Error (kInvalidArgument)
+  // while tokens wait.
   std::span<const float> logits();
 
+  // Tokens that ran through all layers; the others wait.
+  int64_t n_done() const { return policy_->n_done(); }
   int64_t n_tokens() const { return static_cast<int64_t>(tokens_.size()); }
   std::span<const int32_t> tokens() const { return tokens_; }
   std::span<const Origin> origins() const { return origins_; }  // one a token
@@ -110,25 +126,29 @@ class Session {
   const SelectionPolicy& policy() const { return *policy_; }
   const KvCache& cache() const { return cache_; }
 
+  // Of all prompt tokens that were run.
+  const PrefillCount& prefill_count() const { return prefill_count_; }
   // Adds the last pass to `count`.
   void count_pass(RetentionCount& count) const;
   int64_t kv_bytes_stored() const { return n_tokens() * cache_.bytes_per_position(); }
 
  private:
   void check_ids(std::span<const int32_t> tokens) const;
-  void run(std::span<const int32_t> tokens);
-  // Tells the policy of the prompt tokens among those at `positions`, by their origins.
+  // Takes in tokens that then wait, and tells the policy of them.
+  void append(std::span<const int32_t> tokens, std::span<const Origin> origins);
   void announce(Range positions);
+  void count_prompt_rows(Range done, int64_t rows_attended);
 
   const Engine& engine_;
   SessionOptions options_;
+  BlockNeeds needs_;
   KvCache cache_;
   Transformer transformer_;
   std::vector<int32_t> special_ids_;
   std::unique_ptr<SelectionPolicy> policy_;
   std::vector<int32_t> tokens_;
   std::vector<Origin> origins_;
-  int64_t last_block_tokens_ = 0;
+  PrefillCount prefill_count_;
 };
 
 }  // namespace chunkllm

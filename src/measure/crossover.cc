@@ -15,28 +15,41 @@ constexpr int64_t kBlocks = 3;  // timed at a depth; the quickest counts
 
 // Tokens up to which the policy attends to everything, and so does what `full` does.
 int64_t same_until(const Engine& engine, const SelectionSettings& settings) {
-  const KvBudget& budget = settings.budget;
-  if (budget.top_k_chunks) return 0;
-  if (!budget.fraction) return budget.n_tokens;
-  if (*budget.fraction >= 1.0) return kNeverFaster;
   const SelectionSettings all = settings_with_defaults(settings, engine.adapter());
-  return budget.least_tokens(*all.sink, *all.window, engine.adapter()->config.max_chunk);
+  const int64_t least =
+      settings.budget.least_tokens(*all.sink, *all.window, engine.adapter()->config.max_chunk);
+  const auto same = [least](const KvBudget& budget) -> int64_t {
+    if (budget.top_k_chunks) return 0;
+    if (!budget.fraction) return budget.n_tokens;
+    return *budget.fraction >= 1.0 ? kNeverFaster : least;
+  };
+  return std::max({same(settings.budget), same(settings.prefill_budget.value_or(settings.budget)),
+                   settings.prefill_floor});
 }
 
 // Seconds of one prefilled token after about `depth` others.
 double token_seconds(const Engine& engine, SessionOptions options, int64_t depth) {
-  options.ctx = depth + kBlocks * kBlockTokens;
+  // One prompt whose tail and last block are not timed.
+  const int64_t n_prompt = (kBlocks + 2) * kBlockTokens + options.selection.prompt_tail;
+  options.ctx = depth + n_prompt;
+  options.block_tokens = kBlockTokens;
   Session session(engine, options);
   fill_with_noise(session, depth, 1);
-  const std::vector<int32_t> block(kBlockTokens, session.tokens().front());
+  const std::vector<int32_t> prompt(static_cast<size_t>(n_prompt), session.tokens().front());
+  const int64_t end = n_prompt - 1;
   double least = INFINITY;
-  for (int64_t i = 0; i < kBlocks; ++i) {
-    const int64_t end = kBlockTokens - 1;
-    const Timer timer;
-    session.prefill(block, {&end, 1});
-    least = std::min(least, timer.seconds());
-  }
-  return least / static_cast<double>(kBlockTokens);
+  int64_t n_blocks = 0;
+  int64_t n_done = session.n_done();
+  Timer timer;
+  session.prefill(prompt, {&end, 1}, [&](int64_t, int64_t) {
+    const auto n_tokens = static_cast<double>(session.n_done() - n_done);
+    // The first block may be short.
+    if (n_blocks > 0 && n_blocks <= kBlocks) least = std::min(least, timer.seconds() / n_tokens);
+    ++n_blocks;
+    n_done = session.n_done();
+    timer = Timer();
+  });
+  return least;
 }
 
 TokenCost token_cost(const Engine& engine, SessionOptions options, const PolicyEntry& policy,

@@ -33,7 +33,7 @@ int32_t plain_token(const Engine& engine) {
 
 }  // namespace
 
-int64_t fill_with_noise(Session& session, int64_t n_tokens, uint64_t seed) {
+void fill_with_noise(Session& session, int64_t n_tokens, uint64_t seed) {
   const SessionOptions& options = session.options();
   if (options.policy->needs_adapter && options.selection.refresh != RefreshKind::kPromptEnd) {
     fail(ErrorCode::kInvalidArgument,
@@ -48,9 +48,9 @@ int64_t fill_with_noise(Session& session, int64_t n_tokens, uint64_t seed) {
   if (options.policy->needs_adapter) {
     state = make_random_state(engine.adapter()->config, n_tokens, kMeanSentenceTokens, rng);
   }
-  return session.restore(tokens, origins, state, n_tokens, [&](KvCache& cache, int64_t n) {
-    store_noise(engine.config(), n, rng, cache);
-  });
+  session.restore(tokens, origins, state, n_tokens,
+                  [&](KvCache& cache, int64_t n) { store_noise(engine.config(), n, rng, cache); });
+  session.run_waiting();
 }
 
 }  // namespace chunkllm

@@ -45,13 +45,16 @@ std::span<const AttentionSpan> WindowRows::rows(Range positions) {
   return {spans_.data(), n_spans};
 }
 
-Transformer::Transformer(const ModelWeights& weights, int64_t max_block_tokens)
+Transformer::Transformer(const ModelWeights& weights, int64_t max_block_tokens,
+                         int64_t max_waiting_tokens)
     : weights_(weights),
       max_block_tokens_(max_block_tokens),
+      max_waiting_tokens_(max_waiting_tokens),
       rotation_(make_rotation(config().rope)),
       window_rows_(config().window) {
   const ModelConfig& c = weights.config;
-  const auto rows_of = [&](int64_t n) { return static_cast<size_t>(max_block_tokens * n); };
+  const int64_t max_tokens = max_block_tokens + max_waiting_tokens;
+  const auto rows_of = [&](int64_t n) { return static_cast<size_t>(max_tokens * n); };
   if (c.window > 0) sliding_rotation_ = make_rotation(c.sliding_rope);
   h_.resize(rows_of(c.d_model));
   x_.resize(rows_of(c.d_model));
@@ -64,10 +67,11 @@ Transformer::Transformer(const ModelWeights& weights, int64_t max_block_tokens)
   logits_.resize(static_cast<size_t>(c.n_vocab));
 }
 
-int64_t Transformer::workspace_bytes(const ModelConfig& c, int64_t max_block_tokens) {
+int64_t Transformer::workspace_bytes(const ModelConfig& c, int64_t max_block_tokens,
+                                     int64_t max_waiting_tokens) {
   const int64_t per_token = 3 * c.d_model + 2 * c.q_dim() + 2 * c.kv_dim() + c.n_heads +
                             3 * c.d_ff + (c.window > 0 ? 2 : 1) * c.head_dim;
-  return (max_block_tokens * per_token + c.n_vocab) * 4;
+  return ((max_block_tokens + max_waiting_tokens) * per_token + c.n_vocab) * 4;
 }
 
 void Transformer::forward(std::span<const int32_t> tokens, int64_t first_position, KvCache& cache,
@@ -83,19 +87,46 @@ void Transformer::forward_layers(std::span<const int32_t> tokens, int64_t first_
          max_block_tokens_);
   }
   const Range positions{first_position, first_position + n_tokens};
-  embed(tokens);
+  const int64_t n_before = rows_before(first_position);
+  float* h = h_.data() + n_before * config().d_model;
+  embed(tokens, h);
   rotate_to(positions);
   selector.begin_block(positions, tokens);
-  for (int64_t layer = 0; layer < n_layers; ++layer) {
-    const LayerWeights& w = weights_.layers[static_cast<size_t>(layer)];
-    attention_half(w, layer, positions, cache, selector);
-    ffn_half(w, n_tokens);
-    selector.layer_done(layer, positions, h_.data());
+  run_layer(0, positions, h, cache, selector);
+  in_stream_ = {first_position - n_before, positions.end};
+  done_ = n_layers > 1 ? selector.ready(positions) : positions;
+  done_row_ = done_.begin - in_stream_.begin;
+  if (done_.empty()) return;
+  if (done_ != positions) rotate_to(done_);
+  h = h_.data() + done_row_ * config().d_model;
+  for (int64_t layer = 1; layer < n_layers; ++layer) run_layer(layer, done_, h, cache, selector);
+}
+
+// The rows that wait for a block at this position, moved to the front of the stream.
+int64_t Transformer::rows_before(int64_t first_position) {
+  const Range waiting{done_.end, in_stream_.end};
+  if (waiting.empty() || waiting.end != first_position) return 0;
+  if (waiting.size() > max_waiting_tokens_) {
+    fail(ErrorCode::kInvalidArgument,
+         "{} tokens wait for a block, and the work space has room for {}", waiting.size(),
+         max_waiting_tokens_);
   }
+  const float* rows = h_.data() + (waiting.begin - in_stream_.begin) * config().d_model;
+  std::copy(rows, rows + waiting.size() * config().d_model, h_.data());
+  return waiting.size();
+}
+
+void Transformer::run_layer(int64_t layer, Range positions, float* h, KvCache& cache,
+                            RowSelector& selector) {
+  const LayerWeights& w = weights_.layers[static_cast<size_t>(layer)];
+  attention_half(w, layer, positions, h, cache, selector);
+  ffn_half(w, positions.size(), h);
+  selector.layer_done(layer, positions, h);
 }
 
 Transformer::Rotation Transformer::make_rotation(const RopeConfig& rope) const {
-  const auto n = static_cast<size_t>(max_block_tokens_ * config().head_dim / 2);
+  const auto n =
+      static_cast<size_t>((max_block_tokens_ + max_waiting_tokens_) * config().head_dim / 2);
   return {.inverse_frequencies = rope_inverse_frequencies(rope, config().head_dim),
           .scale = static_cast<float>(rope.attention_factor),
           .cos = std::vector<float>(n),
@@ -111,7 +142,7 @@ void Transformer::rotate_to(Range positions) {
 }
 
 // h = scale * embedding rows
-void Transformer::embed(std::span<const int32_t> tokens) {
+void Transformer::embed(std::span<const int32_t> tokens, float* h) {
   const int64_t d_model = config().d_model;
   const MatrixView& table = weights_.embedding;
   for (size_t t = 0; t < tokens.size(); ++t) {
@@ -121,16 +152,16 @@ void Transformer::embed(std::span<const int32_t> tokens) {
     }
     const int64_t row_bytes = dtype_row_bytes(table.dtype, d_model);
     convert_to_float(table.dtype, static_cast<const std::byte*>(table.data) + tokens[t] * row_bytes,
-                     d_model, h_.data() + static_cast<int64_t>(t) * d_model);
+                     d_model, h + static_cast<int64_t>(t) * d_model);
     if (config().embedding_scale == 1.0f) continue;
     for (int64_t i = 0; i < d_model; ++i) {
-      h_[t * static_cast<size_t>(d_model) + static_cast<size_t>(i)] *= config().embedding_scale;
+      h[static_cast<int64_t>(t) * d_model + i] *= config().embedding_scale;
     }
   }
 }
 
 // h += W_o attention(norm(h))
-void Transformer::attention_half(const LayerWeights& w, int64_t layer, Range positions,
+void Transformer::attention_half(const LayerWeights& w, int64_t layer, Range positions, float* h,
                                  KvCache& cache, RowSelector& selector) {
   const ModelConfig& c = config();
   const int64_t n = positions.size();
@@ -139,7 +170,7 @@ void Transformer::attention_half(const LayerWeights& w, int64_t layer, Range pos
   float* k = q + c.q_dim();
   const float* v = k + c.kv_dim();
 
-  rms_norm(h_.data(), w.attention_norm.data(), n, c.d_model, c.rms_norm_epsilon, x_.data());
+  rms_norm(h, w.attention_norm.data(), n, c.d_model, c.rms_norm_epsilon, x_.data());
   w.qkv(x_.data(), n, qkv_.data());
   if (c.qk_norm) {
     rms_norm_heads(q, w.q_norm.data(), n, c.n_heads, c.head_dim, stride, c.rms_norm_epsilon);
@@ -169,31 +200,31 @@ void Transformer::attention_half(const LayerWeights& w, int64_t layer, Range pos
   selector.attention_done(input, log_sum_exp);
 
   w.output(attended_.data(), n, delta_.data());
-  add_to_stream(w.post_attention_norm, n);
+  add_to_stream(w.post_attention_norm, n, h);
 }
 
 // h += W_down (activation(W_gate x) * W_up x), x = norm(h)
-void Transformer::ffn_half(const LayerWeights& w, int64_t n_tokens) {
+void Transformer::ffn_half(const LayerWeights& w, int64_t n_tokens, float* h) {
   const ModelConfig& c = config();
-  rms_norm(h_.data(), w.ffn_norm.data(), n_tokens, c.d_model, c.rms_norm_epsilon, x_.data());
+  rms_norm(h, w.ffn_norm.data(), n_tokens, c.d_model, c.rms_norm_epsilon, x_.data());
   w.gate_up(x_.data(), n_tokens, gate_up_.data());
   activate(c.activation, gate_up_.data(), n_tokens, c.d_ff, ffn_.data());
   w.down(ffn_.data(), n_tokens, delta_.data());
-  add_to_stream(w.post_ffn_norm, n_tokens);
+  add_to_stream(w.post_ffn_norm, n_tokens, h);
 }
 
 // h += delta, normalised where the family does that
-void Transformer::add_to_stream(const std::vector<float>& norm, int64_t n_tokens) {
+void Transformer::add_to_stream(const std::vector<float>& norm, int64_t n_tokens, float* h) {
   const ModelConfig& c = config();
   if (!norm.empty()) {
     rms_norm(delta_.data(), norm.data(), n_tokens, c.d_model, c.rms_norm_epsilon, delta_.data());
   }
-  add_to(delta_.data(), n_tokens * c.d_model, h_.data());
+  add_to(delta_.data(), n_tokens * c.d_model, h);
 }
 
 std::span<const float> Transformer::logits(int64_t index) {
   const ModelConfig& c = config();
-  rms_norm(h_.data() + index * c.d_model, weights_.final_norm.data(), 1, c.d_model,
+  rms_norm(hidden() + index * c.d_model, weights_.final_norm.data(), 1, c.d_model,
            c.rms_norm_epsilon, x_.data());
   weights_.lm_head(x_.data(), 1, logits_.data());
   return logits_;

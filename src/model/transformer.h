@@ -42,8 +42,12 @@ class RowSelector {
   virtual void attention_done(const LayerInput& /*input*/, const float* /*log_sum_exp*/) {}
   virtual bool wants_log_sum_exp() const { return false; }
 
-  // The layer's output, the residual stream [n_tokens, d_model].
+  // The layer's output, the residual stream [n_tokens, d_model], at the positions it ran.
   virtual void layer_done(int64_t /*layer*/, Range /*positions*/, const float* /*hidden*/) {}
+
+  // Asked after the first layer of the block at `positions`: the positions that the other layers
+  // run now. They begin where these stopped before; what is left of the block waits.
+  virtual Range ready(Range positions) { return positions; }
 };
 
 // Attends to everything.
@@ -72,12 +76,16 @@ class WindowRows {
 // shared with other Transformers as long as one thread runs at a time.
 class Transformer {
  public:
-  // `max_block_tokens` bounds the tokens of one forward() and with it the work space.
-  Transformer(const ModelWeights& weights, int64_t max_block_tokens);
+  // `max_block_tokens` bounds the tokens of one forward(), `max_waiting_tokens` those that may wait
+  // behind the first layer, and both the work space.
+  Transformer(const ModelWeights& weights, int64_t max_block_tokens,
+              int64_t max_waiting_tokens = 0);
 
-  // Appends `tokens` (at most max_block_tokens) at `first_position`, whose rows before it are in
-  // the cache, and leaves the last layer's output in hidden(). Throws Error (kData) for an id
-  // outside the vocabulary, (kInvalidArgument) beyond the cache.
+  // Runs `tokens` (at most max_block_tokens) at `first_position`, whose rows before it are in the
+  // cache, through the first layer, and what the selector says is ready through the others, whose
+  // output it leaves in hidden(). First-layer outputs that wait are kept for the next call, if that
+  // begins where this one ends. Throws Error (kData) for an id outside the vocabulary,
+  // (kInvalidArgument) beyond the cache.
   void forward(std::span<const int32_t> tokens, int64_t first_position, KvCache& cache,
                RowSelector& selector);
 
@@ -85,46 +93,55 @@ class Transformer {
   void forward_layers(std::span<const int32_t> tokens, int64_t first_position, int64_t n_layers,
                       KvCache& cache, RowSelector& selector);
 
-  // [n_tokens, d_model] of the last forward(), before the final norm.
-  const float* hidden() const { return h_.data(); }
+  // [n_tokens, d_model] of the last forward() at the positions done(), before the final norm.
+  const float* hidden() const { return h_.data() + done_row_ * config().d_model; }
+  Range done() const { return done_; }
 
-  // Logits [n_vocab] of token `index` of the last block; valid until the next call.
+  // Logits [n_vocab] of token `index` of hidden(); valid until the next call.
   std::span<const float> logits(int64_t index);
 
   int64_t max_block_tokens() const { return max_block_tokens_; }
   const ModelConfig& config() const { return weights_.config; }
 
   // Bytes of work space for a model of this shape.
-  static int64_t workspace_bytes(const ModelConfig& config, int64_t max_block_tokens);
+  static int64_t workspace_bytes(const ModelConfig& config, int64_t max_block_tokens,
+                                 int64_t max_waiting_tokens = 0);
 
  private:
   // cos and sin of a block's positions for one kind of layer.
   struct Rotation {
     std::vector<float> inverse_frequencies;  // [head_dim / 2]
     float scale = 1.0f;
-    std::vector<float> cos, sin;  // [max_block_tokens, head_dim / 2]
+    std::vector<float> cos, sin;  // [max_tokens, head_dim / 2]
   };
   Rotation make_rotation(const RopeConfig& rope) const;
-  void embed(std::span<const int32_t> tokens);
+  int64_t rows_before(int64_t first_position);
+  void embed(std::span<const int32_t> tokens, float* h);
   void rotate_to(Range positions);
-  void attention_half(const LayerWeights& w, int64_t layer, Range positions, KvCache& cache,
-                      RowSelector& selector);
-  void ffn_half(const LayerWeights& w, int64_t n_tokens);
-  void add_to_stream(const std::vector<float>& norm, int64_t n_tokens);
+  void run_layer(int64_t layer, Range positions, float* h, KvCache& cache, RowSelector& selector);
+  void attention_half(const LayerWeights& w, int64_t layer, Range positions, float* h,
+                      KvCache& cache, RowSelector& selector);
+  void ffn_half(const LayerWeights& w, int64_t n_tokens, float* h);
+  void add_to_stream(const std::vector<float>& norm, int64_t n_tokens, float* h);
 
   const ModelWeights& weights_;
   int64_t max_block_tokens_;
+  int64_t max_waiting_tokens_;
   Rotation rotation_;          // of layers that attend to everything
   Rotation sliding_rotation_;  // of those that slide
   WindowRows window_rows_;
-  std::vector<float> h_;            // [max_block_tokens, d_model], the residual stream
-  std::vector<float> x_;            // [max_block_tokens, d_model], normalised
-  std::vector<float> qkv_;          // [max_block_tokens, q_dim + 2 kv_dim]
-  std::vector<float> attended_;     // [max_block_tokens, q_dim]
-  std::vector<float> log_sum_exp_;  // [max_block_tokens, n_heads]
-  std::vector<float> gate_up_;      // [max_block_tokens, 2 d_ff]
-  std::vector<float> ffn_;          // [max_block_tokens, d_ff]
-  std::vector<float> delta_;        // [max_block_tokens, d_model], added to the stream
+  Range in_stream_;       // positions of the rows of h_, the last of which may wait
+  Range done_;            // of those that are done in all layers
+  int64_t done_row_ = 0;  // the first of these in h_
+  // Work space; max_tokens is the sum of both bounds.
+  std::vector<float> h_;            // [max_tokens, d_model], the residual stream
+  std::vector<float> x_;            // [max_tokens, d_model], normalised
+  std::vector<float> qkv_;          // [max_tokens, q_dim + 2 kv_dim]
+  std::vector<float> attended_;     // [max_tokens, q_dim]
+  std::vector<float> log_sum_exp_;  // [max_tokens, n_heads]
+  std::vector<float> gate_up_;      // [max_tokens, 2 d_ff]
+  std::vector<float> ffn_;          // [max_tokens, d_ff]
+  std::vector<float> delta_;        // [max_tokens, d_model], added to the stream
   std::vector<float> logits_;       // [n_vocab]
 };
 

@@ -1,5 +1,7 @@
 #include "select/full.h"
 
+#include <algorithm>
+
 namespace chunkllm {
 
 void FullPolicy::begin_block(Range positions, std::span<const int32_t> tokens) {
@@ -9,6 +11,15 @@ void FullPolicy::begin_block(Range positions, std::span<const int32_t> tokens) {
 
 std::span<const AttentionSpan> FullPolicy::rows(const LayerInput& input) {
   return full_.rows(input);
+}
+
+Range FullPolicy::next_block(int64_t n_known, int64_t max_tokens) {
+  return {n_tokens_, std::min(n_known, n_tokens_ + max_tokens)};
+}
+
+int64_t FullPolicy::truncate(int64_t n_tokens) {
+  n_tokens_ = std::min(n_tokens_, n_tokens);
+  return n_tokens_;
 }
 
 void FullPolicy::restore(std::span<const int32_t> tokens, const PolicyState&) {

@@ -20,16 +20,30 @@ struct PolicyState {
   std::map<std::string, std::vector<float>> floats;
 };
 
-// The state of one sequence under one policy. One thread at a time. Blocks must follow each other
-// without gaps; truncate() goes back.
+// What the blocks of a policy need, in tokens.
+struct BlockNeeds {
+  int64_t least_tokens = 1;    // that a block must have room for
+  int64_t waiting_tokens = 0;  // most that wait behind the first layer (RowSelector::ready())
+};
+
+// The state of one sequence under one policy. One thread at a time. The blocks are those that
+// next_block() says; truncate() goes back.
 class SelectionPolicy : public RowSelector {
  public:
-  // Announces that the tokens at `positions` belong to a prompt, with the prompt ends among them,
-  // before they run. What a policy decides depends on tokens and prompt ends alone, not on blocks.
+  // Announces that the tokens at `positions` belong to prompts, with the prompt ends among them,
+  // before they run; a prompt without an end is unfinished until a token after it is known that
+  // belongs to none. What a policy decides depends on tokens and prompts alone, not on blocks.
   virtual void add_prompt(Range /*positions*/, std::span<const int64_t> /*prompt_ends*/) {}
 
-  // Goes back to the first `n_tokens` tokens, or to fewer where the state needs it: tokens from the
-  // returned length on must be run again, announced as before.
+  // The positions of the next block of at most `max_tokens`, the first `n_known` tokens of the
+  // sequence being known and announced; empty if all of them ran, or the rest must wait for more.
+  virtual Range next_block(int64_t n_known, int64_t max_tokens) = 0;
+  // Tokens that ran through all layers.
+  virtual int64_t n_done() const = 0;
+
+  // Cuts the sequence to the first `n_tokens` tokens, whose prompts stay announced, and returns how
+  // many of them stay done, perhaps a few less: the others must run again. The next block may begin
+  // still earlier.
   virtual int64_t truncate(int64_t n_tokens) = 0;
 
   // Copies what another policy made alike needs to go on from here. Throws Error (kUnsupported) if
@@ -42,6 +56,10 @@ class SelectionPolicy : public RowSelector {
 
   // Rows that the last token of the last block attended to in a layer.
   virtual int64_t rows_attended(int64_t layer) const = 0;
+
+  // Rows that prompt tokens attended to so far, summed over tokens and the layers that do not
+  // slide; for a policy that selects.
+  virtual int64_t prompt_rows_attended() const { return 0; }
 
   virtual int64_t n_chunks() const { return 0; }
   virtual int64_t n_refreshes() const { return 0; }

@@ -25,9 +25,11 @@ constexpr PolicyEntry kPolicies[] = {
      .needs_adapter = true,
      .settings = kChunkSettings,
      .make = [](const PolicyInputs& inputs) -> std::unique_ptr<SelectionPolicy> {
-       return std::make_unique<ChunkPolicy>(*inputs.adapter, inputs.settings, inputs.special_ids);
+       return std::make_unique<ChunkPolicy>(*inputs.adapter, inputs.settings, inputs.special_ids,
+                                            inputs.token_marks);
      },
-     .index_bytes = ChunkPolicy::index_bytes},
+     .index_bytes = ChunkPolicy::index_bytes,
+     .block_needs = ChunkPolicy::block_needs},
 };
 
 }  // namespace

@@ -19,6 +19,7 @@ struct PolicyInputs {
   const Adapter* adapter = nullptr;  // null: there is none
   SelectionSettings settings;
   std::span<const int32_t> special_ids;  // the tokenizer's special tokens, ascending
+  std::span<const uint8_t> token_marks;  // by token id (chunk/token_marks.h); may be empty
 };
 
 struct PolicyEntry {
@@ -31,6 +32,8 @@ struct PolicyEntry {
   std::unique_ptr<SelectionPolicy> (*make)(const PolicyInputs& inputs) = nullptr;
   // Bytes that its index takes at `n_tokens`, foretold; null: it keeps none.
   int64_t (*index_bytes)(const AdapterConfig& adapter, int64_t n_tokens) = nullptr;
+  // What its blocks need; null: nothing.
+  BlockNeeds (*block_needs)(const AdapterConfig& adapter) = nullptr;
 
   bool reads(Setting setting) const;
   bool selects() const { return !settings.empty(); }

@@ -181,9 +181,15 @@ KvBudget KvBudget::parse(std::string_view text, std::string_view option) {
 }
 
 int64_t KvBudget::tokens_at(int64_t position, int64_t least) const {
+  if (top_k_chunks) return 0;
   if (!fraction) return n_tokens;
   const double share = std::floor(*fraction * static_cast<double>(position + 1));
   return std::max(static_cast<int64_t>(share), least);
+}
+
+int64_t SelectionSettings::prefill_tokens_at(int64_t position, int64_t least) const {
+  return std::max({prefill_budget.value_or(budget).tokens_at(position, least),
+                   budget.tokens_at(position, least), prefill_floor});
 }
 
 int64_t KvBudget::least_tokens(int64_t sink, int64_t window, int64_t max_chunk) const {

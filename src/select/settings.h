@@ -52,13 +52,17 @@ struct KvBudget {
   // The least tokens of a fraction: min_tokens, or else max(256, sink + window + 2 max_chunk).
   int64_t least_tokens(int64_t sink, int64_t window, int64_t max_chunk) const;
 
-  // Tokens attended at a refresh at `position`; `least` is least_tokens().
+  // Tokens attended at a refresh at `position`, 0 where chunks are counted; `least` is
+  // least_tokens().
   int64_t tokens_at(int64_t position, int64_t least) const;
 
   // "2048", "0.1" or "1.0": with a point it is a fraction. Throws Error (kInvalidArgument) that
   // names the option.
   static KvBudget parse(std::string_view text, std::string_view option = "--kv-budget");
 };
+
+// The least tokens that a prompt is read with: at its begin a tenth of the past is nothing.
+inline constexpr int64_t kPrefillFloor = 1024;
 
 struct SelectionSettings {
   KvBudget budget;
@@ -68,9 +72,14 @@ struct SelectionSettings {
   int64_t refresh_every = 0;  // tokens, for RefreshKind::kEvery
   PrefillKind prefill = PrefillKind::kChunk;
   std::optional<KvBudget> prefill_budget;  // of prompt tokens; default: `budget`
-  int64_t prompt_tail = 64;                // tokens before a prompt end that attend to everything
+  int64_t prefill_floor = kPrefillFloor;
+  int64_t prompt_tail = 64;  // tokens before a prompt end that attend to everything
   PrefillSelection prefill_selection = PrefillSelection::kOwn;
   std::optional<int64_t> min_chunk;  // tokens; default: the adapter's
+
+  // Tokens that those of a prompt attend to at a refresh at `position`: the most of both budgets
+  // and the floor. `least` is that of a fraction.
+  int64_t prefill_tokens_at(int64_t position, int64_t least) const;
 };
 
 enum class Setting {

@@ -118,6 +118,7 @@ std::vector<float> FirstLayer::output(const TrainingSequence& sequence, double b
   SelectionSettings settings;
   settings.budget.fraction = budget;
   settings.budget.min_tokens = 1;
+  settings.prefill_floor = 1;
   ChunkPolicy policy(adapter_, settings, special_ids_);
   policy.add_prompt({0, sequence.n_tokens()}, sequence.prompt_ends);
   std::vector<float> hidden(static_cast<size_t>(sequence.n_tokens() * adapter_.config.d_model));

@@ -54,12 +54,12 @@ std::vector<float> hold(Session& session, const Prompt& prompt) {
   return {logits.begin(), logits.end()};
 }
 
-// The refreshes at which each layer selected.
-std::vector<std::vector<int64_t>> selecting_refreshes(const test::SelectionTrace& trace) {
-  std::vector<std::vector<int64_t>> refreshes;
+// The selections that each layer made.
+std::vector<std::vector<test::ChoiceKey>> selecting_refreshes(const test::SelectionTrace& trace) {
+  std::vector<std::vector<test::ChoiceKey>> refreshes;
   for (const auto& [layer, choices] : trace.choices) {
     refreshes.emplace_back();
-    for (const auto& [position, chunks] : choices) refreshes.back().push_back(position);
+    for (const auto& [key, chunks] : choices) refreshes.back().push_back(key);
   }
   return refreshes;
 }
@@ -98,8 +98,8 @@ TEST_P(ReplayTest, OnePrefillSelectsAsTheConversationDidTurnByTurn) {
   }
 }
 
-// The test above can fail: without its answers the prefill in full is another computation.
-TEST_P(ReplayTest, AnswersMatterToAPrefillInFull) {
+// The test above can fail: without its answers the prefill is another computation.
+TEST_P(ReplayTest, AnswersMatter) {
   const Prompt prompt = three_turns();
   const auto selecting = [&](std::span<const Range> answers) {
     Session session(needle_engine(), test::traced(small_budget(GetParam())));
@@ -108,7 +108,7 @@ TEST_P(ReplayTest, AnswersMatterToAPrefillInFull) {
     session.prefill(prompt.ids, prompt.ends, {}, nullptr, answers);
     return selecting_refreshes(trace);
   };
-  EXPECT_EQ(selecting(prompt.answers) == selecting({}), GetParam() == PrefillKind::kChunk);
+  EXPECT_NE(selecting(prompt.answers), selecting({}));
 }
 
 TEST_P(ReplayTest, GoingBackIntoAnAnswerGivesTheSame) {
@@ -123,7 +123,8 @@ TEST_P(ReplayTest, GoingBackIntoAnAnswerGivesTheSame) {
        {prompt.answers[1].begin + 5, prompt.answers[0].end + 3, prompt.answers[0].begin + 9}) {
     session.truncate(n);
     const GenerateResult result = generate(session, needle_engine().tokenizer(), prompt, options);
-    EXPECT_EQ(result.cached_tokens, n);
+    EXPECT_LE(result.cached_tokens, n);
+    EXPECT_GT(result.cached_tokens, n - 160) << "the last chunk runs again";
     EXPECT_LE(relative_error(session.logits(), expected), test::kLogitsError) << "back to " << n;
     EXPECT_TRUE(std::ranges::equal(session.origins(), straight.origins()));
   }
@@ -219,7 +220,7 @@ TEST(Conversation, AnInterruptedAnswerIsHistoryAsFarAsItWasShown) {
     const GenerateResult expected = generate(fresh, tokenizer, second, {.max_tokens = 1});
     const GenerateResult result = generate(session, tokenizer, second, {.max_tokens = 1});
     EXPECT_EQ(expected.cached_tokens, 0);
-    EXPECT_GE(result.cached_tokens, first.n_tokens() - 31) << "the grid goes back to its begin";
+    EXPECT_GT(result.cached_tokens, first.n_tokens() - 160) << "the last chunk runs again";
     EXPECT_TRUE(std::ranges::equal(session.tokens(), second.ids));
     EXPECT_LE(relative_error(session.logits(), fresh.logits()), test::kLogitsError);
   }

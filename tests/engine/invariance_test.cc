@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 
 #include "engine/generate.h"
 #include "engine/needle_engine.h"
@@ -66,6 +67,8 @@ TEST_P(InvarianceTest, AnySplitOfAPrefillGivesTheSame) {
     EXPECT_LE(relative_error(logits, expected), kLogitsError) << "blocks of " << block;
     EXPECT_LE(differences.largest_boundary_gap, kScoreGap) << "blocks of " << block;
     EXPECT_LE(differences.largest_score_gap, kScoreGap) << "blocks of " << block;
+    EXPECT_EQ(split.prefill_count().rows_attended, whole.prefill_count().rows_attended);
+    EXPECT_EQ(split.prefill_count().rows_visible, whole.prefill_count().rows_visible);
     EXPECT_EQ(split.policy().n_chunks(), whole.policy().n_chunks());
     EXPECT_EQ(split.policy().n_refreshes(), whole.policy().n_refreshes());
     for (int64_t layer = 0; layer < 6; ++layer) {
@@ -114,6 +117,7 @@ TEST_P(InvarianceTest, ABudgetOfTheContextEqualsFull) {
     RetentionCount count;
     session.count_pass(count);
     EXPECT_EQ(count.kv_retention(), 1.0);
+    EXPECT_EQ(session.prefill_count().retention(), 1.0);
   }
 }
 
@@ -122,6 +126,131 @@ INSTANTIATE_TEST_SUITE_P(Prefill, InvarianceTest,
                          [](const auto& kind) {
                            return kind.param == PrefillKind::kChunk ? "Chunk" : "Full";
                          });
+
+// The keys of the last layer, which depend on all before it, up to `n` tokens.
+std::vector<float> last_keys(const Session& session, int64_t n) {
+  const KvLayerView kv = session.cache().layer(session.engine().config().n_layers - 1);
+  const auto* keys = static_cast<const float*>(kv.keys);
+  return {keys, keys + n * kv.head_dim};
+}
+
+// Text that is one answer from its first token on is read as it would be written.
+TEST_F(InvarianceTest, ScoredTextKnowsNothingOfLaterTokens) {
+  const std::vector<int32_t> tokens = make_tokens(900);
+  std::vector<int32_t> changed = tokens;
+  double largest = 0;
+  for (const int64_t n : {int64_t{333}, int64_t{640}, int64_t{897}}) {
+    changed = tokens;
+    for (size_t i = static_cast<size_t>(n); i < changed.size(); ++i) changed[i] = changed[i - 300];
+    const auto keys_of = [&](const std::vector<int32_t>& ids, bool scored) {
+      Session session(*engine_, chunk_options(128, PrefillKind::kChunk));
+      const Range all{0, std::ssize(ids)};
+      const int64_t end = std::ssize(ids) - 1;
+      session.prefill(ids, {&end, scored ? size_t{0} : size_t{1}}, {}, nullptr,
+                      {&all, scored ? size_t{1} : size_t{0}});
+      EXPECT_EQ(session.n_done(), 900);
+      return last_keys(session, n);
+    };
+    EXPECT_LE(relative_error(keys_of(changed, true), keys_of(tokens, true)), 1e-6) << n;
+    largest = std::max(largest, relative_error(keys_of(changed, false), keys_of(tokens, false)));
+  }
+  EXPECT_GT(largest, 1e-3) << "prompts know their own end";
+}
+
+TEST_F(InvarianceTest, ScoredTextIsWhatDecodingGives) {
+  const std::vector<int32_t> tokens = make_tokens(700);
+  Session one_by_one(*engine_, chunk_options(128, PrefillKind::kChunk));
+  for (const int32_t token : tokens) one_by_one.decode(token);
+  Session at_once(*engine_, chunk_options(128, PrefillKind::kChunk));
+  const Range all{0, 700};
+  at_once.prefill(tokens, {}, {}, nullptr, {&all, 1});
+  EXPECT_LE(relative_error(at_once.logits(), one_by_one.logits()), kLogitsError);
+  EXPECT_EQ(at_once.policy().n_chunks(), one_by_one.policy().n_chunks());
+  EXPECT_EQ(at_once.prefill_count().rows_visible, 0);
+}
+
+TEST_F(InvarianceTest, APromptShorterThanItsTailIsReadInFull) {
+  const std::vector<int32_t> tokens = make_tokens(60);
+  const std::vector<int64_t> end{59};
+  SessionOptions options = chunk_options(16, PrefillKind::kChunk);
+  options.selection.window = 8;
+  Session chunk(*engine_, options);
+  chunk.prefill(tokens, end);
+  SessionOptions full = chunk_options(16, PrefillKind::kChunk);
+  full.policy = &full_policy();
+  Session dense(*engine_, full);
+  dense.prefill(tokens, end);
+  EXPECT_LE(relative_error(last_keys(chunk, 59), last_keys(dense, 59)), 1e-5);
+  EXPECT_LT(chunk.policy().rows_attended(3), 60) << "the prompt end selects";
+  EXPECT_GT(chunk.prefill_count().retention(), 0.95);
+  EXPECT_LT(chunk.prefill_count().retention(), 1.0);
+}
+
+TEST_F(InvarianceTest, PrefillRetentionIsBoundedByTheBudgetAndTheTail) {
+  const std::vector<int32_t> tokens = make_tokens(kTokens);
+  const std::vector<int64_t> end{kTokens - 1};
+  const auto count_of = [&](const std::function<void(SelectionSettings&)>& change) {
+    SessionOptions options = chunk_options(128, PrefillKind::kChunk);
+    change(options.selection);
+    Session session(*engine_, options);
+    session.prefill(tokens, end);
+    return session.prefill_count();
+  };
+  const PrefillCount count = count_of([](SelectionSettings&) {});
+  const auto n_layers = static_cast<double>(engine_->config().n_layers);
+  const auto n = static_cast<double>(kTokens);
+  EXPECT_EQ(count.rows_visible, n_layers * n * (n + 1) / 2);
+  EXPECT_LE(count.rows_attended, n_layers * ((n - test::kTail) * 260 + test::kTail * n))
+      << "sink, window and an open chunk may stand above the budget";
+  EXPECT_GT(count.rows_attended, n_layers * (n - test::kTail) * 60);
+  const auto more = [&](const std::function<void(SelectionSettings&)>& change) {
+    EXPECT_GT(count_of(change).rows_attended, 1.1 * count.rows_attended);
+  };
+  more([](SelectionSettings& s) { s.prefill_budget = KvBudget::parse("400"); });
+  more([](SelectionSettings& s) { s.prefill_floor = 400; });
+  more([](SelectionSettings& s) { s.prompt_tail = 300; });
+  EXPECT_EQ(count_of([](SelectionSettings& s) {
+              s.prefill_budget = KvBudget::parse("64");
+            }).rows_attended,
+            count.rows_attended)
+      << "never fewer than --kv-budget";
+}
+
+// Prompt by prompt: an unfinished one waits, and logits come with its end.
+TEST_F(InvarianceTest, AnUnfinishedPromptWaits) {
+  const std::vector<int32_t> tokens = make_tokens(500);
+  Session session(*engine_, chunk_options(128, PrefillKind::kChunk));
+  session.prefill(std::span(tokens).first(300), {});
+  EXPECT_EQ(session.n_tokens(), 300);
+  EXPECT_LE(session.n_done(), 300 - test::kTail);
+  EXPECT_GT(session.n_done(), 300 - test::kTail - 128 - 32);
+  EXPECT_THROW(session.logits(), Error);
+  session.decode(tokens[300]);
+  EXPECT_EQ(session.n_done(), 301) << "what comes after it ends it";
+  EXPECT_NO_THROW(session.logits());
+}
+
+TEST_F(InvarianceTest, ACancelledPrefillGoesOn) {
+  const std::vector<int32_t> tokens = make_tokens(kTokens);
+  Prompt prompt;
+  prompt.ids = tokens;
+  prompt.ends = {kTokens - 1};
+  SessionOptions options = chunk_options(128, PrefillKind::kChunk);
+  options.block_tokens = 128;
+  Session straight(*engine_, options);
+  generate(straight, engine_->tokenizer(), prompt, {.max_tokens = 1});
+  Session session(*engine_, options);
+  CancelToken cancel;
+  const auto stop = [&](int64_t n, int64_t) {
+    if (n > 700) cancel.request();
+  };
+  EXPECT_THROW(
+      generate(session, engine_->tokenizer(), prompt, {.max_tokens = 1}, {}, stop, &cancel), Error);
+  EXPECT_LT(session.n_done(), kTokens);
+  const GenerateResult result = generate(session, engine_->tokenizer(), prompt, {.max_tokens = 1});
+  EXPECT_GT(result.cached_tokens, 500);
+  EXPECT_LE(relative_error(session.logits(), straight.logits()), kLogitsError);
+}
 
 TEST_F(InvarianceTest, PromptTokensOfAFullPrefillAreTheBackbonesOwn) {
   const std::vector<int32_t> tokens = make_tokens(600);

@@ -27,6 +27,7 @@ inline SessionOptions small_budget(PrefillKind prefill = PrefillKind::kChunk,
   options.policy = &policy_named("chunk");
   options.selection.budget.n_tokens = budget;
   options.selection.prefill = prefill;
+  options.selection.prefill_floor = 1;  // the sequences of tests are short
   options.ctx = 2048;
   options.kv_type = KvType::kF32;
   return options;

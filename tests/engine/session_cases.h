@@ -12,6 +12,7 @@
 namespace chunkllm::test {
 
 constexpr int64_t kTokens = 1337;
+constexpr int64_t kTail = 64;  // of prompts, by default
 inline const std::vector<int64_t> kPromptEnds{300, 1001, kTokens - 1};
 
 // Scores whose difference is below this are equal as far as float32 sums in another order can tell.

@@ -41,6 +41,17 @@ std::vector<Variant> variants() {
          s.budget.min_tokens = 128;
        }},
       {"TopK", nlohmann::json::object(), [](SelectionSettings& s) { s.budget.top_k_chunks = 6; }},
+      {"Previous", nlohmann::json::object(),
+       [](SelectionSettings& s) { s.prefill_selection = PrefillSelection::kPrevious; }},
+      {"PrefillBudget",
+       {{"min_chunk", 8}, {"max_chunk", 40}},
+       [](SelectionSettings& s) {
+         s.prefill_budget = KvBudget::parse("400");
+         s.prompt_tail = 23;
+       }},
+      {"MeanKeysOfShortChunksInAFullPrefill",
+       {{"chunk_key", "mean"}, {"min_chunk", 4}},
+       [](SelectionSettings& s) { s.prefill = PrefillKind::kFull; }},
       {"SinkAndWindow", nlohmann::json::object(),
        [](SelectionSettings& s) {
          s.sink = 50;
@@ -66,6 +77,7 @@ class VariantTest : public testing::TestWithParam<Variant> {
     engine_->load_weights();
     options_.policy = &policy_named("chunk");
     options_.selection.budget.n_tokens = 256;
+    options_.selection.prefill_floor = 1;
     options_.ctx = 2048;
     options_.kv_type = KvType::kF32;
     GetParam().change_settings(options_.selection);
@@ -93,6 +105,7 @@ TEST_P(VariantTest, NeitherSplitsNorGoingBackMatter) {
     EXPECT_LE(differences.largest_boundary_gap, test::kScoreGap);
     EXPECT_LE(differences.largest_score_gap, test::kScoreGap);
     EXPECT_EQ(session.policy().n_refreshes(), whole.policy().n_refreshes());
+    EXPECT_EQ(session.policy().n_chunks(), whole.policy().n_chunks());
     for (int64_t layer = 0; layer < 6; ++layer) {
       EXPECT_EQ(session.policy().rows_attended(layer), whole.policy().rows_attended(layer));
     }
@@ -104,6 +117,8 @@ TEST_P(VariantTest, NeitherSplitsNorGoingBackMatter) {
   }
   replayed([&](Session& session) {
     session.prefill(tokens, test::kPromptEnds);
+    session.rewind(777);
+    EXPECT_GE(session.n_done(), 777 - 2 * 128 - test::kTail) << "whole chunks run again, no more";
     session.truncate(777);
     const std::vector<int64_t> ends{test::kPromptEnds[1] - 777, test::kPromptEnds[2] - 777};
     session.prefill(std::span(tokens).subspan(777), ends);

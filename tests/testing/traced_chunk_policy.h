@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <compare>
 #include <cstdint>
 #include <iterator>
 #include <map>
@@ -15,11 +16,20 @@
 
 namespace chunkllm::test {
 
-// Boundaries and choices by position. A plain value.
+// Which selection of a refresh: its position, whence its local range reaches back, and whether its
+// budget is that of prompts.
+struct ChoiceKey {
+  int64_t position = 0;
+  int64_t local_from = 0;
+  bool prefill_budget = false;
+  friend auto operator<=>(const ChoiceKey&, const ChoiceKey&) = default;
+};
+
+// Boundaries and choices. A plain value.
 struct SelectionTrace {
   int64_t n_tokens = 0;             // positions below this are covered
-  std::vector<int64_t> boundaries;  // positions of boundary tokens, ascending
-  std::map<int64_t, std::map<int64_t, std::vector<int64_t>>> choices;  // layer: refresh -> chunks
+  std::vector<int64_t> boundaries;  // positions where one is predicted, ascending
+  std::map<int64_t, std::map<ChoiceKey, std::vector<int64_t>>> choices;  // layer: choice -> chunks
 
   bool is_boundary(int64_t position) const {
     return std::ranges::binary_search(boundaries, position);
@@ -70,20 +80,27 @@ class TracedChunkPolicy : public ChunkPolicy {
     Selection selection = ChunkPolicy::choose(candidates);
     const int64_t position = candidates.position;
     if (replay_ != nullptr && position < replay_->n_tokens) {
-      if (const std::vector<int64_t>* chunks = replayed(candidates.layer, position)) {
+      if (const std::vector<int64_t>* chunks = replayed(candidates.layer, key_of(candidates))) {
         note_difference(selection, candidates, *chunks);
         selection = selection_of(candidates.track, position, candidates.limits, *chunks);
       }
     }
-    if (record_ != nullptr) record_->choices[candidates.layer][position] = selection.chunks;
+    if (record_ != nullptr) {
+      record_->choices[candidates.layer][key_of(candidates)] = selection.chunks;
+    }
     return selection;
   }
 
  private:
-  const std::vector<int64_t>* replayed(int64_t layer, int64_t position) const {
+  static ChoiceKey key_of(const Candidates& candidates) {
+    return {candidates.position, candidates.limits.local_from.value_or(0),
+            candidates.prefill_budget};
+  }
+
+  const std::vector<int64_t>* replayed(int64_t layer, const ChoiceKey& key) const {
     const auto choices = replay_->choices.find(layer);
     if (choices == replay_->choices.end()) return nullptr;
-    const auto found = choices->second.find(position);
+    const auto found = choices->second.find(key);
     return found == choices->second.end() ? nullptr : &found->second;
   }
 
@@ -111,7 +128,7 @@ inline SessionOptions traced(SessionOptions options) {
     PolicyEntry traced = policy_named("chunk");
     traced.make = [](const PolicyInputs& inputs) -> std::unique_ptr<SelectionPolicy> {
       return std::make_unique<TracedChunkPolicy>(*inputs.adapter, inputs.settings,
-                                                 inputs.special_ids);
+                                                 inputs.special_ids, inputs.token_marks);
     };
     return traced;
   }();

@@ -26,28 +26,40 @@ std::string refresh_queries_name(size_t layer) {
 }
 
 ChunkPolicy::ChunkPolicy(const Adapter& adapter, const SelectionSettings& settings,
-                         std::span<const int32_t> special_ids)
+                         std::span<const int32_t> special_ids, std::span<const uint8_t> token_marks)
     : adapter_(adapter),
-      budget_(settings.budget),
+      settings_(settings),
       logit_threshold_(std::log(adapter.config.alpha / (1.0f - adapter.config.alpha))),
       rules_(with_min_chunk(adapter.config, settings), special_ids,
-             {.kind = settings.refresh, .every = settings.refresh_every}),
-      prompts_(settings.prefill),
+             {.kind = settings.refresh, .every = settings.refresh_every}, token_marks),
+      cutter_(rules_),
+      prompts_(settings.prefill, settings.prompt_tail),
+      by_own_end_(settings.prefill_selection == PrefillSelection::kOwn &&
+                  settings.refresh != RefreshKind::kEvery &&
+                  settings.prefill == PrefillKind::kChunk),
       rows_attended_(static_cast<size_t>(adapter.config.n_layers), 0) {
   const AdapterConfig& config = adapter.config;
   limits_.sink = settings.sink.value_or(config.sink);
   limits_.window = settings.window.value_or(config.window);
   limits_.top_k_chunks = settings.budget.top_k_chunks.value_or(0);
-  least_budget_ = budget_.least_tokens(limits_.sink, limits_.window, config.max_chunk);
+  least_budget_ = settings.budget.least_tokens(limits_.sink, limits_.window, config.max_chunk);
   for (int64_t i = 0; i < config.n_layers; ++i) {
     layers_.push_back(
-        {ChunkIndex(adapter.layers[static_cast<size_t>(i)], config, config.key_of(i)), {}, false});
+        {ChunkIndex(adapter.layers[static_cast<size_t>(i)], config, config.key_of(i))});
   }
 }
 
-SelectionLimits ChunkPolicy::limits_at(int64_t position) const {
+BlockNeeds ChunkPolicy::block_needs(const AdapterConfig& adapter) {
+  const bool has_grid = adapter.first_layer == FirstLayerKind::kGrid;
+  return {.least_tokens = has_grid ? adapter.first_layer_tokens : 1,
+          .waiting_tokens = adapter.max_chunk};
+}
+
+SelectionLimits ChunkPolicy::limits_of(const PlannedSpan& span, int64_t position) const {
   SelectionLimits limits = limits_;
-  limits.budget = budget_.tokens_at(position, least_budget_);
+  limits.local_from = span.local_from;
+  limits.budget = span.prefill_budget ? settings_.prefill_tokens_at(position, least_budget_)
+                                      : settings_.budget.tokens_at(position, least_budget_);
   return limits;
 }
 
@@ -55,131 +67,188 @@ void ChunkPolicy::add_prompt(Range positions, std::span<const int64_t> prompt_en
   prompts_.add(positions, prompt_ends);
 }
 
-void ChunkPolicy::begin_block(Range positions, std::span<const int32_t> tokens) {
-  block_tokens_.assign(tokens.begin(), tokens.end());
-  if (adapter_.config.first_layer != FirstLayerKind::kGrid) return;
+bool ChunkPolicy::is_whole(int64_t position) const {
+  const PromptSpan* prompt = prompts_.find(position - 1);
+  if (prompt == nullptr) return true;
+  return prompt->positions.end == position && (prompt->has_end || n_known_ > position);
+}
+
+// Blocks end where grid chunks do, or where a prompt does, so that the refreshes that tokens of a
+// prompt attend by lie in their own block; and at multiples of the block's size, so that they are
+// the same for a sequence that goes on from a saved begin.
+Range ChunkPolicy::next_block(int64_t n_known, int64_t max_tokens) {
+  n_known_ = n_known;
+  const int64_t unit = has_grid() ? adapter_.config.first_layer_tokens : 1;
+  const int64_t step = std::max(unit, max_tokens - max_tokens % unit);
+  int64_t end = std::min((first_done_ / step + 1) * step, n_known);
+  if (!is_whole(end)) {
+    const PromptSpan& prompt = *prompts_.find(end - 1);
+    const auto [begin, prompt_end] = prompt.positions;
+    if (!prompt.has_end && prompt_end == n_known) {
+      end = std::min(end, n_known - prompts_.n_undecided());
+    }
+    end = std::max(end - end % unit, begin);
+  }
+  return {first_done_, std::max(first_done_, end)};
+}
+
+void ChunkPolicy::add_to_grid(Range positions, std::span<const int32_t> tokens) {
+  if (!has_grid()) return;
   for (int64_t t = positions.begin; t < positions.end; ++t) {
     rules_.add_to_grid(grid_, t, tokens[static_cast<size_t>(t - positions.begin)],
                        prompts_.is_end(t));
   }
 }
 
+void ChunkPolicy::begin_block(Range positions, std::span<const int32_t> tokens) {
+  block_tokens_.assign(tokens.begin(), tokens.end());
+  add_to_grid(positions, tokens);
+  count_from_ = done_;
+  if (has_grid()) plan_ = plan_spans(grid_, prompts_, positions, settings_.prefill_selection);
+}
+
 // The Chunk Adapter reads the first layer's output; what it finds holds for all later layers.
 void ChunkPolicy::layer_done(int64_t layer, Range positions, const float* hidden) {
   if (layer != 0) return;
   const int64_t d_model = adapter_.config.d_model;
-  for (int64_t t = positions.begin; t < positions.end; ++t) {
+  for (int64_t t = std::max(positions.begin, scanned_); t < positions.end; ++t) {
     const float* h = hidden + (t - positions.begin) * d_model;
     const float logit = dot(adapter_.boundary_weight.data(), h, d_model) + adapter_.boundary_bias;
     const int32_t token = block_tokens_[static_cast<size_t>(t - positions.begin)];
-    const bool boundary = rules_.ends_chunk(sentences_, t, token, logit > logit_threshold_);
-    rules_.add(sentences_, t, decide_boundary(t, logit - logit_threshold_, boundary),
-               prompts_.is_end(t));
+    const float margin = logit - logit_threshold_;
+    const PromptSpan* prompt = prompts_.find(t);
+    const auto prompt_begin =
+        prompt != nullptr ? std::optional(prompt->positions.begin) : std::nullopt;
+    cutter_.add(sentences_, t, token, decide_boundary(t, margin, margin > 0), prompt_begin,
+                prompts_.is_end(t));
   }
+  first_done_ = positions.end;
+  scanned_ = std::max(scanned_, first_done_);
+}
+
+// The other layers run to the last chunk end, since tokens of a prompt may attend by the selection
+// made at their own; or as far as the first one where nothing that comes can matter.
+Range ChunkPolicy::ready(Range positions) {
+  int64_t end = positions.end;
+  if (!is_whole(end)) {
+    end = std::max(sentences_.open_begin(), prompts_.find(end - 1)->positions.begin);
+  }
+  const Range run{done_, std::max(done_, end)};
+  plan_ = plan_spans(sentences_, prompts_, run, settings_.prefill_selection);
+  done_ = run.end;
+  return run;
 }
 
 std::span<const AttentionSpan> ChunkPolicy::rows(const LayerInput& input) {
   spans_.clear();
   const Range positions = input.positions;
   if (adapter_.config.selects(input.layer)) {
-    LayerState& state = layers_[static_cast<size_t>(input.layer)];
-    state.index.extend(track_of(input.layer), positions, input.x);
-    for (int64_t t = positions.begin; t < positions.end;) {
-      const int64_t full_end = std::min(prompts_.full_end(t), positions.end);
-      if (full_end > t) {
-        spans_.add_everything({t, full_end});
-        t = full_end;
-      } else {
-        const int64_t end = prompts_.next_full(t, positions.end);
-        add_selected(input.layer, {t, end});
-        t = end;
-      }
-    }
+    layers_[static_cast<size_t>(input.layer)].index.extend(track_of(input.layer), positions,
+                                                           input.x);
+    add_selected(input.layer);
   } else if (adapter_.config.first_layer == FirstLayerKind::kWindow) {
     add_windows(positions);
   } else {
-    spans_.add_everything(positions);
+    add_everything(positions);
   }
   rows_attended_[static_cast<size_t>(input.layer)] = spans_.rows_of_last_query();
   return spans_.spans();
 }
 
-// Spans of the tokens between refreshes, each over the selection in force.
-void ChunkPolicy::add_selected(int64_t layer, Range queries) {
-  const LayerState& state = layers_[static_cast<size_t>(layer)];
-  const auto add = [&](Range span) {
-    if (state.selected) {
-      spans_.add(span, state.selection.rows, state.selection.local_begin);
+void ChunkPolicy::add_selected(int64_t layer) {
+  scored_refreshes_ = {};
+  for (size_t i = 0; i < plan_.size(); ++i) {
+    const PlannedSpan& span = plan_[i];
+    int64_t n_left_out = 0;
+    if (span.everything()) {
+      spans_.add_everything(span.queries);
     } else {
-      spans_.add_everything(span);
+      const Selection& selection = select(layer, std::span(plan_).subspan(i));
+      spans_.add(span.queries, selection.rows, selection.local_begin);
+      n_left_out = selection.local_begin - count_below(selection.rows, selection.local_begin);
     }
-  };
-  const ChunkTrack& track = track_of(layer);
-  const Range refreshes = track.refreshes_in(queries);
-  int64_t begin = queries.begin;
-  for (int64_t i = refreshes.begin; i < refreshes.end; ++i) {
-    if ((i - refreshes.begin) % kScoredTogether == 0) {
-      score(layer, {i, std::min(i + kScoredTogether, refreshes.end)});
-    }
-    const int64_t position = track.refreshes[static_cast<size_t>(i)];
-    add({begin, position});
-    select(layer, i);
-    begin = position;
+    if (span.of_prompt) count_prompt_rows(span.queries, n_left_out);
   }
-  add({begin, queries.end});
 }
 
 // The first layer as sink and a sliding window; everything while the context is within the budget.
 void ChunkPolicy::add_windows(Range queries) {
   for (int64_t t = queries.begin; t < queries.end; ++t) {
-    const SelectionLimits limits = limits_at(t);
-    if (prompts_.full_end(t) > t || everything_fits(t, limits)) {
+    const bool in_prompt = prompts_.find(t) != nullptr;
+    const SelectionLimits limits =
+        limits_of({.prefill_budget = in_prompt && !prompts_.is_end(t)}, t);
+    int64_t n_left_out = 0;
+    if (prompts_.attends_to_everything(t) || everything_fits(t, limits)) {
       spans_.add_everything({t, t + 1});
-      continue;
+    } else {
+      const int64_t begin = std::max<int64_t>(0, t + 1 - adapter_.config.first_layer_tokens);
+      const Range sink{0, std::min(limits.sink, begin)};
+      spans_.add({t, t + 1}, {&sink, sink.empty() ? size_t{0} : size_t{1}}, begin);
+      n_left_out = begin - sink.end;
     }
-    const int64_t begin = std::max<int64_t>(0, t + 1 - adapter_.config.first_layer_tokens);
-    const Range sink{0, std::min(limits.sink, begin)};
-    spans_.add({t, t + 1}, {&sink, sink.empty() ? size_t{0} : size_t{1}}, begin);
+    if (in_prompt) count_prompt_rows({t, t + 1}, n_left_out);
   }
 }
 
-void ChunkPolicy::score(int64_t layer, Range refreshes) {
+void ChunkPolicy::add_everything(Range queries) {
+  spans_.add_everything(queries);
+  for (int64_t t = queries.begin; t < queries.end; ++t) {
+    if (prompts_.find(t) != nullptr) count_prompt_rows({t, t + 1}, 0);
+  }
+}
+
+void ChunkPolicy::count_prompt_rows(Range queries, int64_t n_left_out) {
+  queries.begin = std::max(queries.begin, count_from_);
+  if (queries.empty()) return;
+  prompt_rows_attended_ += queries.size() * (queries.begin + queries.end + 1 - 2 * n_left_out) / 2;
+}
+
+void ChunkPolicy::score(int64_t layer, std::span<const PlannedSpan> spans) {
   const ChunkTrack& track = track_of(layer);
-  scored_refreshes_ = refreshes;
+  scored_refreshes_ = {spans.front().refresh, spans.front().refresh};
   scored_chunks_ = {};
-  for (int64_t i = refreshes.begin; i < refreshes.end; ++i) {
-    const int64_t position = track.refreshes[static_cast<size_t>(i)];
-    const SelectionLimits limits = limits_at(position);
+  for (const PlannedSpan& span : spans) {
+    if (span.everything()) continue;
+    if (span.refresh >= scored_refreshes_.begin + kScoredTogether) break;
+    scored_refreshes_.end = std::max(scored_refreshes_.end, span.refresh + 1);
+    const int64_t position = track.refreshes[static_cast<size_t>(span.refresh)];
+    const SelectionLimits limits = limits_of(span, position);
     if (everything_fits(position, limits)) continue;
     const Range eligible = eligible_chunks(track, position, limits);
     if (scored_chunks_.empty()) scored_chunks_ = eligible;
     scored_chunks_.end = std::max(scored_chunks_.end, eligible.end);
   }
-  const auto n = static_cast<size_t>(refreshes.size() * scored_chunks_.size());
+  const auto n = static_cast<size_t>(scored_refreshes_.size() * scored_chunks_.size());
   if (scores_.size() < n) scores_.resize(n);
-  layers_[static_cast<size_t>(layer)].index.scores(refreshes, scored_chunks_, scores_.data());
+  layers_[static_cast<size_t>(layer)].index.scores(scored_refreshes_, scored_chunks_,
+                                                   scores_.data());
 }
 
-void ChunkPolicy::select(int64_t layer, int64_t refresh) {
+const Selection& ChunkPolicy::select(int64_t layer, std::span<const PlannedSpan> spans) {
   LayerState& state = layers_[static_cast<size_t>(layer)];
+  const PlannedSpan& span = spans.front();
+  if (state.chosen_for.shares_selection(span)) return state.selection;
   const ChunkTrack& track = track_of(layer);
-  const int64_t position = track.refreshes[static_cast<size_t>(refresh)];
-  const SelectionLimits limits = limits_at(position);
-  // Boundaries after the refresh are known in a block, and must not be.
+  const int64_t position = track.refreshes[static_cast<size_t>(span.refresh)];
+  const SelectionLimits limits = limits_of(span, position);
+  // Boundaries after the span's begin are known in a block, and must not be.
   const Range eligible = eligible_chunks(track, position, limits);
   std::span<const float> scores;
   if (!everything_fits(position, limits)) {
-    const int64_t row = refresh - scored_refreshes_.begin;
+    if (!scored_refreshes_.contains(span.refresh)) score(layer, spans);
+    const int64_t row = span.refresh - scored_refreshes_.begin;
     scores = std::span(scores_).subspan(static_cast<size_t>(row * scored_chunks_.size()),
                                         static_cast<size_t>(eligible.size()));
   }
   state.selection = choose({.layer = layer,
                             .position = position,
+                            .prefill_budget = span.prefill_budget,
                             .track = track,
                             .limits = limits,
                             .eligible = eligible,
                             .scores = scores});
-  state.selected = true;
+  state.chosen_for = span;
+  return state.selection;
 }
 
 bool ChunkPolicy::decide_boundary(int64_t, float, bool own) { return own; }
@@ -188,40 +257,43 @@ Selection ChunkPolicy::choose(const Candidates& candidates) {
   return select_chunks(candidates.track, candidates.position, candidates.limits, candidates.scores);
 }
 
-// A mean key needs its chunk's inputs from the begin on.
-int64_t ChunkPolicy::restorable_length(int64_t n_tokens) const {
-  const AdapterConfig& config = adapter_.config;
-  while (true) {
-    int64_t n = n_tokens;
-    if (config.first_layer == FirstLayerKind::kGrid) n -= n % config.first_layer_tokens;
-    if (config.chunk_key == ChunkKey::kMean) n = sentences_.begin_of_chunk_at(n);
-    if (n == n_tokens) return n;
-    n_tokens = n;
+// The position of the last token that says where a chunk ends: its boundary token, or the one at
+// which a forced cut was made, or the refresh by which that token attended in the first layer.
+int64_t ChunkPolicy::decided_at(int64_t chunk) const {
+  const int64_t last = rules_.decided_at(sentences_.chunk(chunk));
+  if (!by_own_end_ || !has_grid() || prompts_.find(last) == nullptr) return last;
+  const int64_t next = grid_.refreshes_in({0, last}).end;
+  if (next < std::ssize(grid_.refreshes)) return grid_.refreshes[static_cast<size_t>(next)];
+  // The grid was cut, or does not reach so far.
+  return last < restored_ ? restored_by_ : n_known_;
+}
+
+// How many chunks have ends that tokens before `n_tokens` decided.
+int64_t ChunkPolicy::restorable_chunks(int64_t n_tokens) const {
+  for (int64_t j = sentences_.n_closed_at(std::min(n_tokens, done_)) - 1; j >= 0; --j) {
+    if (decided_at(j) < n_tokens) return j + 1;
   }
+  return 0;
 }
 
 int64_t ChunkPolicy::truncate(int64_t n_tokens) {
-  n_tokens = restorable_length(n_tokens);
-  grid_.truncate(n_tokens);
-  sentences_.truncate(n_tokens);
+  n_known_ = std::max(n_known_, n_tokens);
+  const int64_t n_chunks = restorable_chunks(prompts_.first_changed(n_tokens));
+  restored_by_ = n_chunks > 0 ? decided_at(n_chunks - 1) : 0;
+  restored_ = done_ = n_chunks > 0 ? sentences_.chunk(n_chunks - 1).end : 0;
+  first_done_ = has_grid() ? done_ - done_ % adapter_.config.first_layer_tokens : done_;
+  scanned_ = done_;
+  n_known_ = n_tokens;
+  sentences_.truncate(done_);
+  grid_.truncate(first_done_);
   prompts_.truncate(n_tokens);
+  cutter_.reset();
   for (int64_t layer = 0; layer < adapter_.config.n_layers; ++layer) {
     LayerState& state = layers_[static_cast<size_t>(layer)];
-    state.selected = false;
-    if (!adapter_.config.selects(layer)) continue;
-    const ChunkTrack& track = track_of(layer);
-    state.index.truncate(track);
-    // The selection in force is that of the last refresh left, unless it lay in a prompt run in
-    // full.
-    for (auto i = static_cast<int64_t>(track.refreshes.size()) - 1; i >= 0; --i) {
-      const int64_t position = track.refreshes[static_cast<size_t>(i)];
-      if (prompts_.full_end(position) > position) continue;
-      score(layer, {i, i + 1});
-      select(layer, i);
-      break;
-    }
+    state.chosen_for = {};
+    if (adapter_.config.selects(layer)) state.index.truncate(track_of(layer));
   }
-  return n_tokens;
+  return done_;
 }
 
 PolicyState ChunkPolicy::state() const {
@@ -245,7 +317,8 @@ void ChunkPolicy::restore(std::span<const int32_t> tokens, const PolicyState& st
     if (found == arrays.end()) refuse(name + " is missing");
     return found->second;
   };
-  begin_block({0, n_tokens}, tokens);
+  add_to_grid({0, n_tokens}, tokens);
+  done_ = first_done_ = scanned_ = n_known_ = n_tokens;
   const std::vector<int64_t>& ends = find(state.positions, kChunkEnds);
   auto next_end = ends.begin();
   for (int64_t t = 0; t < n_tokens; ++t) {

@@ -13,6 +13,9 @@ namespace chunkllm {
 struct ChunkTrack {
   std::vector<int64_t> ends;       // one past each boundary token, ascending
   std::vector<int64_t> refreshes;  // positions of refresh tokens, ascending
+  // [n_refreshes] 1: the refresh closes a run of tokens that may attend by it together, as a
+  // boundary closes its chunk; 0: it is a prompt end or a position alone.
+  std::vector<uint8_t> closing = {};
 
   int64_t open_begin() const { return ends.empty() ? 0 : ends.back(); }
   int64_t n_chunks() const { return static_cast<int64_t>(ends.size()); }
@@ -38,6 +41,7 @@ struct ChunkTrack {
   void truncate(int64_t n) {
     ends.resize(static_cast<size_t>(n_closed_at(n)));
     refreshes.resize(static_cast<size_t>(refreshes_in({0, n}).end));
+    closing.resize(std::min(closing.size(), refreshes.size()));
   }
 };
 

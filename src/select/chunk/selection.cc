@@ -8,7 +8,8 @@ namespace chunkllm {
 
 int64_t local_range_begin(const ChunkTrack& track, int64_t position,
                           const SelectionLimits& limits) {
-  return track.begin_of_chunk_at(std::max<int64_t>(0, position + 1 - limits.window));
+  const int64_t from = limits.local_from.value_or(position + 1);
+  return track.begin_of_chunk_at(std::max<int64_t>(0, from - limits.window));
 }
 
 Range eligible_chunks(const ChunkTrack& track, int64_t position, const SelectionLimits& limits) {
@@ -18,7 +19,7 @@ Range eligible_chunks(const ChunkTrack& track, int64_t position, const Selection
 }
 
 bool everything_fits(int64_t position, const SelectionLimits& limits) {
-  return limits.top_k_chunks == 0 && limits.budget >= position + 1;
+  return limits.budget >= position + 1;
 }
 
 Selection selection_of(const ChunkTrack& track, int64_t position, const SelectionLimits& limits,
@@ -59,9 +60,8 @@ Selection select_chunks(const ChunkTrack& track, int64_t position, const Selecti
     const int64_t best = heap.front();
     const Range chunk = track.chunk(best);
     const int64_t cost = chunk.end - std::max(chunk.begin, sink_rows);
-    const bool fits = limits.top_k_chunks > 0
-                          ? static_cast<int64_t>(chosen.size()) < limits.top_k_chunks
-                          : cost <= rows_left;
+    const bool fits =
+        static_cast<int64_t>(chosen.size()) < limits.top_k_chunks || cost <= rows_left;
     if (!fits) {
       first_refused = scores[static_cast<size_t>(best - eligible.begin)];
       break;

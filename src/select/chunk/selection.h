@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -15,7 +16,9 @@ struct SelectionLimits {
   int64_t sink = 4;
   int64_t window = 64;
   int64_t budget = 2048;     // rows attended at the refresh, sink and local range included
-  int64_t top_k_chunks = 0;  // above 0: this many chunks instead of the budget
+  int64_t top_k_chunks = 0;  // at least so many chunks, whatever the budget
+  // The local range reaches `window` tokens back from here; by default from behind the refresh.
+  std::optional<int64_t> local_from = {};
 };
 
 // What is attended from a refresh on: `rows`, and everything from `local_begin` to the current

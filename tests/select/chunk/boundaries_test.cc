@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "base/random.h"
+#include "select/chunk/token_marks.h"
 
 namespace chunkllm {
 namespace {
@@ -62,6 +63,77 @@ TEST(ChunkRules, AChunkEndsAtTheFirstTokenThatEndsIt) {
     }
     for (int64_t t = track.open_begin(); t < std::ssize(tokens); ++t) {
       EXPECT_FALSE(may_end(track.open_begin(), t));
+    }
+  }
+}
+
+// Chunks beside the definition, where a token's id is its marks.
+TEST(ChunkCutter, CutsPromptsAtTheBestPlaceAndAnswersAtTheLimit) {
+  constexpr int64_t kMax = 12;
+  std::vector<uint8_t> marks{0, kHoldsLineEnd, kEndsInPunctuation, kBeginsWithSpace};
+  marks.push_back(kBeginsWithSpace | kEndsInPunctuation);
+  AdapterConfig config;
+  config.min_chunk = 3;
+  config.max_chunk = kMax;
+  const std::vector<int32_t> special{kSpecial};
+  const ChunkRules rules(config, special, {}, marks);
+  Rng rng(3);
+  for (int trial = 0; trial < 200; ++trial) {
+    const int64_t n = 1 + rng.below(120);
+    const int64_t prompt_begin = rng.below(30);
+    const int64_t prompt_end = prompt_begin + rng.below(90);
+    std::vector<int32_t> ids;
+    std::vector<bool> predicted;
+    ChunkCutter cutter(rules);
+    ChunkTrack track;
+    for (int64_t t = 0; t < n; ++t) {
+      const bool marked = rng.uniform() < 0.15;
+      ids.push_back(static_cast<int32_t>(marked ? rng.below(5) : 0));
+      if (rng.uniform() < 0.02) ids.back() = kSpecial;
+      predicted.push_back(rng.uniform() < 0.04);
+      const bool in_prompt = prompt_begin <= t && t < prompt_end;
+      cutter.add(track, t, ids.back(), predicted.back(),
+                 in_prompt ? std::optional(prompt_begin) : std::nullopt, false);
+    }
+    const auto mark = [&](int64_t t) {
+      const auto id = static_cast<size_t>(ids[static_cast<size_t>(t)]);
+      return id < marks.size() ? marks[id] : uint8_t{0};
+    };
+    std::vector<int64_t> ends;
+    int64_t begin = 0;
+    for (int64_t t = 0; t < n; ++t) {
+      const int64_t length = t + 1 - begin;
+      int64_t end = -1;
+      if (ids[static_cast<size_t>(t)] == kSpecial ||
+          (predicted[static_cast<size_t>(t)] && length >= 3)) {
+        end = t + 1;
+      } else if (length == kMax) {
+        end = t + 1;
+        // The best place is the one of the least rank, and of these the last.
+        int best = 3;
+        const bool in_prompt = prompt_begin <= t && t < prompt_end;
+        for (int64_t c = t; in_prompt && c >= std::max(begin + kMax / 2, prompt_begin); --c) {
+          const int rank = (mark(c) & kHoldsLineEnd) != 0                   ? 0
+                           : (mark(c) & kEndsInPunctuation) != 0            ? 1
+                           : c < t && (mark(c + 1) & kBeginsWithSpace) != 0 ? 2
+                                                                            : 3;
+          if (rank < best) {
+            best = rank;
+            end = c + 1;
+          }
+        }
+      }
+      if (end < 0) continue;
+      ends.push_back(end);
+      begin = end;
+    }
+    ASSERT_EQ(track.ends, ends) << "trial " << trial;
+    std::vector<int64_t> refreshes;
+    for (const int64_t end : ends) refreshes.push_back(end - 1);
+    EXPECT_EQ(track.refreshes, refreshes);
+    EXPECT_EQ(track.closing, std::vector<uint8_t>(refreshes.size(), 1));
+    for (int64_t j = 0; j < track.n_chunks(); ++j) {
+      EXPECT_GE(rules.decided_at(track.chunk(j)), track.chunk(j).end - 1);
     }
   }
 }

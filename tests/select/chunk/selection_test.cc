@@ -24,7 +24,8 @@ ChunkTrack random_track(Rng& rng, int64_t n_tokens) {
 std::set<int64_t> attended_by_definition(const ChunkTrack& track, int64_t position,
                                          const SelectionLimits& limits,
                                          const std::vector<float>& score_of) {
-  const int64_t anchor = std::max<int64_t>(0, position + 1 - limits.window);
+  const int64_t from = limits.local_from.value_or(position + 1);
+  const int64_t anchor = std::max<int64_t>(0, from - limits.window);
   int64_t left = 0;
   for (const int64_t end : track.ends) {
     if (end <= anchor) left = end;
@@ -44,8 +45,7 @@ std::set<int64_t> attended_by_definition(const ChunkTrack& track, int64_t positi
   for (const int64_t j : order) {
     std::set<int64_t> with = rows;
     for (int64_t r = track.chunk(j).begin; r < track.chunk(j).end; ++r) with.insert(r);
-    const bool fits = limits.top_k_chunks > 0 ? n_chosen < limits.top_k_chunks
-                                              : std::ssize(with) <= limits.budget;
+    const bool fits = n_chosen < limits.top_k_chunks || std::ssize(with) <= limits.budget;
     if (!fits) break;
     rows = with;
     ++n_chosen;
@@ -64,6 +64,7 @@ TEST(Selection, EqualsTheDefinition) {
     std::vector<float> score_of(static_cast<size_t>(track.n_chunks()));
     for (float& score : score_of) score = static_cast<float>(rng.below(6));  // many ties
     const int64_t position = rng.below(n_tokens);
+    if (trial % 3 == 0) limits.local_from = rng.below(position + 2);
     ChunkTrack known = track;
     known.truncate(position + 1);
 

@@ -1,0 +1,26 @@
+// What the text of a token says about where a chunk may be cut: plain data by token id, so that
+// nothing here needs a tokenizer.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+namespace chunkllm {
+
+// Bits of a token's marks.
+inline constexpr uint8_t kHoldsLineEnd = 1;
+inline constexpr uint8_t kEndsInPunctuation = 2;
+inline constexpr uint8_t kBeginsWithSpace = 4;
+
+inline uint8_t marks_of_token(std::string_view text) {
+  constexpr std::string_view kPunctuation = ".,;:!?)]}";
+  constexpr std::string_view kSpace = " \t\r\n";
+  if (text.empty()) return 0;
+  uint8_t marks = 0;
+  if (text.find('\n') != std::string_view::npos) marks |= kHoldsLineEnd;
+  if (kPunctuation.find(text.back()) != std::string_view::npos) marks |= kEndsInPunctuation;
+  if (kSpace.find(text.front()) != std::string_view::npos) marks |= kBeginsWithSpace;
+  return marks;
+}
+
+}  // namespace chunkllm
