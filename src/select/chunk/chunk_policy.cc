@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "base/error.h"
 #include "kernels/ops/ops.h"
 
 namespace chunkllm {
@@ -19,11 +18,6 @@ AdapterConfig with_min_chunk(AdapterConfig config, const SelectionSettings& sett
 }
 
 }  // namespace
-
-std::string chunk_keys_name(size_t layer) { return fmt::format("layers.{}.chunk_keys", layer); }
-std::string refresh_queries_name(size_t layer) {
-  return fmt::format("layers.{}.refresh_queries", layer);
-}
 
 ChunkPolicy::ChunkPolicy(const Adapter& adapter, const SelectionSettings& settings,
                          std::span<const int32_t> special_ids, std::span<const uint8_t> token_marks)
@@ -294,56 +288,6 @@ int64_t ChunkPolicy::truncate(int64_t n_tokens) {
     if (adapter_.config.selects(layer)) state.index.truncate(track_of(layer));
   }
   return done_;
-}
-
-PolicyState ChunkPolicy::state() const {
-  PolicyState state;
-  state.positions[kChunkEnds] = sentences_.ends;
-  for (size_t i = 0; i < layers_.size(); ++i) {
-    if (!adapter_.config.selects(static_cast<int64_t>(i))) continue;
-    state.floats[chunk_keys_name(i)] = layers_[i].index.keys();
-    state.floats[refresh_queries_name(i)] = layers_[i].index.queries();
-  }
-  return state;
-}
-
-void ChunkPolicy::restore(std::span<const int32_t> tokens, const PolicyState& state) {
-  const auto n_tokens = static_cast<int64_t>(tokens.size());
-  const auto refuse = [](const std::string& what) {
-    fail(ErrorCode::kData, "the saved chunk index does not fit its tokens: {}; make it anew", what);
-  };
-  const auto find = [&](const auto& arrays, const std::string& name) -> const auto& {
-    const auto found = arrays.find(name);
-    if (found == arrays.end()) refuse(name + " is missing");
-    return found->second;
-  };
-  add_to_grid({0, n_tokens}, tokens);
-  done_ = first_done_ = scanned_ = n_known_ = n_tokens;
-  const std::vector<int64_t>& ends = find(state.positions, kChunkEnds);
-  auto next_end = ends.begin();
-  for (int64_t t = 0; t < n_tokens; ++t) {
-    const bool boundary = next_end != ends.end() && *next_end == t + 1;
-    if (boundary) ++next_end;
-    rules_.add(sentences_, t, boundary, prompts_.is_end(t));
-  }
-  if (next_end != ends.end()) {
-    refuse(fmt::format("chunk end {} is out of order or beyond {} tokens", *next_end, n_tokens));
-  }
-  size_t n_used = 0;
-  for (size_t i = 0; i < layers_.size(); ++i) {
-    if (!adapter_.config.selects(static_cast<int64_t>(i))) continue;
-    const ChunkTrack& track = track_of(static_cast<int64_t>(i));
-    const std::vector<float>& keys = find(state.floats, chunk_keys_name(i));
-    const std::vector<float>& queries = find(state.floats, refresh_queries_name(i));
-    n_used += 2;
-    if (!layers_[i].index.restore(track, keys, queries)) {
-      refuse(fmt::format("layer {} has {} numbers for {} chunks and {} for {} refreshes", i,
-                         keys.size(), track.n_chunks(), queries.size(), track.refreshes.size()));
-    }
-  }
-  if (n_used != state.floats.size() || state.positions.size() != 1) {
-    refuse("it has arrays that no layer of the model has");
-  }
 }
 
 int64_t ChunkPolicy::index_bytes(const AdapterConfig& adapter, int64_t n_tokens) {
