@@ -307,7 +307,8 @@ TEST(Cache, SavedAndLoadedAnswersTheSame) {
       answer(with({"-f", scratch / "question.txt", "--load-cache", scratch / "saved"}));
   EXPECT_EQ(cached.at("text"), expected.at("text"));
   EXPECT_EQ(cached.at("chunks"), expected.at("chunks"));
-  EXPECT_GT(cached.at("cached_tokens"), first.at("prompt_tokens").get<int>() - 100);
+  // The tail of the saved prompt runs again, and what is less than a chunk and a grid chunk.
+  EXPECT_GT(cached.at("cached_tokens"), first.at("prompt_tokens").get<int>() - 64 - 128 - 32);
   EXPECT_LT(cached.at("kv_retention"), 0.5);
 
   const auto refused = [&](Arguments more, const Arguments& parts) {
