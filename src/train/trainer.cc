@@ -23,7 +23,7 @@ constexpr int64_t kLeastSequence = 256;   // what --seq-len may ask for
 constexpr int64_t kEnoughTokens = 48000;  // of all lessons
 constexpr int64_t kEnoughPromptEnds = 100;
 // Tokens after which lessons end even with fewer prompt ends than that.
-constexpr int64_t kMostTokens = kEnoughTokens * 3 / 2;
+constexpr int64_t kMostTokens = 128000;
 constexpr int64_t kMostSequences = 100000;
 // A run's lessons for evaluation, beside those it trains on.
 constexpr int64_t kEvalShare = 4;
@@ -184,7 +184,8 @@ Run::Plan Run::plan_of(uint64_t stream, int64_t index) const {
 int64_t Run::planned_sequences() const {
   if (options_.sequences > 0) return options_.sequences;
   int64_t n = 0;
-  for (int64_t n_tokens = 0; n_tokens < kEnoughTokens; ++n) {
+  const int64_t enough = options_.chat_share > 0 ? kMostTokens : kEnoughTokens;
+  for (int64_t n_tokens = 0; n_tokens < enough; ++n) {
     n_tokens += plan_of(kTrainStream, n).n_tokens;
   }
   return n;
@@ -521,11 +522,13 @@ TrainResult train_adapters(const Engine& engine, const Corpus& data, const Corpu
   require_memory(
       Backbone::memory_bytes(engine.weights(), longest) + 3 * lesson_bytes + kSelectionScratchBytes,
       fmt::format("training on sequences of {} tokens", longest), "use a smaller --seq-len");
-  const int64_t n_tokens = options.sequences > 0
-                               ? options.sequences * std::min(longest, kLongestSequence)
-                               : std::max(kEnoughTokens, longest);
+  const int64_t n_tokens =
+      options.sequences > 0
+          ? options.sequences * std::min(longest, kLongestSequence)
+          : std::max(options.chat_share > 0 ? kMostTokens : kEnoughTokens, longest);
   callbacks.message(fmt::format(
-      "first {} tokens of lessons, up to {} of files in {}; then a fit of each layer", n_tokens,
+      "first lessons of at most {} tokens or so, up to {} of files in {}; then a fit of each layer",
+      n_tokens,
       format_bytes(foretold_lesson_bytes(config, longest) / std::max<int64_t>(longest, 1) *
                    n_tokens),
       (options.lessons.empty() ? options.out / "lessons" : options.lessons).string()));
