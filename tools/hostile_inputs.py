@@ -729,7 +729,8 @@ for group, name, make in CASES:
         work = pathlib.Path(folder)
         command = make(work)
         try:
-            result = subprocess.run([PROGRAM, *command], stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
+            result = subprocess.run([PROGRAM, *command], stdin=subprocess.DEVNULL, capture_output=True, timeout=60,
+                                    env={**os.environ, "CHUNKLLM_ADAPTERS": ""})  # no line about an adapter
         except subprocess.TimeoutExpired:
             result = None
         problem = judge(result)

@@ -229,6 +229,9 @@ void run(const BenchArgs& args) {
   options.ctx = *std::ranges::max_element(args.depths) + longest;
   std::vector<const PolicyEntry*> policies;
   for (const std::string& name : args.policies) policies.push_back(&policy_named(name));
+  if (policies.empty() || std::ranges::any_of(policies, &PolicyEntry::needs_adapter)) {
+    find_adapter_if_not_named(args.engine, engine);
+  }
   if (policies.empty()) {
     policies.push_back(&full_policy());
     if (engine.adapter() != nullptr) policies.push_back(&default_policy(engine.adapter()));

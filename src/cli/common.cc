@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/threads.h"
 #include "cli/options.h"
+#include "engine/adapter_search.h"
 #include "kernels/machine/isa.h"
 
 namespace chunkllm::cli {
@@ -34,6 +35,14 @@ std::string format_duration(double seconds) {
   return fmt::format("{}m{:02}s", total / 60, total % 60);
 }
 
+// Relative to the current folder if it lies there.
+std::string from_here(const std::filesystem::path& path) {
+  std::error_code error;
+  const std::filesystem::path here = std::filesystem::current_path(error);
+  const std::filesystem::path relative = path.lexically_relative(here);
+  return error || relative.empty() || *relative.begin() == ".." ? path.string() : relative.string();
+}
+
 }  // namespace
 
 void add_engine_options(CLI::App& app, EngineArgs& args, bool with_adapter) {
@@ -41,7 +50,12 @@ void add_engine_options(CLI::App& app, EngineArgs& args, bool with_adapter) {
       ->required()
       ->type_name("DIR|FILE");
   if (with_adapter) {
-    app.add_option("--adapter", args.adapter, "Folder of trained adapters")->type_name("DIR");
+    app.add_option(
+           "--adapter", args.adapter,
+           fmt::format("Folder of trained adapters; {}: without them (default: those of the "
+                       "model that are found)",
+                       kNoAdapter))
+        ->type_name(fmt::format("DIR|{}", kNoAdapter));
   }
   add_dtype_option(app, args.dtype);
   app.add_option("-t,--threads", args.threads, "Threads; default: the cores this process may use")
@@ -53,9 +67,19 @@ Engine open_engine(const EngineArgs& args) {
   set_threads(args.threads > 0 ? args.threads : usable_cores());
   EngineOptions options;
   options.model = args.model;
-  options.adapter = args.adapter;
+  if (args.adapter != kNoAdapter) options.adapter = args.adapter;
   options.dtype = args.dtype;
   return Engine(options);
+}
+
+void find_adapter_if_not_named(const EngineArgs& args, Engine& engine) {
+  if (!args.adapter.empty()) return;
+  const std::vector<std::filesystem::path> folders = adapter_folders();
+  const std::filesystem::path found = find_adapter(engine, folders, [](const std::string& reason) {
+    std::fputs(fmt::format("note: an adapter is passed over: {}\n", reason).c_str(), stderr);
+  });
+  if (found.empty()) return;
+  std::fputs(fmt::format("adapter: {}\n", from_here(found)).c_str(), stderr);
 }
 
 void add_selection_options(CLI::App& app, SelectionArgs& args) {

@@ -20,16 +20,22 @@ namespace chunkllm::cli {
 // The most tokens that any option may ask for: positions have 31 bits.
 inline constexpr int64_t kMaxTokens = int64_t{1} << 30;
 
+// The value of --adapter that keeps adapters from being looked for.
+inline constexpr char kNoAdapter[] = "none";
+
 // --model, --adapter, --dtype, --threads.
 struct EngineArgs {
   std::string model;
-  std::string adapter;
+  std::string adapter;  // empty: one that is found; kNoAdapter: none
   DtypeChoice dtype = DtypeChoice::kAuto;
   int threads = 0;  // 0: usable_cores()
 };
 void add_engine_options(CLI::App& app, EngineArgs& args, bool with_adapter);
 // Sets the number of threads, then opens the engine without its weights.
 Engine open_engine(const EngineArgs& args);
+// Looks for an adapter of the engine's model if the options name none, and says on stderr what it
+// takes and what it skips.
+void find_adapter_if_not_named(const EngineArgs& args, Engine& engine);
 
 // An option whose values are the names of an enum. A name that is none ends in Error
 // (kInvalidArgument) with the list.

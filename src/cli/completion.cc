@@ -56,7 +56,8 @@ void add_completion_options(CLI::App& app, CompletionArgs& args) {
   add_engine_options(app, args.engine, true);
   app.add_option("--policy", args.policy,
                  "What tokens attend to: " + policy_help() + ", or " + kAutoPolicy +
-                     ", which measures what is faster (default: chunk with an adapter, else full)");
+                     ", which measures what is faster (default: chunk with an adapter, named or "
+                     "found, else full)");
   add_selection_options(app, args.selection);
   add_kv_type_option(app, args.kv_type);
   add_given_text(app, "--system", args.system, "The system message of a chat")->type_name("TEXT");
@@ -95,11 +96,13 @@ std::unique_ptr<Completer> open_completer(const CompletionArgs& args) {
   }
   if (args.chat_template) ChatTemplate::from_option(*args.chat_template, {});
   auto completer = std::make_unique<Completer>(Completer{open_engine(args.engine), {}, {}, false});
-  const Engine& engine = completer->engine;
+  Engine& engine = completer->engine;
   completer->auto_policy = args.policy == kAutoPolicy;
-  completer->session.policy = args.policy.empty() || completer->auto_policy
-                                  ? &default_policy(engine.adapter())
-                                  : &policy_named(args.policy, kAutoPolicy);
+  const PolicyEntry* named = args.policy.empty() || completer->auto_policy
+                                 ? nullptr
+                                 : &policy_named(args.policy, kAutoPolicy);
+  if (named == nullptr || named->needs_adapter) find_adapter_if_not_named(args.engine, engine);
+  completer->session.policy = named != nullptr ? named : &default_policy(engine.adapter());
   note_unread_settings(args.selection, {&completer->session.policy, 1});
   completer->session.selection = settings;
   completer->session.kv_type = kv_type_or_default(args.kv_type, engine.precision());

@@ -65,6 +65,18 @@ int64_t Engine::weights_bytes() const {
   return packed_weights_bytes(Checkpoint(options_.model, config_), config_, precision_);
 }
 
+std::string Engine::fingerprint() const {
+  if (weights_) return weights_->fingerprint();
+  return checkpoint_fingerprint(Checkpoint(options_.model, config_), config_);
+}
+
+void Engine::open_adapter(const std::filesystem::path& folder) {
+  Adapter adapter = load_adapter(folder);
+  check_adapter_fits(adapter, config_, fingerprint(), folder);
+  adapter_ = std::move(adapter);
+  options_.adapter = folder;
+}
+
 void Engine::use_adapter(Adapter adapter) {
   check_adapter_fits(adapter, *weights_, "the adapter");
   adapter_ = std::move(adapter);

@@ -37,6 +37,11 @@ class Engine {
   // Reads and packs the weights and checks that the adapter belongs to them. Throws Error.
   void load_weights();
 
+  // Takes the adapter in `folder` in place of what there was, before load_weights() or after.
+  // Throws Error as load_adapter() does, (kData) if it was made for another model; nothing has
+  // changed then.
+  void open_adapter(const std::filesystem::path& folder);
+
   // Takes an adapter that lies in no folder in place of what there was; only after load_weights().
   // Throws Error (kData) if it was made for another model.
   void use_adapter(Adapter adapter);
@@ -46,6 +51,8 @@ class Engine {
   const ModelConfig& config() const { return config_; }
   // Bytes of the weights, loaded or not. Throws Error if they cannot be read.
   int64_t weights_bytes() const;
+  // ModelWeights::fingerprint(), for which norms alone are read. Throws Error if they cannot be.
+  std::string fingerprint() const;
   bool has_weights() const { return weights_.has_value(); }
   // Only after load_weights().
   const ModelWeights& weights() const { return *weights_; }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <span>
 
 #include "base/error.h"
 #include "base/memory.h"
@@ -96,6 +97,21 @@ class TensorChecker {
   const Checkpoint& checkpoint_;
 };
 
+// Reads norms, and no products.
+class NormReader {
+ public:
+  explicit NormReader(const Checkpoint& checkpoint) : checkpoint_(checkpoint) {}
+
+  Linear linear(const std::string&, std::initializer_list<Part>, int64_t, bool) const { return {}; }
+
+  std::vector<float> vector(const std::string& name, int64_t n) const {
+    return checkpoint_.vector(name, n);
+  }
+
+ private:
+  const Checkpoint& checkpoint_;
+};
+
 template <typename Reader>
 LayerWeights load_layer(const Reader& reader, const ModelConfig& c, int64_t i) {
   const std::string at = fmt::format("model.layers.{}.", i);
@@ -121,6 +137,25 @@ LayerWeights load_layer(const Reader& reader, const ModelConfig& c, int64_t i) {
                                    c.d_model, c.ffn_bias),
           .down = reader.linear(at, {{"mlp.down_proj", c.d_model}}, c.d_ff, c.ffn_bias),
           .post_ffn_norm = norm(norms.after_ffn)};
+}
+
+std::string hash_of_norms(const ModelConfig& c, std::span<const LayerWeights> layers,
+                          const std::vector<float>& final_norm) {
+  Sha256 hash;
+  const std::string shape = fmt::format(
+      "n_layers={} d_model={} n_heads={} n_kv_heads={} head_dim={} d_ff={} n_vocab={}\n",
+      c.n_layers, c.d_model, c.n_heads, c.n_kv_heads, c.head_dim, c.d_ff, c.n_vocab);
+  hash.update(std::as_bytes(std::span(shape)));
+  for (const LayerWeights& layer : layers) {
+    hash.update(std::as_bytes(std::span(layer.attention_norm)));
+    hash.update(std::as_bytes(std::span(layer.q_norm)));
+    hash.update(std::as_bytes(std::span(layer.k_norm)));
+    hash.update(std::as_bytes(std::span(layer.post_attention_norm)));
+    hash.update(std::as_bytes(std::span(layer.ffn_norm)));
+    hash.update(std::as_bytes(std::span(layer.post_ffn_norm)));
+  }
+  hash.update(std::as_bytes(std::span(final_norm)));
+  return hash.hex_digest();
 }
 
 // A bias that would be left out is a wrong model.
@@ -219,23 +254,13 @@ int64_t ModelWeights::n_parameters() const {
          (config.tied_embeddings ? 1 : 2) * config.n_vocab * config.d_model;
 }
 
-std::string ModelWeights::fingerprint() const {
-  const ModelConfig& c = config;
-  Sha256 hash;
-  const std::string shape = fmt::format(
-      "n_layers={} d_model={} n_heads={} n_kv_heads={} head_dim={} d_ff={} n_vocab={}\n",
-      c.n_layers, c.d_model, c.n_heads, c.n_kv_heads, c.head_dim, c.d_ff, c.n_vocab);
-  hash.update(std::as_bytes(std::span(shape)));
-  for (const LayerWeights& layer : layers) {
-    hash.update(std::as_bytes(std::span(layer.attention_norm)));
-    hash.update(std::as_bytes(std::span(layer.q_norm)));
-    hash.update(std::as_bytes(std::span(layer.k_norm)));
-    hash.update(std::as_bytes(std::span(layer.post_attention_norm)));
-    hash.update(std::as_bytes(std::span(layer.ffn_norm)));
-    hash.update(std::as_bytes(std::span(layer.post_ffn_norm)));
-  }
-  hash.update(std::as_bytes(std::span(final_norm)));
-  return hash.hex_digest();
+std::string ModelWeights::fingerprint() const { return hash_of_norms(config, layers, final_norm); }
+
+std::string checkpoint_fingerprint(const Checkpoint& checkpoint, const ModelConfig& config) {
+  const NormReader reader(checkpoint);
+  std::vector<LayerWeights> layers;
+  for (int64_t i = 0; i < config.n_layers; ++i) layers.push_back(load_layer(reader, config, i));
+  return hash_of_norms(config, layers, reader.vector(kFinalNorm, config.d_model));
 }
 
 }  // namespace chunkllm

@@ -51,6 +51,10 @@ struct ModelWeights {
 // large is allocated.
 ModelWeights load_weights(const std::filesystem::path& model, Precision precision);
 
+// ModelWeights::fingerprint() of a checkpoint, of which it reads the norms alone. Throws Error as
+// load_weights() does for those.
+std::string checkpoint_fingerprint(const Checkpoint& checkpoint, const ModelConfig& config);
+
 // Throws Error as load_weights() does, where tensors are missing, have another shape or are none of
 // the model's; reads no matrix.
 void check_tensors(const Checkpoint& checkpoint, const ModelConfig& config);

@@ -34,6 +34,7 @@ struct ProgramResult {
 };
 
 struct RunOptions {
+  std::string program = CHUNKLLM_BINARY;
   std::string input = {};                     // what standard input holds
   bool keep_input_open = false;               // standard input never ends
   std::string out_path = {};                  // standard output goes there instead of into `out`
@@ -117,14 +118,15 @@ inline std::vector<char*> pointers(std::vector<std::string>& strings) {
 }  // namespace run_program_detail
 
 // Runs the program with these arguments (its own name left out) and waits for its end. `input` must
-// fit into a pipe (64 KiB).
+// fit into a pipe (64 KiB). It looks for no adapters unless `environment` says where.
 inline ProgramResult run_program(const std::vector<std::string>& arguments,
                                  const RunOptions& options = {}) {
   using namespace run_program_detail;
   using Clock = std::chrono::steady_clock;
-  std::vector<std::string> argv{CHUNKLLM_BINARY};
+  std::vector<std::string> argv{options.program};
   argv.insert(argv.end(), arguments.begin(), arguments.end());
   std::vector<std::string> environment = options.environment;  // the first of a name counts
+  environment.emplace_back("CHUNKLLM_ADAPTERS=");
   for (char** entry = ::environ; *entry != nullptr; ++entry) {
     if (!std::string_view(*entry).starts_with("CHUNKLLM_ISA=")) environment.emplace_back(*entry);
   }

@@ -18,6 +18,7 @@ constexpr int64_t kVersion = 1;
 constexpr int64_t kDefaultMinChunk = 8;
 constexpr const char* kConfigFile = "adapter_config.json";
 constexpr const char* kTensorFile = "adapter_model.safetensors";
+constexpr int64_t kMaxConfigBytes = int64_t{16} << 20;
 
 void read_first_layer(const JsonFields& fields, const std::string& where, AdapterConfig& config) {
   const JsonFields first(fields.at("first_layer"), where + ", first_layer");
@@ -59,7 +60,7 @@ void read_backbone_layers(const JsonFields& fields, const std::string& where,
 
 AdapterConfig read_config(const std::filesystem::path& path) {
   const std::string where = path.string();
-  const nlohmann::json json = read_json_file(path, int64_t{16} << 20);
+  const nlohmann::json json = read_json_file(path, kMaxConfigBytes);
   const JsonFields fields(json, where);
   if (fields.string("format") != "chunkllm") {
     fail(ErrorCode::kData, "{}: format is not \"chunkllm\"; this is no adapter of this program",
@@ -188,7 +189,24 @@ Adapter load_adapter(const std::filesystem::path& folder) {
   return adapter;
 }
 
+bool has_adapter(const std::filesystem::path& folder) {
+  std::error_code error;
+  return std::filesystem::exists(folder / kConfigFile, error);
+}
+
+std::string read_adapter_fingerprint(const std::filesystem::path& folder) {
+  const std::filesystem::path path = folder / kConfigFile;
+  const nlohmann::json json = read_json_file(path, kMaxConfigBytes);
+  return JsonFields(json, path.string()).string("fingerprint");
+}
+
 void check_adapter_fits(const Adapter& adapter, const ModelWeights& weights,
+                        const std::filesystem::path& adapter_folder) {
+  check_adapter_fits(adapter, weights.config, weights.fingerprint(), adapter_folder);
+}
+
+void check_adapter_fits(const Adapter& adapter, const ModelConfig& model,
+                        const std::string& fingerprint,
                         const std::filesystem::path& adapter_folder) {
   const auto differs = [&](const char* what, const auto& of_adapter, const auto& of_model) {
     if (of_adapter == of_model) return;
@@ -198,17 +216,16 @@ void check_adapter_fits(const Adapter& adapter, const ModelWeights& weights,
          "this model",
          adapter_folder.string(), what, of_adapter, of_model);
   };
-  differs("number of layers", adapter.config.n_layers, weights.config.n_layers);
-  differs("hidden size", adapter.config.d_model, weights.config.d_model);
-  differs("fingerprint", adapter.config.fingerprint, weights.fingerprint());
-  differs("list of layers that slide", adapter.config.backbone_layers,
-          sliding_layers(weights.config));
-  if (weights.config.slides(0) != (adapter.config.first_layer == FirstLayerKind::kBackbone)) {
+  differs("number of layers", adapter.config.n_layers, model.n_layers);
+  differs("hidden size", adapter.config.d_model, model.d_model);
+  differs("fingerprint", adapter.config.fingerprint, fingerprint);
+  differs("list of layers that slide", adapter.config.backbone_layers, sliding_layers(model));
+  if (model.slides(0) != (adapter.config.first_layer == FirstLayerKind::kBackbone)) {
     fail(ErrorCode::kData,
          "{}: first_layer.kind is {}, and the model's first layer {}; it must be backbone where "
          "that layer slides, and only there",
          adapter_folder.string(), enum_name(adapter.config.first_layer),
-         weights.config.slides(0) ? "slides" : "does not slide");
+         model.slides(0) ? "slides" : "does not slide");
   }
 }
 

@@ -86,7 +86,18 @@ struct Adapter {
 // several selection heads).
 Adapter load_adapter(const std::filesystem::path& folder);
 
+// Whether the folder holds an adapter, sound or not.
+bool has_adapter(const std::filesystem::path& folder);
+
+// The fingerprint of the backbone that the folder's adapter names; reads nothing but
+// adapter_config.json. Throws Error (kIo, kData).
+std::string read_adapter_fingerprint(const std::filesystem::path& folder);
+
 // Throws Error (kData) that says what differs if the adapter was trained on another backbone.
+// `fingerprint` is ModelWeights::fingerprint().
+void check_adapter_fits(const Adapter& adapter, const ModelConfig& model,
+                        const std::string& fingerprint,
+                        const std::filesystem::path& adapter_folder);
 void check_adapter_fits(const Adapter& adapter, const ModelWeights& weights,
                         const std::filesystem::path& adapter_folder);
 

@@ -1,0 +1,89 @@
+#include "engine/adapter_search.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <optional>
+#include <string_view>
+#include <system_error>
+
+#include "base/error.h"
+#include "select/chunk/adapter.h"
+
+namespace chunkllm {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kUnder = "chunkllm/adapters";
+
+void add_parts(std::string_view list, std::vector<fs::path>& folders) {
+  while (!list.empty()) {
+    const size_t n = std::min(list.find(':'), list.size());
+    if (n > 0) folders.emplace_back(list.substr(0, n));
+    list.remove_prefix(std::min(n + 1, list.size()));
+  }
+}
+
+// As the XDG base directory specification has it: a path that is not absolute is none.
+fs::path user_data_folder() {
+  const char* data = std::getenv("XDG_DATA_HOME");
+  if (data != nullptr && fs::path(data).is_absolute()) return data;
+  const char* home = std::getenv("HOME");
+  return home != nullptr && *home != '\0' ? fs::path(home) / ".local" / "share" : fs::path();
+}
+
+bool is_inside(const fs::path& path, const fs::path& folder) {
+  return std::ranges::mismatch(folder, path).in1 == folder.end();
+}
+
+// The folder itself and those in it that hold adapters.
+std::vector<fs::path> candidates_in(const fs::path& folder) {
+  std::vector<fs::path> candidates;
+  std::error_code error;
+  fs::directory_iterator entry(folder, error);
+  for (; !error && entry != fs::directory_iterator(); entry.increment(error)) {
+    if (has_adapter(entry->path())) candidates.push_back(entry->path());
+  }
+  std::ranges::sort(candidates);
+  if (has_adapter(folder)) candidates.insert(candidates.begin(), folder);
+  return candidates;
+}
+
+}  // namespace
+
+std::vector<fs::path> adapter_folders() {
+  std::vector<fs::path> folders;
+  if (const char* own = std::getenv("CHUNKLLM_ADAPTERS")) {
+    if (*own == '\0') return folders;
+    add_parts(own, folders);
+  }
+  const fs::path data = user_data_folder();
+  if (!data.empty()) folders.push_back(data / kUnder);
+  std::error_code error;
+  const fs::path executable = fs::read_symlink("/proc/self/exe", error);
+  if (error) return folders;
+  folders.push_back(executable.parent_path().parent_path() / "share" / kUnder);
+  const fs::path source = fs::canonical(CHUNKLLM_SOURCE_DIR, error);
+  if (!error && is_inside(executable, source)) folders.push_back(source / "models");
+  return folders;
+}
+
+fs::path find_adapter(Engine& engine, std::span<const fs::path> folders,
+                      const std::function<void(const std::string&)>& on_skipped) {
+  std::optional<std::string> fingerprint;  // read when there is something to compare it with
+  for (const fs::path& folder : folders) {
+    for (const fs::path& candidate : candidates_in(folder)) {
+      if (!fingerprint) fingerprint = engine.fingerprint();
+      try {
+        if (read_adapter_fingerprint(candidate) != *fingerprint) continue;
+        engine.open_adapter(candidate);
+        return candidate;
+      } catch (const Error& error) {
+        on_skipped(error.what());
+      }
+    }
+  }
+  return {};
+}
+
+}  // namespace chunkllm
