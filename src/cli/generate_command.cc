@@ -15,6 +15,7 @@
 #include "cli/completion.h"
 #include "cli/line_reader.h"
 #include "cli/options.h"
+#include "cli/sources.h"
 #include "engine/prompt_cache.h"
 #include "text/utf8.h"
 
@@ -32,6 +33,7 @@ struct GenerateArgs {
   std::string save_cache;
   bool chat = false;
   bool json = false;
+  bool show_chunks = false;
 };
 
 std::string read_prompt(const GenerateArgs& args, const CancelToken& cancel) {
@@ -183,11 +185,16 @@ void run_one(const GenerateArgs& args, Completer& completer) {
   if (!args.load_cache.empty()) load_prompt_cache(args.load_cache, prompt, session);
   const double load_seconds = load_timer.seconds();
   const GenerateResult result = complete(session, prompt, completer.generate, !args.json);
+  nlohmann::ordered_json sources;
+  if (args.show_chunks) sources = sources_at(session, prompt.n_tokens() - 1);
   if (args.json) {
-    std::puts(to_json(result, session, load_seconds).dump().c_str());
+    nlohmann::ordered_json json = to_json(result, session, load_seconds);
+    if (args.show_chunks) json["sources"] = std::move(sources);
+    std::puts(json.dump().c_str());
   } else {
     std::puts("");
     report_speed(result, completer.session.policy->name);
+    if (args.show_chunks && completer.session.policy->needs_adapter) print_sources(sources);
   }
   if (!args.save_cache.empty()) save_prompt_cache(args.save_cache, session);
 }
@@ -256,6 +263,12 @@ void run(const GenerateArgs& args) {
     fail(ErrorCode::kInvalidArgument, "--input needs --output, the file for the results");
   }
   const std::unique_ptr<Completer> completer = open_completer(args.completion);
+  if (args.show_chunks && !completer->session.policy->needs_adapter) {
+    std::fputs(fmt::format("note: --show-chunks has no effect under policy {}\n",
+                           completer->session.policy->name)
+                   .c_str(),
+               stderr);
+  }
   if (args.input.empty()) {
     run_one(args, *completer);
   } else {
@@ -312,6 +325,11 @@ void add_generate_command(CLI::App& app) {
                    "Tokens to reserve the KV cache for (default: what prompt and answer need, up "
                    "to the model's limit)")
       ->transform(whole_number(1, kMaxTokens));
+  command
+      ->add_flag(
+          "--show-chunks", args->show_chunks,
+          "After the answer, show the chunks that the upper layers chose at the prompt's end")
+      ->excludes(command->get_option_group("prompt")->get_option("--input"));
   command->add_flag("--json", args->json, "Print one JSON object");
   command->callback([args] { run(*args); });
 }

@@ -26,6 +26,13 @@ struct BlockNeeds {
   int64_t waiting_tokens = 0;  // most that wait behind the first layer (RowSelector::ready())
 };
 
+// What the upper layers made of a chunk at one position.
+struct ChosenChunk {
+  Range positions;
+  double layers = 0;  // share of the layers looked at that chose it
+  double mass = 0;    // of the softmax of scores over the eligible chunks, mean over those layers
+};
+
 // The state of one sequence under one policy. One thread at a time. The blocks are those that
 // next_block() says; truncate() goes back.
 class SelectionPolicy : public RowSelector {
@@ -60,6 +67,11 @@ class SelectionPolicy : public RowSelector {
   // Rows that prompt tokens attended to so far, summed over tokens and the layers that do not
   // slide; for a policy that selects.
   virtual int64_t prompt_rows_attended() const { return 0; }
+
+  // The chunks that the last refresh at or before `position` chose in the last third of the layers
+  // that select by trained chunks, in order of position. Made again from the index, so that a run
+  // takes no longer for it; empty for policies without one.
+  virtual std::vector<ChosenChunk> chosen_at(int64_t /*position*/) const { return {}; }
 
   virtual int64_t n_chunks() const { return 0; }
   virtual int64_t n_refreshes() const { return 0; }

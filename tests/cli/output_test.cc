@@ -88,6 +88,7 @@ TEST(Help, ListsEveryOption) {
         "--input",
         "--output",
         "--load-cache",
+        "--show-chunks",
         "--save-cache",
         "-m",
         "-p",
@@ -149,6 +150,59 @@ TEST(Generate, JsonIsOneObjectWithAllFields) {
     // So short a text is within the budget of any policy.
     EXPECT_DOUBLE_EQ(object.at("kv_retention").get<double>(), 1.0);
   }
+}
+
+// A text of more chunks than fit a small budget, with the fact in the middle.
+std::string long_document() {
+  std::string text;
+  for (int i = 0; i < 80; ++i) {
+    if (i == 20) text += "The secret code of Alice is 48213. ";
+    text += "The river was quiet that day. Nobody came to the door. ";
+  }
+  return text + "\n\nWhat is the secret code of Alice?";
+}
+
+TEST(Generate, ShownChunksAreWhereTheAnswerStands) {
+  const std::string document = long_document();
+  const Arguments arguments = chat_arguments(
+      {"--prompt", document, "--adapter", needle_adapter(), "--kv-budget", "400", "--show-chunks"});
+  Arguments with_json = arguments;
+  with_json.push_back("--json");
+  const json object = json_of(with_json);
+  EXPECT_THAT(object.at("text").get<std::string>(), testing::StartsWith("48213"));
+  const json& sources = object.at("sources");
+  ASSERT_EQ(sources.size(), 8u);
+  double mass = 0;
+  bool found = false;
+  for (const json& source : sources) {
+    EXPECT_LT(source.at("begin"), source.at("end"));
+    EXPECT_LE(source.at("end"), object.at("prompt_tokens"));
+    EXPECT_GT(source.at("layers"), 0.0);
+    EXPECT_LE(source.at("layers"), 1.0);
+    EXPECT_THAT(source.at("text").get<std::string>(), testing::Not(testing::HasSubstr("\n")));
+    mass += source.at("mass").get<double>();
+    found |= source.at("text").get<std::string>().find("48213") != std::string::npos;
+  }
+  EXPECT_TRUE(found) << sources.dump();
+  EXPECT_GT(mass, 0.0);
+  EXPECT_LE(mass, 1.0 + 1e-6);
+  for (size_t i = 1; i < sources.size(); ++i) {
+    EXPECT_LE(sources[i].at("layers"), sources[i - 1].at("layers"));
+  }
+
+  const ProgramResult printed = run_program(arguments);
+  EXPECT_THAT(printed.out, testing::StartsWith("48213"));
+  EXPECT_THAT(printed.out, testing::Not(testing::HasSubstr("layers")));
+  EXPECT_THAT(printed.err, testing::HasSubstr("48213"));
+  EXPECT_THAT(printed.err, testing::HasSubstr("chunks that the upper layers chose"));
+}
+
+TEST(Generate, ShownChunksAreNoneUnderFullAttention) {
+  const ProgramResult result =
+      run_program(chat_arguments({"--prompt", kDocument, "--show-chunks", "--json"}));
+  EXPECT_EQ(result.exit_code, 0);
+  EXPECT_EQ(json::parse(result.out).at("sources"), json::array());
+  EXPECT_THAT(result.err, testing::HasSubstr("--show-chunks has no effect under policy full"));
 }
 
 TEST(Generate, MaxTokensEndsTheText) {

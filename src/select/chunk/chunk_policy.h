@@ -43,6 +43,7 @@ class ChunkPolicy : public SelectionPolicy {
   void restore(std::span<const int32_t> tokens, const PolicyState& state) override;
   int64_t rows_attended(int64_t layer) const override;
   int64_t prompt_rows_attended() const override { return prompt_rows_attended_; }
+  std::vector<ChosenChunk> chosen_at(int64_t position) const override;
   int64_t n_chunks() const override { return sentences_.n_chunks(); }
   int64_t n_refreshes() const override { return static_cast<int64_t>(sentences_.refreshes.size()); }
   int64_t size_bytes() const override;

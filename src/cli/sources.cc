@@ -1,0 +1,91 @@
+#include "cli/sources.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <vector>
+
+#include "text/tokenizer/tokenizer.h"
+
+namespace chunkllm::cli {
+namespace {
+
+constexpr size_t kMostSources = 8;
+constexpr size_t kShownBytes = 100;  // of a text in the table
+
+// All of it in one line: runs of white space are one blank, other control characters are blanks.
+std::string one_line(std::string_view text) {
+  std::string line;
+  for (const char c : text) {
+    const bool is_blank = (c >= 0 && c <= ' ') || c == 0x7f;
+    if (!is_blank) {
+      line += c;
+    } else if (!line.empty() && line.back() != ' ') {
+      line += ' ';
+    }
+  }
+  if (line.ends_with(' ')) line.pop_back();
+  return line;
+}
+
+std::string shortened(const std::string& line) {
+  if (line.size() <= kShownBytes) return line;
+  size_t n = kShownBytes - 3;
+  while (n > 0 && (static_cast<unsigned char>(line[n]) & 0xc0) == 0x80) --n;
+  return line.substr(0, n) + "...";
+}
+
+std::string text_of(const Session& session, Range positions) {
+  StreamDecoder decoder(session.engine().tokenizer(), false);
+  std::string text;
+  for (int64_t t = positions.begin; t < positions.end; ++t) {
+    text += decoder.push(session.tokens()[static_cast<size_t>(t)]);
+  }
+  return text + decoder.finish();
+}
+
+}  // namespace
+
+nlohmann::ordered_json sources_at(const Session& session, int64_t position) {
+  std::vector<ChosenChunk> chunks = session.policy().chosen_at(position);
+  std::ranges::stable_sort(chunks, [](const ChosenChunk& a, const ChosenChunk& b) {
+    return std::tie(a.layers, a.mass) > std::tie(b.layers, b.mass);
+  });
+  if (chunks.size() > kMostSources) chunks.resize(kMostSources);
+  auto sources = nlohmann::ordered_json::array();
+  for (const ChosenChunk& chunk : chunks) {
+    sources.push_back({{"begin", chunk.positions.begin},
+                       {"end", chunk.positions.end},
+                       {"text", one_line(text_of(session, chunk.positions))},
+                       {"layers", chunk.layers},
+                       {"mass", chunk.mass}});
+  }
+  return sources;
+}
+
+void print_sources(const nlohmann::ordered_json& sources) {
+  if (sources.empty()) {
+    std::fputs("no chunk was chosen: there is none before the last tokens\n", stderr);
+    return;
+  }
+  std::fputs(
+      "chunks that the upper layers chose at the prompt's end:\n"
+      "         tokens  layers   mass  text\n",
+      stderr);
+  for (const auto& source : sources) {
+    const std::string range =
+        fmt::format("{}-{}", source["begin"].get<int64_t>(), source["end"].get<int64_t>());
+    std::fputs(fmt::format("{:>15}  {:5.0f}%  {:4.1f}%  {}\n", range,
+                           100 * source["layers"].get<double>(), 100 * source["mass"].get<double>(),
+                           shortened(source["text"].get<std::string>()))
+                   .c_str(),
+               stderr);
+  }
+}
+
+}  // namespace chunkllm::cli
