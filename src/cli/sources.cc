@@ -7,7 +7,6 @@
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
-#include <tuple>
 #include <vector>
 
 #include "text/tokenizer/tokenizer.h"
@@ -54,7 +53,10 @@ std::string text_of(const Session& session, Range positions) {
 nlohmann::ordered_json sources_at(const Session& session, int64_t position) {
   std::vector<ChosenChunk> chunks = session.policy().chosen_at(position);
   std::ranges::stable_sort(chunks, [](const ChosenChunk& a, const ChosenChunk& b) {
-    return std::tie(a.layers, a.mass) > std::tie(b.layers, b.mass);
+    const bool a_by_most = a.layers >= 0.5;
+    const bool b_by_most = b.layers >= 0.5;
+    if (a_by_most != b_by_most) return a_by_most;
+    return a.mass * b.usual_mass > b.mass * a.usual_mass;
   });
   if (chunks.size() > kMostSources) chunks.resize(kMostSources);
   auto sources = nlohmann::ordered_json::array();
@@ -63,7 +65,8 @@ nlohmann::ordered_json sources_at(const Session& session, int64_t position) {
                        {"end", chunk.positions.end},
                        {"text", one_line(text_of(session, chunk.positions))},
                        {"layers", chunk.layers},
-                       {"mass", chunk.mass}});
+                       {"mass", chunk.mass},
+                       {"usual_mass", chunk.usual_mass}});
   }
   return sources;
 }
@@ -75,13 +78,14 @@ void print_sources(const nlohmann::ordered_json& sources) {
   }
   std::fputs(
       "chunks that the upper layers chose at the prompt's end:\n"
-      "         tokens  layers   mass  text\n",
+      "         tokens  layers   mass  usual  text\n",
       stderr);
   for (const auto& source : sources) {
     const std::string range =
         fmt::format("{}-{}", source["begin"].get<int64_t>(), source["end"].get<int64_t>());
-    std::fputs(fmt::format("{:>15}  {:5.0f}%  {:4.1f}%  {}\n", range,
+    std::fputs(fmt::format("{:>15}  {:5.0f}%  {:4.1f}%  {:4.1f}%  {}\n", range,
                            100 * source["layers"].get<double>(), 100 * source["mass"].get<double>(),
+                           100 * source["usual_mass"].get<double>(),
                            shortened(source["text"].get<std::string>()))
                    .c_str(),
                stderr);

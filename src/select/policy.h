@@ -31,6 +31,7 @@ struct ChosenChunk {
   Range positions;
   double layers = 0;  // share of the layers looked at that chose it
   double mass = 0;    // of the softmax of scores over the eligible chunks, mean over those layers
+  double usual_mass = 0;  // the same, mean over refreshes shortly before, of these chunks
 };
 
 // The state of one sequence under one policy. One thread at a time. The blocks are those that

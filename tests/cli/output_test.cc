@@ -186,9 +186,13 @@ TEST(Generate, ShownChunksAreWhereTheAnswerStands) {
   EXPECT_TRUE(found) << sources.dump();
   EXPECT_GT(mass, 0.0);
   EXPECT_LE(mass, 1.0 + 1e-6);
-  for (size_t i = 1; i < sources.size(); ++i) {
-    EXPECT_LE(sources[i].at("layers"), sources[i - 1].at("layers"));
-  }
+  // By most layers first, then by how much more mass they have than usual.
+  const auto rank = [&](size_t i) {
+    const double ratio =
+        sources[i].at("mass").get<double>() / sources[i].at("usual_mass").get<double>();
+    return std::pair(sources[i].at("layers").get<double>() >= 0.5, ratio);
+  };
+  for (size_t i = 1; i < sources.size(); ++i) EXPECT_LE(rank(i), rank(i - 1));
 
   const ProgramResult printed = run_program(arguments);
   EXPECT_THAT(printed.out, testing::StartsWith("48213"));
