@@ -138,6 +138,7 @@ class Run {
   TrainingSequence draw(const Corpus& data, uint64_t stream, int64_t index) const;
   void add_lesson(const Corpus& data, uint64_t stream, LessonStore& store);
   std::vector<std::vector<TrainingSequence>> boundary_epochs() const;
+  void announce_lessons() const;
   void announce(double seconds_of_lesson) const;
   void run_stages();
   void fit_one_layer(int64_t layer);
@@ -164,19 +165,21 @@ class Run {
   std::optional<ProgressLog> log_;
 };
 
-// Lengths are log-uniform; chats are spread evenly.
+// Lengths are log-uniform; chats are spread evenly. Texts without questions stay short: prompt
+// ends, which they lack, are what there is too little of.
 Run::Plan Run::plan_of(uint64_t stream, int64_t index) const {
   Rng rng = stream_rng(options_.seed, stream, index);
-  const auto longest = static_cast<double>(longest_sequence(options_, engine_.config()));
-  const double shortest =
-      std::min(double{kShortestSequence}, std::max(double{kLeastSequence}, longest / 4));
-  Plan plan;
-  plan.n_tokens = std::llround(
-      std::exp(std::log(shortest) + (std::log(longest) - std::log(shortest)) * rng.uniform()));
   const auto chats_before = [this](int64_t n) {
     return std::floor(static_cast<double>(n) * options_.chat_share + 0.5);
   };
+  Plan plan;
   plan.chat = chats_before(index + 1) > chats_before(index);
+  auto longest = static_cast<double>(longest_sequence(options_, engine_.config()));
+  const double shortest =
+      std::min(double{kShortestSequence}, std::max(double{kLeastSequence}, longest / 4));
+  if (!plan.chat) longest = std::min(longest, 2 * shortest);
+  plan.n_tokens = std::llround(
+      std::exp(std::log(shortest) + (std::log(longest) - std::log(shortest)) * rng.uniform()));
   return plan;
 }
 
@@ -268,6 +271,7 @@ void Run::make_lessons() {
                                    lessons_->n_lessons(), lessons_->n_tokens()));
   }
   const int64_t n_planned = planned_sequences();
+  if (!enough()) announce_lessons();
   bool announced = false;
   while (!enough()) {
     const Timer timer;
@@ -293,6 +297,19 @@ void Run::make_eval_lessons() {
     callbacks_.progress("held-out lessons", "sequences", eval_lessons_->n_lessons(), n);
   }
   eval_lessons_->keep_first(n);
+}
+
+void Run::announce_lessons() const {
+  const int64_t longest = longest_sequence(options_, engine_.config());
+  const int64_t n_tokens =
+      options_.sequences > 0
+          ? options_.sequences * std::min(longest, kLongestSequence)
+          : std::max(options_.chat_share > 0 ? kMostTokens : kEnoughTokens, longest);
+  const int64_t lesson_bytes = foretold_lesson_bytes(adapter_.config, longest);
+  callbacks_.message(fmt::format(
+      "first lessons of at most {} tokens or so, up to {} of files in {}; then a fit of each layer",
+      n_tokens, format_bytes(lesson_bytes / std::max<int64_t>(longest, 1) * n_tokens),
+      (options_.lessons.empty() ? options_.out / "lessons" : options_.lessons).string()));
 }
 
 // Called with the time of the lesson made last.
@@ -522,16 +539,6 @@ TrainResult train_adapters(const Engine& engine, const Corpus& data, const Corpu
   require_memory(
       Backbone::memory_bytes(engine.weights(), longest) + 3 * lesson_bytes + kSelectionScratchBytes,
       fmt::format("training on sequences of {} tokens", longest), "use a smaller --seq-len");
-  const int64_t n_tokens =
-      options.sequences > 0
-          ? options.sequences * std::min(longest, kLongestSequence)
-          : std::max(options.chat_share > 0 ? kMostTokens : kEnoughTokens, longest);
-  callbacks.message(fmt::format(
-      "first lessons of at most {} tokens or so, up to {} of files in {}; then a fit of each layer",
-      n_tokens,
-      format_bytes(foretold_lesson_bytes(config, longest) / std::max<int64_t>(longest, 1) *
-                   n_tokens),
-      (options.lessons.empty() ? options.out / "lessons" : options.lessons).string()));
   return Run(engine, data, eval_data, options, callbacks, cancel).run();
 }
 

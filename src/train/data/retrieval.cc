@@ -26,12 +26,13 @@ void shuffle(Rng& rng, std::vector<T>& list) {
   }
 }
 
-// Tasks with 3 to 10 needles.
-std::vector<Task> draw_tasks(Rng& rng) {
+// Tasks with at least 3 to 10 needles, and with more for so many questions.
+std::vector<Task> draw_tasks(Rng& rng, int64_t n_questions) {
   const int64_t n_facts = 3 + rng.below(8);
+  constexpr int64_t kManyNeedles = 24;
   std::vector<Task> tasks;
   TakenNames taken;
-  for (int64_t n = 0; n < n_facts;) {
+  for (int64_t n = 0; n < n_facts || (std::ssize(tasks) < n_questions && n < kManyNeedles);) {
     tasks.push_back(make_task(rng, pick_of(rng, kSentenceKinds), Forms::kTraining, taken));
     n += std::ssize(tasks.back().needles);
   }
@@ -166,15 +167,16 @@ RetrievalText make_retrieval_text(Rng& rng, int64_t n_bytes, int64_t n_questions
   std::vector<LabeledText> blocks;
   int64_t drawn = 0;
   for (int64_t i = 0; i < n_blocks; ++i) {
-    TaskDocument block = make_block(rng, pick_of(rng, kBlockKinds), Forms::kTraining,
-                                    block_bytes / n_blocks, 1 + rng.below(3));
+    const int64_t asked = has_text ? 1 + rng.below(4) : (n_questions + n_blocks - 1) / n_blocks;
+    TaskDocument block =
+        make_block(rng, pick_of(rng, kBlockKinds), Forms::kTraining, block_bytes / n_blocks, asked);
     std::vector<int64_t> ends = boundary_ends(block.text);
     drawn += std::ssize(block.text);
     blocks.push_back({std::move(block.text), std::move(ends)});
     for (TaskQuestion& question : block.questions) made.questions.push_back(std::move(question));
   }
   if (has_text) {
-    const std::vector<Task> tasks = draw_tasks(rng);
+    const std::vector<Task> tasks = draw_tasks(rng, n_questions);
     const LabeledText text = draw(rng, std::max(n_bytes - drawn, n_bytes / 4));
     made.document = hide_needles(rng, text, needles_of(rng, tasks));
     for (const Task& task : tasks) made.questions.push_back(task.question);

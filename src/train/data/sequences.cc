@@ -16,7 +16,8 @@ namespace {
 
 constexpr int64_t kRandomQueriesPerThousand = 8;
 constexpr int64_t kTokensPerQuestion = 96;  // with its answer and markers
-constexpr int64_t kMostQuestions = 4;
+constexpr int64_t kMostQuestions = 12;
+constexpr int64_t kDocumentTokensPerQuestion = 256;
 
 // Marks the tokens that hold the last byte before an end; `spans` and `ends` are of the same text.
 void mark_labels(const std::vector<TokenSpan>& spans, const std::vector<int64_t>& ends,
@@ -175,15 +176,18 @@ TrainingSequence SequenceSampler::draw_text(Rng& rng, int64_t n_tokens) const {
 }
 
 std::optional<TrainingSequence> SequenceSampler::draw_chat(Rng& rng, int64_t n_tokens) const {
-  const int64_t most = std::clamp<int64_t>(n_tokens / 512, 1, kMostQuestions);
-  const int64_t n_questions = 1 + rng.below(most);
+  // Many, since prompt ends decide most answers and cost next to nothing.
+  const int64_t most =
+      std::clamp<int64_t>(n_tokens / kDocumentTokensPerQuestion, 1, kMostQuestions);
+  int64_t n_questions = most - rng.below(most / 2 + 1);
   int64_t n_bytes = static_cast<int64_t>(
       static_cast<double>(std::max(n_tokens - n_questions * kTokensPerQuestion, n_tokens / 4)) *
       bytes_per_token_);
   const DrawText draw = [this](Rng& passage_rng, int64_t size) {
     return draw_passage(passage_rng, size);
   };
-  // Numbers and names have more tokens a byte than prose: shrinks the text until all fits.
+  // Numbers and names have more tokens a byte than prose: shrinks the text, and asks
+  // less, until all fits.
   constexpr int kTries = 6;
   const Rng state = rng;
   for (int i = 0; i < kTries; ++i) {
@@ -193,6 +197,7 @@ std::optional<TrainingSequence> SequenceSampler::draw_chat(Rng& rng, int64_t n_t
     if (sequence.n_tokens() <= n_tokens) return sequence;
     const double ratio = static_cast<double>(n_tokens) / static_cast<double>(sequence.n_tokens());
     n_bytes = static_cast<int64_t>(static_cast<double>(n_bytes) * ratio * 0.96);
+    n_questions = std::max<int64_t>(n_questions * 3 / 4, 1);
   }
   return std::nullopt;
 }

@@ -69,7 +69,7 @@ TEST_F(SequencesTest, EachAnswerFollowsAPromptEndAndTheTextHoldsIt) {
     const TrainingSequence sequence = draw(1.0, seed);
     ASSERT_LE(sequence.n_tokens(), kSeqLen);
     ASSERT_FALSE(sequence.prompt_ends.empty());
-    ASSERT_LE(sequence.prompt_ends.size(), 4u);
+    ASSERT_LE(sequence.prompt_ends.size(), 12u);
     EXPECT_GT(sequence.prompt_ends.front(), 200);
     for (size_t i = 0; i < sequence.prompt_ends.size(); ++i) {
       const int64_t end = sequence.prompt_ends[i];
