@@ -32,7 +32,7 @@ inline constexpr auto kEnumNames<TeacherTarget> =
 
 // What is left to the fit: one lesson serves all of these.
 struct LessonReading {
-  TeacherTarget target = TeacherTarget::kBoth;
+  TeacherTarget target = TeacherTarget::kNext;
   ChunkKey key = ChunkKey::kMean;
   float prompt_end_weight = 10.0f;  // of prompt ends, beside other queries with the same mass
 };
