@@ -126,14 +126,9 @@ double AdamW::step(double learning_rate) {
   return norm;
 }
 
-void AdamW::set_n_steps(int64_t n_steps) {
-  if (n_steps < 0) fail(ErrorCode::kData, "optimizer state: {} is no number of steps", n_steps);
-  n_steps_ = n_steps;
-}
-
-std::vector<OptimizerArray> AdamW::state() {
+std::vector<OptimizerArray> AdamW::state() const {
   std::vector<OptimizerArray> arrays;
-  for (Slot& slot : slots_) {
+  for (const Slot& slot : slots_) {
     arrays.push_back({"m." + slot.parameter.name, slot.m});
     arrays.push_back({"v." + slot.parameter.name, slot.v});
   }

@@ -35,10 +35,10 @@ struct TrainedParameter {
   std::span<const float> gradient;
 };
 
-// The optimiser's own arrays, one pair a parameter: what a checkpoint keeps beside the parameters.
+// The optimiser's own arrays, one pair a parameter.
 struct OptimizerArray {
   std::string name;  // "m." or "v." and the parameter's name
-  std::span<float> values;
+  std::span<const float> values;
 };
 
 // One step with the rate lr: g the gradient, scaled so that the norm over all parameters is at most
@@ -58,11 +58,8 @@ class AdamW {
 
   // Steps taken so far.
   int64_t n_steps() const { return n_steps_; }
-  // For restoring a checkpoint. Throws Error (kData) if negative.
-  void set_n_steps(int64_t n_steps);
-  // Views of the state, in a fixed order; to be read for a checkpoint and written to restore it.
-  // Valid while the object lives.
-  std::vector<OptimizerArray> state();
+  // Views of the moments, in a fixed order; valid while the object lives.
+  std::vector<OptimizerArray> state() const;
 
  private:
   struct Slot {

@@ -139,34 +139,6 @@ TEST(AdamW, ClippingActsOnTheNormOfAllParameters) {
   EXPECT_NEAR(std::sqrt(used), 0.5, 1e-6);
 }
 
-TEST(AdamW, RestoredStateContinuesBitForBit) {
-  Model model(4);
-  AdamW optimizer(model.parameters(), {});
-  for (int step = 0; step < 7; ++step) {
-    model.draw_gradients();
-    optimizer.step(kLearningRate);
-  }
-
-  Model copy = model;
-  AdamW restored(copy.parameters(), {});
-  restored.set_n_steps(optimizer.n_steps());
-  const std::vector<OptimizerArray> saved = optimizer.state();
-  const std::vector<OptimizerArray> target = restored.state();
-  ASSERT_EQ(saved.size(), 4u);
-  for (size_t i = 0; i < saved.size(); ++i) {
-    ASSERT_EQ(saved[i].name, target[i].name);
-    std::copy(saved[i].values.begin(), saved[i].values.end(), target[i].values.begin());
-  }
-  for (int step = 0; step < 5; ++step) {
-    model.draw_gradients();
-    copy.draw_gradients();
-    optimizer.step(kLearningRate);
-    restored.step(kLearningRate);
-    ASSERT_EQ(copy.weight, model.weight) << "step " << step;
-    ASSERT_EQ(copy.bias, model.bias) << "step " << step;
-  }
-}
-
 TEST(AdamW, TheNumberOfThreadsChangesNothing) {
   const int n_threads = current_threads();
   std::vector<std::vector<float>> weights;
@@ -201,7 +173,7 @@ TEST(AdamW, AGradientThatIsNotFiniteIsNamedAndChangesNothing) {
     }
     EXPECT_EQ(model.weight, before);
     EXPECT_EQ(optimizer.n_steps(), 0);
-    const std::span<float> first_moments = optimizer.state()[0].values;
+    const std::span<const float> first_moments = optimizer.state()[0].values;
     for (const float m : first_moments) ASSERT_EQ(m, 0.0f);
   }
 }
@@ -223,7 +195,6 @@ TEST(AdamW, RefusesWhatDoesNotFit) {
   EXPECT_THROW(AdamW({}, {.beta2 = std::nan("")}), Error);
   EXPECT_THROW(AdamW({}, {.epsilon = 0.0}), Error);
   EXPECT_THROW(AdamW({}, {.weight_decay = -1.0}), Error);
-  EXPECT_THROW(AdamW({}, {}).set_n_steps(-1), Error);
 }
 
 TEST(LearningRate, WarmsUpLinearlyAndDecaysAsACosine) {

@@ -308,6 +308,4 @@ std::string user_turn(const RetrievalChat& chat, size_t index) {
   return chat.document + "\n\n" + chat.asked[index].question;
 }
 
-std::string assistant_turn(const Fact& fact) { return fact.answer + "."; }
-
 }  // namespace chunkllm

@@ -86,7 +86,4 @@ RetrievalChat make_retrieval_chat(Rng& rng, std::string_view text, int64_t n_hid
 // goes on to ask more about the same document asks the later questions alone.
 std::string user_turn(const RetrievalChat& chat, size_t index);
 
-// The assistant turn that answers: the value and a full stop.
-std::string assistant_turn(const Fact& fact);
-
 }  // namespace chunkllm
