@@ -1,6 +1,7 @@
 #include "train/lesson_file.h"
 
 #include <algorithm>
+#include <cstdint>
 
 #include "base/error.h"
 #include "base/json.h"
@@ -32,6 +33,9 @@ class Reader {
     const TensorView* view = file_.find(name);
     if (view == nullptr) return {};
     if (view->dtype != dtype || view->bytes.size() % sizeof(T) != 0) bad(name, "has another type");
+    if (reinterpret_cast<uintptr_t>(view->bytes.data()) % alignof(T) != 0) {
+      bad(name, "does not lie at a multiple of its size");
+    }
     return {reinterpret_cast<const T*>(view->bytes.data()), view->bytes.size() / sizeof(T)};
   }
   template <typename T>
