@@ -24,6 +24,7 @@ class TrialTest : public testing::Test {
     EngineOptions options;
     options.model = needle_model();
     options.adapter = needle_adapter();
+    options.dtype = DtypeChoice::kF32;
     return options;
   }
   static TrialColumn chunk(std::string_view budget) {
@@ -42,7 +43,10 @@ TEST_F(TrialTest, ABudgetOfEverythingAnswersAsFullDoesAndATenthAttendsToLess) {
   std::map<std::string, std::string> answers;
   TrialCallbacks callbacks;
   callbacks.answer = [&](const TrialAnswer& answer) {
-    answers[std::string(answer.column)] += std::string(answer.answer) + "\n";
+    // needle-6m cannot look up a UUID: what it says instead hangs on the last bit.
+    if (answer.question->kind != TaskKind::kJson) {
+      answers[std::string(answer.column)] += std::string(answer.answer) + "\n";
+    }
     EXPECT_EQ(answer.score, answer_score(answer.answer, answer.question->expected));
   };
   int64_t n_last = 0;
