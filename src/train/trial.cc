@@ -210,6 +210,8 @@ class Trial {
       cost.decode.n_passes += result.retention.n_passes;
       cost.decode.retention_sum += result.retention.retention_sum;
       cost.decode.bytes_attended_sum += result.retention.bytes_attended_sum;
+      cost.prefill.rows_attended += result.prefill.rows_attended;
+      cost.prefill.rows_visible += result.prefill.rows_visible;
       cost.n_prefilled += result.prompt_tokens - result.cached_tokens;
       cost.prefill_seconds += result.prefill_seconds;
       cost.n_decoded += result.generated_tokens - 1;
@@ -341,6 +343,9 @@ std::string trial_table(const TrialReport& report) {
     add("KV retention", [&](size_t column) {
       return fmt::format("{:.1f}%", 100 * costs[column].decode.kv_retention());
     });
+    add("prefill retention", [&](size_t column) {
+      return fmt::format("{:.1f}%", 100 * costs[column].prefill.retention());
+    });
     add("seconds, prompts and answers", [&](size_t column) {
       return fmt::format("{:.1f} + {:.1f}", costs[column].prefill_seconds,
                          costs[column].decode_seconds);
@@ -374,6 +379,7 @@ nlohmann::ordered_json trial_json(const TrialReport& report) {
       entry["share"] = ratio.value;
       entry["share_error"] = ratio.error;
       entry["kv_retention"] = cost.decode.kv_retention();
+      entry["prefill_retention"] = cost.prefill.retention();
       entry["prefilled_tokens"] = cost.n_prefilled;
       entry["prefill_seconds"] = cost.prefill_seconds;
       entry["decoded_tokens"] = cost.n_decoded;

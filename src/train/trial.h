@@ -55,6 +55,7 @@ struct TrialCost {
   int64_t ctx = 0;
   int64_t n_prompt_tokens = 0;  // of the longest prompt
   RetentionCount decode;        // counted over the passes that yield tokens
+  PrefillCount prefill;         // of the prompt tokens that ran
   int64_t n_prefilled = 0;
   double prefill_seconds = 0;
   int64_t n_decoded = 0;

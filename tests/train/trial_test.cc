@@ -64,6 +64,8 @@ TEST_F(TrialTest, ABudgetOfEverythingAnswersAsFullDoesAndATenthAttendsToLess) {
   const std::vector<TrialCost>& costs = report.costs.at(0);
   EXPECT_EQ(costs[0].decode.kv_retention(), 1.0);
   EXPECT_EQ(costs[1].decode.kv_retention(), 1.0);
+  EXPECT_EQ(costs[0].prefill.retention(), 1.0);
+  EXPECT_LE(costs[2].prefill.retention(), 1.0);
   EXPECT_GT(costs[2].decode.kv_retention(), 0.1);
   EXPECT_LT(costs[2].decode.kv_retention(), 0.6);
   for (const TrialCost& cost : costs) {
@@ -75,7 +77,7 @@ TEST_F(TrialTest, ABudgetOfEverythingAnswersAsFullDoesAndATenthAttendsToLess) {
 
   const std::string table = trial_table(report);
   for (const char* part : {"| context | task | full | chunk 1.0 | chunk 0.3 |", "| multi-value |",
-                           "| json |", "share of full", "100.0%"}) {
+                           "| json |", "share of full", "prefill retention", "100.0%"}) {
     EXPECT_THAT(table, testing::HasSubstr(part));
   }
   const nlohmann::ordered_json json = trial_json(report);
