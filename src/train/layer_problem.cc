@@ -67,7 +67,6 @@ void LayerProblem::unpack(const LayerLessonView& lesson, const LessonReading& re
   const int64_t n_queries = lesson.n_queries();
   n_chunks_ = lesson.n_chunks();
   eligible_ = lesson.eligible;
-  kinds_ = lesson.kinds;
   widen_rows(lesson.query_inputs, {}, scale, query_inputs_);
   if (reading.key == ChunkKey::kMean) {
     widen_rows(lesson.mean_inputs, {}, scale, key_inputs_);
@@ -84,7 +83,7 @@ void LayerProblem::unpack(const LayerLessonView& lesson, const LessonReading& re
   parallel_for(n_queries, 16, [&](int64_t begin, int64_t end, int) {
     for (int64_t query = begin; query < end; ++query) {
       const auto i = static_cast<size_t>(query);
-      const std::array<float, kMassKinds> shares = shares_of(reading.target, kinds_[i]);
+      const std::array<float, kMassKinds> shares = shares_of(reading.target, lesson.kinds[i]);
       const int64_t n = eligible_[i].size();
       float* row = teacher_.data() + query * n_chunks_ + eligible_[i].begin;
       std::fill_n(row, n, 0.0f);
@@ -94,14 +93,11 @@ void LayerProblem::unpack(const LayerLessonView& lesson, const LessonReading& re
         for (int64_t j = 0; j < n; ++j) row[j] += shares[kind] * to_float(from[j]);
       }
       const double mass = std::accumulate(row, row + n, 0.0);
-      const float factor = kinds_[i] == QueryKind::kPromptEnd ? reading.prompt_end_weight : 1.0f;
+      const float factor =
+          lesson.kinds[i] == QueryKind::kPromptEnd ? reading.prompt_end_weight : 1.0f;
       weights_[i] = static_cast<float>(mass) * factor;
     }
   });
-}
-
-double LayerProblem::weight_sum() const {
-  return std::accumulate(weights_.begin(), weights_.end(), 0.0);
 }
 
 }  // namespace chunkllm

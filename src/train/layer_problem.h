@@ -53,13 +53,10 @@ class LayerProblem {
   const float* teacher() const { return teacher_.data(); }  // [n_queries, n_chunks], where eligible
   std::span<const Range> eligible() const { return eligible_; }
   std::span<const float> weights() const { return weights_; }
-  std::span<const QueryKind> kinds() const { return kinds_; }
-  double weight_sum() const;
 
  private:
   int64_t n_chunks_ = 0;
   std::span<const Range> eligible_;
-  std::span<const QueryKind> kinds_;
   std::vector<float> query_inputs_, key_inputs_, teacher_, weights_;
 };
 

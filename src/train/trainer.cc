@@ -386,13 +386,13 @@ void Run::fit_one_layer(int64_t layer) {
                                    layer, result.loss_before, result.loss_after));
     state_.report["not_learned"].push_back(layer);
   }
-  add_layer(state_.report["lessons"], layer,
-            measure_layer(lessons, result.adapter, options.reading));
+  const LayerReport learned = measure_layer(lessons, result.adapter, options.reading);
+  add_layer(state_.report["lessons"], layer, learned);
   nlohmann::ordered_json record;
   record["step"] = state_.n_steps;
   record["loss_before"] = result.loss_before;
   record["loss_after"] = result.loss_after;
-  add_layer(record, layer, measure_layer(lessons, result.adapter, options.reading));
+  add_layer(record, layer, learned);
   if (eval_lessons_) {
     const std::vector<LayerLessonView> held_out = eval_lessons_->layer(layer);
     if (!held_out.empty()) {
