@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <vector>
 
-#include "engine/generate.h"
 #include "testing/traced_chunk_policy.h"
 #include "train/teacher.h"
 

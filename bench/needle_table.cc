@@ -15,7 +15,6 @@
 #include "base/error.h"
 #include "base/threads.h"
 #include "base/timer.h"
-#include "engine/generate.h"
 #include "kernels/machine/isa.h"
 #include "needle_oracle.h"
 #include "train/data/corpus.h"

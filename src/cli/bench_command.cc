@@ -14,6 +14,7 @@
 #include "cli/common.h"
 #include "cli/options.h"
 #include "engine/session.h"
+#include "engine/session_memory.h"
 #include "formats/gguf.h"
 #include "formats/gguf_types.h"
 #include "kernels/machine/isa.h"

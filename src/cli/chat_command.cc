@@ -15,6 +15,7 @@
 #include "cli/line_reader.h"
 #include "cli/options.h"
 #include "engine/conversation.h"
+#include "engine/session_memory.h"
 #include "text/utf8.h"
 
 namespace chunkllm::cli {

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "cli/common.h"
-#include "engine/generate.h"
 #include "engine/prompt.h"
+#include "engine/session.h"
 
 namespace chunkllm::cli {
 

@@ -17,6 +17,7 @@
 #include "cli/options.h"
 #include "cli/sources.h"
 #include "engine/prompt_cache.h"
+#include "engine/session_memory.h"
 #include "text/utf8.h"
 
 namespace chunkllm::cli {

@@ -10,7 +10,7 @@
 #include "base/memory.h"
 #include "cli/common.h"
 #include "cli/options.h"
-#include "engine/session.h"
+#include "engine/session_memory.h"
 #include "formats/gguf.h"
 #include "model/checkpoint.h"
 #include "select/chunk/adapter.h"

@@ -7,7 +7,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "base/sha256.h"
-#include "engine/generate.h"
+#include "engine/common_prefix.h"
 #include "formats/safetensors.h"
 
 namespace chunkllm {

@@ -3,57 +3,12 @@
 #include <algorithm>
 
 #include "base/error.h"
-#include "base/memory.h"
+#include "base/timer.h"
+#include "engine/common_prefix.h"
+#include "engine/session_memory.h"
+#include "engine/stop_strings.h"
 
 namespace chunkllm {
-
-namespace {
-
-// The room for a block and for the tokens that wait.
-BlockNeeds block_needs(const AdapterConfig* adapter, const SessionOptions& options) {
-  BlockNeeds needs;
-  if (options.policy->block_needs != nullptr && adapter != nullptr) {
-    needs = options.policy->block_needs(*adapter);
-  }
-  needs.least_tokens = std::max(needs.least_tokens, options.block_tokens);
-  needs.waiting_tokens = std::min(needs.waiting_tokens, options.ctx);
-  return needs;
-}
-
-const AdapterConfig* adapter_config(const Engine& engine) {
-  return engine.adapter() != nullptr ? &engine.adapter()->config : nullptr;
-}
-
-}  // namespace
-
-SessionMemory session_memory(const ModelConfig& config, const AdapterConfig* adapter,
-                             const SessionOptions& options) {
-  SessionMemory memory;
-  memory.kv_bytes = options.ctx * kv_bytes_per_position(config, options.kv_type);
-  const BlockNeeds needs = block_needs(adapter, options);
-  memory.workspace_bytes =
-      Transformer::workspace_bytes(config, needs.least_tokens, needs.waiting_tokens);
-  if (options.policy->index_bytes != nullptr && adapter != nullptr) {
-    memory.chunk_index_bytes = options.policy->index_bytes(*adapter, options.ctx);
-  }
-  return memory;
-}
-
-void require_session_memory(const Engine& engine, const SessionOptions& options) {
-  if (options.ctx < 1) {
-    fail(ErrorCode::kInvalidArgument, "--ctx {} must be at least 1", options.ctx);
-  }
-  const bool smallest =
-      options.kv_type == KvType::kQ8_0 || !kv_type_fits(KvType::kQ8_0, engine.config().head_dim);
-  const char* advice = smallest ? "try a smaller --ctx" : "try --kv-type q8_0 or a smaller --ctx";
-  const std::string cache = fmt::format("the KV cache at {} tokens", options.ctx);
-  const int64_t session_bytes =
-      session_memory(engine.config(), adapter_config(engine), options).total_bytes();
-  require_memory(session_bytes, cache, advice);
-  if (engine.has_weights()) return;
-  require_memory(session_bytes + engine.weights_bytes(), "the weights and " + cache, advice);
-}
-
 namespace {
 
 // Throws before anything of the session is allocated.
@@ -67,7 +22,7 @@ const SessionOptions& checked(const Engine& engine, const SessionOptions& option
 Session::Session(const Engine& engine, const SessionOptions& options)
     : engine_(engine),
       options_(checked(engine, options)),
-      needs_(block_needs(adapter_config(engine), options)),
+      needs_(block_needs(engine, options)),
       cache_(engine.config(), options.ctx, options.kv_type),
       transformer_(engine.weights(), needs_.least_tokens, needs_.waiting_tokens),
       special_ids_(engine.special_ids()),
@@ -247,6 +202,119 @@ void Session::count_pass(RetentionCount& count) const {
   count.retention_sum += retention / static_cast<double>(config.n_layers);
   const int64_t row_bytes = cache_.bytes_per_position() / config.n_layers;
   count.bytes_attended_sum += static_cast<double>(rows) * static_cast<double>(row_bytes);
+}
+
+namespace {
+
+// Rows of the model that no token of the tokenizer has, as those that pad a vocabulary: they are no
+// text. One that ends answers may be among them.
+std::vector<int32_t> ids_without_token(const Tokenizer& tokenizer, int32_t n_vocab,
+                                       const std::vector<int32_t>& eos_ids) {
+  std::vector<int32_t> ids;
+  for (int32_t id = 0; id < n_vocab; ++id) {
+    if (!tokenizer.has_token(id) && std::ranges::find(eos_ids, id) == eos_ids.end()) {
+      ids.push_back(id);
+    }
+  }
+  return ids;
+}
+
+PrefillCount counted_since(const PrefillCount& before, const Session& session) {
+  const PrefillCount& now = session.prefill_count();
+  return {now.rows_attended - before.rows_attended, now.rows_visible - before.rows_visible};
+}
+
+// Tokens after those that the session holds, from the logits of the last one on.
+void run_answer(Session& session, const Tokenizer& tokenizer, const GenerateOptions& options,
+                const OnText& on_text, const CancelToken* cancel, GenerateResult& result) {
+  result.finish_reason = "length";
+  const auto n_logits = static_cast<int32_t>(session.logits().size());
+  SamplingOptions sampling = options.sampling;
+  const std::vector<int32_t> tokenless = ids_without_token(tokenizer, n_logits, options.eos_ids);
+  sampling.banned_ids.insert(sampling.banned_ids.end(), tokenless.begin(), tokenless.end());
+  Sampler sampler(sampling);
+  StreamDecoder decoder(tokenizer);
+  StopStrings stops(options.stops);
+  const auto give = [&](const std::string& text) {
+    result.text += text;
+    if (on_text && !text.empty()) on_text(text);
+  };
+  while (result.generated_tokens < options.max_tokens) {
+    if (cancel != nullptr) cancel->check();
+    session.count_pass(result.retention);
+    const int32_t token = sampler.sample(session.logits(), session.tokens());
+    ++result.generated_tokens;
+    if (std::ranges::find(options.eos_ids, token) != options.eos_ids.end()) {
+      result.finish_reason = "stop";
+      break;
+    }
+    result.ids.push_back(token);
+    give(stops.push(decoder.push(token)));
+    if (stops.stopped()) break;
+    if (result.generated_tokens < options.max_tokens) session.decode(token);
+  }
+  if (!stops.stopped()) give(stops.push(decoder.finish()));
+  if (stops.stopped()) result.finish_reason = "stop";
+  give(stops.finish());
+}
+
+}  // namespace
+
+GenerateResult generate(Session& session, const Tokenizer& tokenizer,
+                        std::span<const int32_t> prompt, std::span<const int64_t> prompt_ends,
+                        const GenerateOptions& options, const OnText& on_text,
+                        const Session::Progress& progress, const CancelToken* cancel) {
+  GenerateResult result;
+  result.prompt_tokens = static_cast<int64_t>(prompt.size());
+  Timer timer;
+  const PrefillCount before = session.prefill_count();
+  session.prefill(prompt, prompt_ends, progress, cancel);
+  result.prefill = counted_since(before, session);
+  result.prefill_seconds = timer.seconds();
+  timer = Timer();
+  run_answer(session, tokenizer, options, on_text, cancel, result);
+  result.decode_seconds = timer.seconds();
+  return result;
+}
+
+GenerateResult generate(Session& session, const Tokenizer& tokenizer, const Prompt& prompt,
+                        const GenerateOptions& options, const OnText& on_text,
+                        const Session::Progress& progress, const CancelToken* cancel) {
+  session.check_fits(prompt.n_tokens());
+  GenerateResult result;
+  result.prompt_tokens = prompt.n_tokens();
+  Timer timer;
+  int64_t n_kept = common_prefix(prompt, session.tokens(), session.origins(), session.n_done(),
+                                 session.options());
+  // The last token runs in any case: its logits give the first of the answer.
+  n_kept = std::min(n_kept, prompt.n_tokens() - 1);
+  if (n_kept < session.n_tokens()) session.rewind(n_kept);
+  result.cached_tokens = session.n_done();
+  const PrefillCount before = session.prefill_count();
+
+  std::vector<int64_t> ends;
+  for (const int64_t end : prompt.ends) {
+    if (end >= n_kept) ends.push_back(end - n_kept);
+  }
+  std::vector<Range> answers;
+  for (const Range& answer : prompt.answers) {
+    if (answer.end > n_kept) {
+      answers.push_back({std::max<int64_t>(answer.begin - n_kept, 0), answer.end - n_kept});
+    }
+  }
+  session.prefill(std::span(prompt.ids).subspan(static_cast<size_t>(n_kept)), ends, progress,
+                  cancel, answers);
+  result.prefill = counted_since(before, session);
+  result.prefill_seconds = timer.seconds();
+  GenerateOptions answer = options;
+  if (prompt.turn_end) {
+    (options.ignores_turn_end ? answer.sampling.banned_ids : answer.eos_ids)
+        .push_back(*prompt.turn_end);
+  }
+  timer = Timer();
+  run_answer(session, tokenizer, answer, on_text, cancel, result);
+  result.decode_seconds = timer.seconds();
+  return result;
 }
 
 }  // namespace chunkllm

@@ -1,14 +1,19 @@
-// One sequence on an engine: its KV cache, its policy's state, and the passes over it.
+// One sequence on an engine: its KV cache, its policy's state, and the passes over it; and the
+// completion of a prompt, pass by pass.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <span>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/cancel.h"
 #include "engine/engine.h"
+#include "engine/prompt.h"
+#include "engine/sampler.h"
 #include "model/transformer.h"
 #include "select/registry.h"
 
@@ -21,21 +26,6 @@ struct SessionOptions {
   KvType kv_type = KvType::kF32;
   int64_t block_tokens = 512;  // most tokens of one prefill pass
 };
-
-// Memory a session takes beyond the weights, in bytes.
-struct SessionMemory {
-  int64_t kv_bytes = 0;
-  int64_t workspace_bytes = 0;
-  int64_t chunk_index_bytes = 0;  // of the policy
-  int64_t total_bytes() const { return kv_bytes + workspace_bytes + chunk_index_bytes; }
-};
-SessionMemory session_memory(const ModelConfig& config, const AdapterConfig* adapter,
-                             const SessionOptions& options);
-
-// Throws Error (kMemory) with the numbers if the machine has less than the session needs, the
-// weights included where they are not loaded yet; (kInvalidArgument) for a context of no tokens.
-// Session's constructor does the same.
-void require_session_memory(const Engine& engine, const SessionOptions& options);
 
 // What was attended, counted over the passes that yield a token.
 struct RetentionCount {
@@ -150,5 +140,46 @@ class Session {
   std::vector<Origin> origins_;
   PrefillCount prefill_count_;
 };
+
+struct GenerateOptions {
+  int64_t max_tokens = 128;
+  SamplingOptions sampling = {};
+  std::vector<int32_t> eos_ids = {};    // end the answer; not part of its text
+  bool ignores_turn_end = false;        // a prompt's turn end is never chosen and ends nothing
+  std::vector<std::string> stops = {};  // texts that end the answer before them
+};
+
+struct GenerateResult {
+  std::vector<int32_t> ids;   // generated, without the one that ended the answer
+  std::string text;           // valid UTF-8
+  std::string finish_reason;  // "stop" or "length"
+  int64_t prompt_tokens = 0;
+  int64_t cached_tokens = 0;     // of the prompt, that did not run because the session held them
+  int64_t generated_tokens = 0;  // the one that ended the answer included
+  double prefill_seconds = 0;
+  double decode_seconds = 0;
+  RetentionCount retention;
+  PrefillCount prefill;  // of the prompt tokens that ran
+};
+
+// Called with each piece of text as it becomes complete.
+using OnText = std::function<void(std::string_view)>;
+
+// Runs the prompt (its prompt ends are indices into it) and then token by token until an end token
+// or max_tokens. Ids of the model that no token has are never chosen. The session may already hold
+// tokens. Throws Error; (kInterrupted) when cancelled.
+GenerateResult generate(Session& session, const Tokenizer& tokenizer,
+                        std::span<const int32_t> prompt, std::span<const int64_t> prompt_ends,
+                        const GenerateOptions& options, const OnText& on_text = {},
+                        const Session::Progress& progress = {},
+                        const CancelToken* cancel = nullptr);
+
+// The same for a session that becomes exactly this prompt: what it holds of the prompt already is
+// kept, and all else in it is forgotten. Throws Error (kInvalidArgument), and changes nothing, if
+// the prompt does not fit the session's context.
+GenerateResult generate(Session& session, const Tokenizer& tokenizer, const Prompt& prompt,
+                        const GenerateOptions& options, const OnText& on_text = {},
+                        const Session::Progress& progress = {},
+                        const CancelToken* cancel = nullptr);
 
 }  // namespace chunkllm

@@ -6,7 +6,6 @@
 
 #include "base/error.h"
 #include "base/timer.h"
-#include "engine/generate.h"
 #include "text/sentences.h"
 #include "text/utf8.h"
 #include "train/data/synthetic.h"

@@ -5,7 +5,6 @@
 #include <cmath>
 #include <functional>
 
-#include "engine/generate.h"
 #include "engine/needle_engine.h"
 #include "engine/session.h"
 #include "engine/session_cases.h"

@@ -8,7 +8,6 @@
 #include <functional>
 #include <nlohmann/json.hpp>
 
-#include "engine/generate.h"
 #include "engine/needle_engine.h"
 #include "engine/session_cases.h"
 #include "formats/safetensors.h"

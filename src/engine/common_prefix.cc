@@ -1,0 +1,50 @@
+#include "engine/common_prefix.h"
+
+#include <algorithm>
+#include <vector>
+
+namespace chunkllm {
+namespace {
+
+// Which tokens attend to everything because a prompt ends soon.
+std::vector<bool> tails_of(std::span<const Session::Origin> origins,
+                           const SelectionSettings& settings) {
+  std::vector<bool> in_tail(origins.size(), false);
+  if (settings.prefill == PrefillKind::kFull) return in_tail;  // all others do, too
+  int64_t begin = 0;                                           // of the prompt
+  for (int64_t t = 0; t < std::ssize(origins); ++t) {
+    const Session::Origin origin = origins[static_cast<size_t>(t)];
+    if (origin == Session::Origin::kPrompt) continue;
+    if (origin == Session::Origin::kPromptEnd) {
+      std::fill(in_tail.begin() + std::max(begin, t - settings.prompt_tail), in_tail.begin() + t,
+                true);
+    }
+    begin = t + 1;
+  }
+  return in_tail;
+}
+
+}  // namespace
+
+int64_t common_prefix(const Prompt& prompt, std::span<const int32_t> tokens,
+                      std::span<const Session::Origin> origins, int64_t n_done,
+                      const SessionOptions& options) {
+  const std::vector<Session::Origin> wanted =
+      Session::origins_of(prompt.n_tokens(), prompt.ends, prompt.answers);
+  // Full attention is the same for all.
+  const bool by_origin = options.policy->reads(Setting::kPrefill);
+  const std::vector<bool> tails = tails_of(origins, options.selection);
+  const std::vector<bool> wanted_tails = tails_of(wanted, options.selection);
+  const auto serves = [&](size_t i) {
+    if (tokens[i] != prompt.ids[i]) return false;
+    if (!by_origin) return true;
+    const bool ran = static_cast<int64_t>(i) < n_done;
+    return origins[i] == wanted[i] && (!ran || tails[i] == wanted_tails[i]);
+  };
+  const size_t n = std::min(wanted.size(), tokens.size());
+  size_t i = 0;
+  while (i < n && serves(i)) ++i;
+  return static_cast<int64_t>(i);
+}
+
+}  // namespace chunkllm

@@ -1,0 +1,19 @@
+// What of a prompt a session, or a saved cache, holds already.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "engine/prompt.h"
+#include "engine/session.h"
+
+namespace chunkllm {
+
+// The longest prefix of `prompt` that tokens of these origins serve under the settings, up to the
+// first token that differs or came in otherwise, or, among the first `n_done`, which ran, attends
+// to everything in the tail of a prompt in one of both alone.
+int64_t common_prefix(const Prompt& prompt, std::span<const int32_t> tokens,
+                      std::span<const Session::Origin> origins, int64_t n_done,
+                      const SessionOptions& options);
+
+}  // namespace chunkllm

@@ -1,0 +1,59 @@
+#include "engine/session_memory.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/memory.h"
+
+namespace chunkllm {
+namespace {
+
+BlockNeeds block_needs_of(const AdapterConfig* adapter, const SessionOptions& options) {
+  BlockNeeds needs;
+  if (options.policy->block_needs != nullptr && adapter != nullptr) {
+    needs = options.policy->block_needs(*adapter);
+  }
+  needs.least_tokens = std::max(needs.least_tokens, options.block_tokens);
+  needs.waiting_tokens = std::min(needs.waiting_tokens, options.ctx);
+  return needs;
+}
+
+const AdapterConfig* adapter_config(const Engine& engine) {
+  return engine.adapter() != nullptr ? &engine.adapter()->config : nullptr;
+}
+
+}  // namespace
+
+BlockNeeds block_needs(const Engine& engine, const SessionOptions& options) {
+  return block_needs_of(adapter_config(engine), options);
+}
+
+SessionMemory session_memory(const ModelConfig& config, const AdapterConfig* adapter,
+                             const SessionOptions& options) {
+  SessionMemory memory;
+  memory.kv_bytes = options.ctx * kv_bytes_per_position(config, options.kv_type);
+  const BlockNeeds needs = block_needs_of(adapter, options);
+  memory.workspace_bytes =
+      Transformer::workspace_bytes(config, needs.least_tokens, needs.waiting_tokens);
+  if (options.policy->index_bytes != nullptr && adapter != nullptr) {
+    memory.chunk_index_bytes = options.policy->index_bytes(*adapter, options.ctx);
+  }
+  return memory;
+}
+
+void require_session_memory(const Engine& engine, const SessionOptions& options) {
+  if (options.ctx < 1) {
+    fail(ErrorCode::kInvalidArgument, "--ctx {} must be at least 1", options.ctx);
+  }
+  const bool smallest =
+      options.kv_type == KvType::kQ8_0 || !kv_type_fits(KvType::kQ8_0, engine.config().head_dim);
+  const char* advice = smallest ? "try a smaller --ctx" : "try --kv-type q8_0 or a smaller --ctx";
+  const std::string cache = fmt::format("the KV cache at {} tokens", options.ctx);
+  const int64_t session_bytes =
+      session_memory(engine.config(), adapter_config(engine), options).total_bytes();
+  require_memory(session_bytes, cache, advice);
+  if (engine.has_weights()) return;
+  require_memory(session_bytes + engine.weights_bytes(), "the weights and " + cache, advice);
+}
+
+}  // namespace chunkllm
