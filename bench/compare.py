@@ -45,9 +45,9 @@ def llama_rates(args, model):
 
 
 def own_rates(args, model):
-    command = [args.chunkllm, "bench", "-m", model, "-t", str(args.threads), "-p", str(args.prompt), "-n",
-               str(args.generate), "-d", args.depths, "-r", str(args.repetitions), "-o", "json", "--kv-type",
-               args.kv_type]
+    command = [args.chunkllm, "bench", "-m", model, "--policy", "full", "-t", str(args.threads), "-p",
+               str(args.prompt), "-n", str(args.generate), "-d", args.depths, "-r", str(args.repetitions), "-o",
+               "json", "--kv-type", args.kv_type]
     rows, peak_bytes = run(command + (["--synthetic"] if args.synthetic else []))
     return {(row["test"], row["depth"]): (row["tokens_per_second"], row["share_of_limit"])
             for row in rows}, peak_bytes

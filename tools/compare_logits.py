@@ -5,6 +5,8 @@ Usage: compare_logits.py --logits build/release/logits --golden NAME.json --libl
 Needs torch, transformers, gguf, safetensors; NAME.json gives the token ids (make_real_golden.py). transformers runs
 in float32 on the dequantised weights, llama.cpp as it comes: inputs of quantised products rounded to 8 bits, KV
 cache in f16. Prints a row a pair: largest and mean difference, and the share of positions with the same best token.
+--f32-file FILE names the same weights in float32 (llama-quantize --allow-requantize MODEL.gguf FILE F32): llama.cpp
+runs on them too, without the rounding of inputs.
 """
 import argparse
 import ctypes
@@ -69,18 +71,24 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for option in ("--logits", "--golden", "--libllama"):
         parser.add_argument(option, required=True)
+    parser.add_argument("--f32-file")
     parser.add_argument("model")
     args = parser.parse_args()
     ids = json.loads(Path(args.golden).read_text(encoding="utf-8"))["ids"]
     ours = {dtype: chunkllm_logits(args.logits, args.model, ids, dtype) for dtype in ("f32", "auto")}
     reference = transformers_logits(args.model, ids)
     llama_cpp = llama_cpp_logits(args.libllama, args.model, ids, reference.shape[1])
+    pairs = [("chunkllm f32, transformers f32", ours["f32"], reference),
+             ("chunkllm auto, transformers f32", ours["auto"], reference),
+             ("llama.cpp, transformers f32", llama_cpp, reference),
+             ("chunkllm f32, llama.cpp", ours["f32"], llama_cpp),
+             ("chunkllm auto, llama.cpp", ours["auto"], llama_cpp)]
+    if args.f32_file:
+        llama_cpp_f32 = llama_cpp_logits(args.libllama, args.f32_file, ids, reference.shape[1])
+        pairs += [("llama.cpp on float32 weights, transformers f32", llama_cpp_f32, reference),
+                  ("chunkllm f32, llama.cpp on float32 weights", ours["f32"], llama_cpp_f32)]
     print("| pair | largest difference | mean difference | same best token |\n|---|---|---|---|")
-    for name, a, b in (("chunkllm f32, transformers f32", ours["f32"], reference),
-                       ("chunkllm auto, transformers f32", ours["auto"], reference),
-                       ("llama.cpp, transformers f32", llama_cpp, reference),
-                       ("chunkllm f32, llama.cpp", ours["f32"], llama_cpp),
-                       ("chunkllm auto, llama.cpp", ours["auto"], llama_cpp)):
+    for name, a, b in pairs:
         difference = np.abs(a - b)
         same = int((a.argmax(1) == b.argmax(1)).sum())
         print(f"| {name} | {difference.max():.3g} | {difference.mean():.3g} | {same} of {len(ids)} |")
