@@ -1,36 +1,15 @@
-// Element types of stored tensors.
+// Element types of stored tensors: what can be done with a DType.
 #pragma once
 
 #include <cstdint>
 #include <string_view>
 
+#include "base/quant/formats.h"
+
 namespace chunkllm {
 
-// The quantised types come last, in the order of the table in base/quant_formats.h.
-enum class DType {
-  kF32,
-  kF16,
-  kBf16,
-  kI32,
-  kI64,
-  kU8,
-  kQ4_0,
-  kQ4_1,
-  kQ5_0,
-  kQ5_1,
-  kQ8_0,
-  kQ2K,
-  kQ3K,
-  kQ4K,
-  kQ5K,
-  kQ6K,
-  kIq4Nl,
-  kIq4Xs,
-  kMxfp4,
-};
-
-// Elements that are stored together: 1, or the block of a quantised type (quant_formats.h). Rows
-// are whole blocks.
+// Elements that are stored together: 1, or the block of a quantised type. Rows are whole
+// blocks.
 int64_t dtype_block_elements(DType dtype);
 
 // Bytes of one such block; for the types that are not quantised, of one element.
@@ -61,8 +40,8 @@ struct MatrixView {
 };
 
 // Converts `n` elements, for quantised types whole blocks, at `source` (any alignment) to float32:
-// exact for kF32, kF16 and kBf16; the float32 value of quantised ones as quant_formats.h defines
-// it.
+// exact for kF32, kF16 and kBf16; the float32 value of quantised ones as base/quant/formats.h
+// defines it.
 void convert_to_float(DType dtype, const void* source, int64_t n, float* target);
 
 }  // namespace chunkllm

@@ -24,7 +24,7 @@ constexpr ValueType kValueTypes[] = {
     {GgufType::kI64, "I64", 8},    {GgufType::kF64, "F64", 8},   {GgufType::kString, "STRING", 0},
     {GgufType::kArray, "ARRAY", 0}};
 
-// Tensor types that are not quantised; the others are in base/quant_formats.h.
+// Tensor types that are not quantised; the others are in base/quant/formats.h.
 constexpr std::pair<DType, uint32_t> kPlainTensorTypes[] = {
     {DType::kF32, 0}, {DType::kF16, 1}, {DType::kBf16, 30}};
 

@@ -1,6 +1,7 @@
-// The block formats of quantised weights, as GGUF files hold them (ggml's "gguf" specification and
-// its quantisation types). A format is one row of kQuantFormats and one decode_block() in
-// quant_blocks.cc; dequantisation, packing, products, GGUF files and `inspect` follow from them.
+// The element types of tensors, and the block formats of quantised weights, as GGUF files hold them
+// (ggml's "gguf" specification and its quantisation types). A format is one name in DType, its row
+// of kQuantFormats and one decode_block() in blocks.cc; dequantisation, packing, products, GGUF
+// files and `inspect` follow from them.
 //
 // This header holds constants and plain structures alone: it is included where code is compiled
 // for one instruction set.
@@ -9,9 +10,30 @@
 #include <cstdint>
 #include <string_view>
 
-#include "base/dtype.h"
-
 namespace chunkllm {
+
+// The quantised types come last, in the order of kQuantFormats.
+enum class DType {
+  kF32,
+  kF16,
+  kBf16,
+  kI32,
+  kI64,
+  kU8,
+  kQ4_0,
+  kQ4_1,
+  kQ5_0,
+  kQ5_1,
+  kQ8_0,
+  kQ2K,
+  kQ3K,
+  kQ4K,
+  kQ5K,
+  kQ6K,
+  kIq4Nl,
+  kIq4Xs,
+  kMxfp4,
+};
 
 inline constexpr int64_t kSmallBlock = 32;
 inline constexpr int64_t kSuperBlock = 256;

@@ -1,5 +1,5 @@
 // Slow, plain references of the small operations, computed in double. For tests and benchmarks
-// only. Shapes and meanings are those of kernels/ops.h.
+// only. Shapes and meanings are those of ops.h.
 #pragma once
 
 #include <cmath>

@@ -1,4 +1,4 @@
-// The algorithm of quant_dot.h, written once over a small vector type V that each instruction set
+// The algorithm of dot.h, written once over a small vector type V that each instruction set
 // supplies. Included by one file an instruction set, inside its own unnamed namespace.
 //
 // V has Bytes (16 lanes of four unsigned bytes), Ints and Floats (16 lanes), and

@@ -19,8 +19,9 @@ class ChunkIndex {
   // x [n_tokens, d_model], the layer's normalised input.
   void extend(const ChunkTrack& track, Range positions, const float* x);
 
-  // Scores s(t, j) (METHOD.md, "chunk score") of the refreshes with these numbers against `chunks`:
-  // out [n_refreshes, n_chunks]. Those of one refresh do not depend on the others in the call.
+  // Scores s(t, j) (docs/method.md, "The chunk score") of the refreshes with these numbers against
+  // `chunks`: out [n_refreshes, n_chunks]. Those of one refresh do not depend on the others in the
+  // call.
   void scores(Range refreshes, Range chunks, float* out) const;
 
   // Forgets everything from position `n` on; `track` is truncated already. With mean keys `n` must

@@ -1,5 +1,4 @@
-// The policy `chunk`: ChunkLLM's selection, prefill and decode alike (METHOD.md in the
-// documentation).
+// The policy `chunk`: ChunkLLM's selection, prefill and decode alike (docs/method.md).
 #pragma once
 
 #include <cstdint>
