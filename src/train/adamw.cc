@@ -126,13 +126,4 @@ double AdamW::step(double learning_rate) {
   return norm;
 }
 
-std::vector<OptimizerArray> AdamW::state() const {
-  std::vector<OptimizerArray> arrays;
-  for (const Slot& slot : slots_) {
-    arrays.push_back({"m." + slot.parameter.name, slot.m});
-    arrays.push_back({"v." + slot.parameter.name, slot.v});
-  }
-  return arrays;
-}
-
 }  // namespace chunkllm

@@ -35,12 +35,6 @@ struct TrainedParameter {
   std::span<const float> gradient;
 };
 
-// The optimiser's own arrays, one pair a parameter.
-struct OptimizerArray {
-  std::string name;  // "m." or "v." and the parameter's name
-  std::span<const float> values;
-};
-
 // One step with the rate lr: g the gradient, scaled so that the norm over all parameters is at most
 // max_gradient_norm;
 //   m = beta1 m + (1 - beta1) g,  v = beta2 v + (1 - beta2) g^2,
@@ -58,8 +52,6 @@ class AdamW {
 
   // Steps taken so far.
   int64_t n_steps() const { return n_steps_; }
-  // Views of the moments, in a fixed order; valid while the object lives.
-  std::vector<OptimizerArray> state() const;
 
  private:
   struct Slot {
