@@ -17,6 +17,7 @@
 
 #include "base/error.h"
 #include "base/threads.h"
+#include "cli/selection_options.h"
 #include "kernels/machine/isa.h"
 
 namespace chunkllm {
@@ -31,7 +32,7 @@ struct Options {
   std::string forms = "held-out";
   std::string dtype = "auto";
   TrialOptions trial;
-  SelectionSettings selection;  // but for budget and prefill
+  cli::SelectionArgs selection;  // but for budget and prefill
   int threads = 0;
   bool verbose = false;
 };
@@ -47,7 +48,7 @@ std::vector<TrialColumn> columns_of(const Options& options) {
       if (!by_prefill && prefill != options.prefills.front()) continue;
       for (const std::string& budget : options.budgets) {
         if (!by_budget && budget != options.budgets.front()) continue;
-        TrialColumn column{name, &policy, options.selection};
+        TrialColumn column{name, &policy, options.selection.settings};
         if (by_budget) {
           const KvBudget given = column.selection.budget;
           column.selection.budget = KvBudget::parse(budget);
@@ -142,18 +143,6 @@ void run(Options& options) {
   }
 }
 
-// The other settings of selection, under their own names.
-void add_selection_options(CLI::App& app, SelectionSettings& selection) {
-  for (const SettingEntry& entry : setting_entries()) {
-    if (entry.setting == Setting::kKvBudget || entry.setting == Setting::kPrefill) continue;
-    app.add_option_function<std::string>(
-           std::string(entry.flag),
-           [&selection, &entry](const std::string& value) { entry.set(selection, value); },
-           std::string(entry.help))
-        ->type_name(std::string(entry.value));
-  }
-}
-
 }  // namespace
 }  // namespace chunkllm
 
@@ -190,7 +179,9 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--json", options.json, "File for the results");
   app.add_flag("--verbose", options.verbose, "Say each question and answer on stderr");
-  chunkllm::add_selection_options(app, options.selection);
+  constexpr chunkllm::Setting kLists[] = {chunkllm::Setting::kKvBudget,
+                                          chunkllm::Setting::kPrefill};
+  chunkllm::cli::add_selection_options(app, options.selection, kLists);
   CLI11_PARSE(app, argc, argv);
   try {
     chunkllm::run(options);

@@ -82,19 +82,6 @@ void find_adapter_if_not_named(const EngineArgs& args, Engine& engine) {
   std::fputs(fmt::format("adapter: {}\n", from_here(found)).c_str(), stderr);
 }
 
-void add_selection_options(CLI::App& app, SelectionArgs& args) {
-  for (const SettingEntry& entry : setting_entries()) {
-    app.add_option_function<std::string>(
-           std::string(entry.flag),
-           [&args, &entry](const std::string& text) {
-             entry.set(args.settings, text);
-             args.given.push_back(entry.setting);
-           },
-           std::string(entry.help))
-        ->type_name(std::string(entry.value));
-  }
-}
-
 SelectionSettings to_settings(const SelectionArgs& args) {
   check_settings(args.settings, args.given);
   return args.settings;

@@ -11,6 +11,7 @@
 #include "base/cancel.h"
 #include "base/enum_names.h"
 #include "base/timer.h"
+#include "cli/selection_options.h"
 #include "engine/engine.h"
 #include "kernels/attention/attention.h"
 #include "select/registry.h"
@@ -50,12 +51,6 @@ CLI::Option* add_enum_option(CLI::App& app, const std::string& flags, E& value,
       ->type_name(enum_list<E>("|", "|"));
 }
 
-// The options of setting_entries().
-struct SelectionArgs {
-  SelectionSettings settings;
-  std::vector<Setting> given;
-};
-void add_selection_options(CLI::App& app, SelectionArgs& args);
 // Throws Error (kInvalidArgument) for impossible combinations.
 SelectionSettings to_settings(const SelectionArgs& args);
 
