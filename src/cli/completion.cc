@@ -130,11 +130,11 @@ void settle_policy(Completer& completer, int64_t n_tokens) {
                 ? "the budget holds all of any context"
                 : fmt::format("up to {} tokens {} does the same", crossover.n_same, best);
     } else {
-      why =
-          crossover.n_tokens == kNeverFaster
-              ? fmt::format("{} is not faster here, measured in {:.1f} s", best, crossover.seconds)
-              : fmt::format("{} is faster from {} on, measured in {:.1f} s", best,
-                            crossover.n_tokens, crossover.seconds);
+      why = crossover.n_tokens == kNeverFaster
+                ? fmt::format("{} is not {:.0f}% faster at any length, measured in {:.1f} s", best,
+                              100 * kLeastGain, crossover.seconds)
+                : fmt::format("{} is {:.0f}% faster or more from {} on, measured in {:.1f} s", best,
+                              100 * kLeastGain, crossover.n_tokens, crossover.seconds);
     }
   }
   std::fputs(fmt::format("policy {}: {} for {} tokens; {}\n", kAutoPolicy,

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 #include <vector>
 
 #include "base/timer.h"
@@ -11,7 +12,8 @@ namespace chunkllm {
 namespace {
 
 constexpr int64_t kBlockTokens = 128;
-constexpr int64_t kBlocks = 3;  // timed at a depth; the quickest counts
+constexpr int64_t kBlocks = 2;  // timed of a prompt
+constexpr int kRounds = 2;      // prompts at a depth under each policy, by turns
 
 // Tokens up to which the policy attends to everything, and so does what `full` does.
 int64_t same_until(const Engine& engine, const SelectionSettings& settings) {
@@ -27,37 +29,53 @@ int64_t same_until(const Engine& engine, const SelectionSettings& settings) {
                    settings.prefill_floor});
 }
 
-// Seconds of one prefilled token after about `depth` others.
-double token_seconds(const Engine& engine, SessionOptions options, int64_t depth) {
-  // One prompt whose tail and last block are not timed.
-  const int64_t n_prompt = (kBlocks + 2) * kBlockTokens + options.selection.prompt_tail;
-  options.ctx = depth + n_prompt;
-  options.block_tokens = kBlockTokens;
-  Session session(engine, options);
-  fill_with_noise(session, depth, 1);
-  const std::vector<int32_t> prompt(static_cast<size_t>(n_prompt), session.tokens().front());
-  const int64_t end = n_prompt - 1;
-  double least = INFINITY;
-  int64_t n_blocks = 0;
-  int64_t n_done = session.n_done();
-  Timer timer;
-  session.prefill(prompt, {&end, 1}, [&](int64_t, int64_t) {
-    const auto n_tokens = static_cast<double>(session.n_done() - n_done);
-    // The first block may be short.
-    if (n_blocks > 0 && n_blocks <= kBlocks) least = std::min(least, timer.seconds() / n_tokens);
-    ++n_blocks;
-    n_done = session.n_done();
-    timer = Timer();
-  });
-  return least;
-}
+// Times prompts after a made-up context under one policy.
+class DepthTimer {
+ public:
+  DepthTimer(const Engine& engine, SessionOptions options, const PolicyEntry& policy, int64_t depth)
+      // The prompt's tail and its last block are not timed.
+      : n_prompt_((kBlocks + 2) * kBlockTokens + options.selection.prompt_tail),
+        depth_(depth),
+        session_(engine, at_depth(options, policy, depth + n_prompt_)) {
+    fill_with_noise(session_, depth, 1);
+  }
 
-TokenCost token_cost(const Engine& engine, SessionOptions options, const PolicyEntry& policy,
-                     int64_t near_depth, int64_t far_depth) {
-  options.policy = &policy;
-  return TokenCost::through(near_depth, token_seconds(engine, options, near_depth), far_depth,
-                            token_seconds(engine, options, far_depth));
-}
+  // Runs a prompt and forgets it.
+  void run() {
+    const std::vector<int32_t> prompt(static_cast<size_t>(n_prompt_), session_.tokens().front());
+    const int64_t end = n_prompt_ - 1;
+    int64_t n_blocks = 0;
+    int64_t n_done = session_.n_done();
+    Timer timer;
+    session_.prefill(prompt, {&end, 1}, [&](int64_t, int64_t) {
+      const auto n_tokens = static_cast<double>(session_.n_done() - n_done);
+      // The first block may be short.
+      if (n_blocks > 0 && n_blocks <= kBlocks) {
+        token_seconds_ = std::min(token_seconds_, timer.seconds() / n_tokens);
+      }
+      ++n_blocks;
+      n_done = session_.n_done();
+      timer = Timer();
+    });
+    session_.truncate(depth_);
+  }
+
+  // Of one prefilled token: the least so far.
+  double token_seconds() const { return token_seconds_; }
+
+ private:
+  static SessionOptions at_depth(SessionOptions options, const PolicyEntry& policy, int64_t ctx) {
+    options.policy = &policy;
+    options.ctx = ctx;
+    options.block_tokens = kBlockTokens;
+    return options;
+  }
+
+  int64_t n_prompt_;
+  int64_t depth_;
+  Session session_;
+  double token_seconds_ = INFINITY;
+};
 
 }  // namespace
 
@@ -68,13 +86,21 @@ TokenCost TokenCost::through(int64_t n0, double seconds0, int64_t n1, double sec
   return cost;
 }
 
-// Both costs summed from n_same to n are equal where
-// (full.fixed - selecting.fixed) + (full.per_row - selecting.per_row) (n + n_same) / 2 = 0.
+// A prompt of n tokens takes full.fixed n + full.per_row n^2 / 2 under `full`. Of that the other
+// policy saves
+//   (full.fixed - selecting.fixed) (n - n_same)
+//   + (full.per_row - selecting.per_row) (n^2 - n_same^2) / 2.
+// What it saves beyond kLeastGain is a n^2 + b n + c, which is not above 0 at n_same: wanted is the
+// greater root.
 int64_t crossover_length(const TokenCost& full, const TokenCost& selecting, int64_t n_same) {
-  const double gained = full.per_row - selecting.per_row;
-  const double lost = selecting.fixed - full.fixed;
-  if (!(gained > 0)) return kNeverFaster;
-  const double n = 2 * lost / gained - static_cast<double>(n_same);
+  const auto same = static_cast<double>(n_same);
+  const double saved_fixed = full.fixed - selecting.fixed;
+  const double saved_per_row = full.per_row - selecting.per_row;
+  const double a = (saved_per_row - kLeastGain * full.per_row) / 2;
+  const double b = saved_fixed - kLeastGain * full.fixed;
+  const double c = -saved_fixed * same - saved_per_row * same * same / 2;
+  if (!(a > 0)) return kNeverFaster;
+  const double n = (-b + std::sqrt(b * b - 4 * a * c)) / (2 * a);
   if (!(n < 1e15)) return kNeverFaster;
   return std::max(n_same + 1, static_cast<int64_t>(std::ceil(n)));
 }
@@ -90,8 +116,20 @@ Crossover measure_crossover(const Engine& engine, const SessionOptions& options)
   SessionOptions measured = options;
   measured.selection.refresh = RefreshKind::kPromptEnd;
   measured.selection.prefill = PrefillKind::kChunk;
-  const TokenCost full = token_cost(engine, measured, full_policy(), near_depth, far_depth);
-  const TokenCost selecting = token_cost(engine, measured, *options.policy, near_depth, far_depth);
+  const auto costs_at = [&](int64_t depth) {
+    DepthTimer full(engine, measured, full_policy(), depth);
+    DepthTimer selecting(engine, measured, *options.policy, depth);
+    for (int i = 0; i < kRounds; ++i) {
+      full.run();
+      selecting.run();
+    }
+    return std::pair(full.token_seconds(), selecting.token_seconds());
+  };
+  const auto [full_near, selecting_near] = costs_at(near_depth);
+  const auto [full_far, selecting_far] = costs_at(far_depth);
+  const TokenCost full = TokenCost::through(near_depth, full_near, far_depth, full_far);
+  const TokenCost selecting =
+      TokenCost::through(near_depth, selecting_near, far_depth, selecting_far);
   crossover.n_tokens = crossover_length(full, selecting, crossover.n_same);
   crossover.seconds = timer.seconds();
   return crossover;

@@ -19,8 +19,12 @@ struct TokenCost {
 
 inline constexpr int64_t kNeverFaster = std::numeric_limits<int64_t>::max();
 
-// The length of prompt from which on the selecting policy takes no longer than `full`, if up to
-// `n_same` tokens both do the same; kNeverFaster if there is none.
+// The share of a prompt's time that must be saved before a policy is called faster: what is less
+// may be the error of the measurement.
+inline constexpr double kLeastGain = 0.05;
+
+// The length of prompt from which on the selecting policy takes 1 - kLeastGain of the time of
+// `full`, or less, if up to `n_same` tokens both do the same; kNeverFaster if there is none.
 int64_t crossover_length(const TokenCost& full, const TokenCost& selecting, int64_t n_same);
 
 struct Crossover {
@@ -29,12 +33,10 @@ struct Crossover {
   double seconds = 0;               // that the measurement took; 0 if none was needed
 };
 
-// Times blocks of a prefill under `full` and under the policy of `options` after made-up contexts,
-// and solves for the length at which a whole prompt takes the same time. `options` are those of the
-// session to come, their policy one that reads a budget. The
-// engine must have its weights and an adapter. Takes about as long as 1500 tokens of prefill, or no
-// time where both would do the same.
-// Throws Error.
+// Times blocks of a prefill under `full` and under the policy of `options` by turns, after made-up
+// contexts, and solves for crossover_length(). `options` are those of the session to come, their
+// policy one that reads a budget. The engine must have its weights and an adapter. Takes about as
+// long as 5000 tokens of prefill, or no time where both would do the same. Throws Error.
 Crossover measure_crossover(const Engine& engine, const SessionOptions& options);
 
 }  // namespace chunkllm

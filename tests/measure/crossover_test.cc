@@ -17,29 +17,40 @@ namespace {
 using test::needle_engine;
 using test::small_budget;
 
-TEST(CrossoverLength, IsWhereWholePromptsTakeTheSameTime) {
+TEST(CrossoverLength, IsWhereWholePromptsTakeLessByTheLeastGain) {
   const TokenCost full{.fixed = 1e-3, .per_row = 1e-6};
   const TokenCost chunk{.fixed = 4e-3, .per_row = 1e-7};
   const int64_t n_same = 2048;
   const int64_t n = crossover_length(full, chunk, n_same);
+  // Up to n_same both take what full does.
   const auto total = [&](const TokenCost& cost, int64_t end) {
     double seconds = 0;
-    for (int64_t i = n_same; i < end; ++i) {
-      seconds += cost.fixed + cost.per_row * static_cast<double>(i);
+    for (int64_t i = 0; i < end; ++i) {
+      const TokenCost& at = i < n_same ? full : cost;
+      seconds += at.fixed + at.per_row * static_cast<double>(i);
     }
     return seconds;
   };
-  EXPECT_LT(total(full, n - 10), total(chunk, n - 10));
-  EXPECT_GT(total(full, n + 10), total(chunk, n + 10));
+  const double share = 1 - kLeastGain;
+  EXPECT_LT(share * total(full, n - 10), total(chunk, n - 10));
+  EXPECT_GT(share * total(full, n + 10), total(chunk, n + 10));
 }
 
 TEST(CrossoverLength, LiesAboveWhatIsTheSameAndMayBeNowhere) {
   const TokenCost full{.fixed = 1e-3, .per_row = 1e-6};
-  EXPECT_EQ(crossover_length(full, {.fixed = 1e-3, .per_row = 0}, 2048), 2049);
-  EXPECT_EQ(crossover_length(full, {.fixed = 1e-4, .per_row = 0}, 2048), 2049);
+  EXPECT_GT(crossover_length(full, {.fixed = 1e-3, .per_row = 0}, 2048), 2049);
+  EXPECT_EQ(crossover_length(full, {.fixed = 1e-4, .per_row = 0}, 0), 1);
   EXPECT_EQ(crossover_length(full, full, 2048), kNeverFaster);
   EXPECT_EQ(crossover_length(full, {.fixed = 0, .per_row = 2e-6}, 0), kNeverFaster);
   EXPECT_EQ(crossover_length(full, {.fixed = NAN, .per_row = 0}, 0), kNeverFaster);
+}
+
+TEST(CrossoverLength, WhatANoisyClockWouldGiveIsNoGain) {
+  const TokenCost full{.fixed = 1e-3, .per_row = 1e-7};
+  EXPECT_EQ(crossover_length(full, {.fixed = 0.98e-3, .per_row = 0.98e-7}, 2048), kNeverFaster);
+  // A fifth of the time goes into rows at 5000 tokens: half of them saved is not yet 5% of a prompt
+  // whose first 2048 tokens are the same.
+  EXPECT_GT(crossover_length(full, {.fixed = 1e-3, .per_row = 0.5e-7}, 2048), 3000);
 }
 
 TEST(TokenCost, GoesThroughBothPoints) {
