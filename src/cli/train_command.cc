@@ -209,8 +209,10 @@ void add_train_command(CLI::App& app) {
             "Text that is measured on and never trained on")
       ->type_name("PATH...");
   command
-      ->add_option("--sequences", train.sequences,
-                   "Sequences to learn from (default: until they hold 48000 tokens)")
+      ->add_option(
+          "--sequences", train.sequences,
+          "Sequences to learn from (default: until they hold 48000 tokens and 100 prompt ends, "
+          "or 128000 tokens)")
       ->transform(positive);
   command
       ->add_option("--seq-len", train.seq_len,
@@ -237,7 +239,7 @@ void add_train_command(CLI::App& app) {
   add_enum_option(*command, "--target", train.reading.target,
                   "Whose attention teaches: own (the refresh token's), next (of all up to the next "
                   "refresh), chunk (of the chunk that ends there), both (own and next), all "
-                  "(default: both)");
+                  "(default: next)");
   command
       ->add_option("--prompt-end-weight", train.reading.prompt_end_weight,
                    "Weight of prompt ends in the loss; other queries have 1")

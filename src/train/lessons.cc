@@ -68,6 +68,23 @@ int64_t foretold_lesson_bytes(const AdapterConfig& config, int64_t n_tokens) {
       std::min(static_cast<double>(n_selecting) * (inputs + masses), kMost));
 }
 
+double foretold_lesson_cost(const ModelConfig& config, int64_t n_tokens) {
+  // Scores, their weights times values, and scores once more for the masses: three multiply-adds a
+  // pair and feature. They take as long as four of the dense products, as measured lessons say.
+  constexpr double kOfAPair = 4.0;
+  const auto n = static_cast<double>(n_tokens);
+  const auto q_dim = static_cast<double>(config.q_dim());
+  const auto dense = static_cast<double>(
+      config.d_model * (2 * config.q_dim() + 2 * config.kv_dim() + 3 * config.d_ff));
+  double cost = 0;
+  for (int64_t layer = 0; layer < config.n_layers; ++layer) {
+    const double mean_rows =
+        std::min(static_cast<double>(config.rows_visible(layer, n_tokens)), n / 2);
+    cost += n * (dense + kOfAPair * mean_rows * q_dim);
+  }
+  return cost;
+}
+
 LessonStore::LessonStore(std::filesystem::path folder, std::string settings,
                          const AdapterConfig& config)
     : folder_(std::move(folder)),

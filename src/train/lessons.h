@@ -27,6 +27,10 @@ Lesson make_lesson(Backbone& backbone, const AdapterConfig& config,
 // Bytes of a lesson of `n_tokens`, foretold at a chunk every 14 tokens.
 int64_t foretold_lesson_bytes(const AdapterConfig& config, int64_t n_tokens);
 
+// What a lesson of `n_tokens` takes beside one of another length, in multiply-adds or so: dense
+// products by the token, attention and its masses by the pair of tokens.
+double foretold_lesson_cost(const ModelConfig& config, int64_t n_tokens);
+
 // Files 00000.lesson, 00001.lesson and so on; whatever else is in the folder is left alone.
 class LessonStore {
  public:

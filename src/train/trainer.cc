@@ -314,15 +314,20 @@ void Run::announce_lessons() const {
 
 // Called with the time of the lesson made last.
 void Run::announce(double seconds_of_lesson) const {
-  const auto tokens = [this](int64_t i) {
-    return static_cast<double>(plan_of(kTrainStream, i).n_tokens);
-  };
+  const ModelConfig& model = engine_.config();
   const LessonFile& lesson = lessons_->lessons().back();
   const auto n_tokens = static_cast<double>(lesson.sequence().n_tokens());
   double tokens_to_come = 0;
-  for (int64_t i = lessons_->n_lessons(); i < planned_sequences(); ++i) tokens_to_come += tokens(i);
+  double cost_to_come = 0;
+  for (int64_t i = lessons_->n_lessons(); i < planned_sequences(); ++i) {
+    const int64_t n = plan_of(kTrainStream, i).n_tokens;
+    tokens_to_come += static_cast<double>(n);
+    cost_to_come += foretold_lesson_cost(model, n);
+  }
   const double eval_factor = eval_data_ != nullptr ? 1.0 + 1.0 / kEvalShare : 1.0;
-  const double for_lessons = seconds_of_lesson * tokens_to_come / n_tokens * eval_factor;
+  const double for_lessons = seconds_of_lesson * cost_to_come /
+                             foretold_lesson_cost(model, lesson.sequence().n_tokens()) *
+                             eval_factor;
   const double share = (static_cast<double>(lessons_->n_tokens()) + tokens_to_come) / n_tokens;
   const auto epochs = static_cast<double>(options_.epochs);
   double for_fits = 0;
@@ -335,13 +340,13 @@ void Run::announce(double seconds_of_lesson) const {
     }
   }
   callbacks_.message(fmt::format(
-      "training {} parameters ({:.2f}% of the model's) in {} fits of {} epochs on {:.0f} tokens: "
+      "training {} parameters ({:.2f}% of the model's) in {} fits of {} epochs on {}{:.0f} tokens: "
       "about {} for lessons, {} for fits",
       adapter_.n_parameters(),
       100.0 * static_cast<double>(adapter_.n_parameters()) /
           static_cast<double>(engine_.weights().n_parameters()),
-      stages_.size(), options_.epochs, share * n_tokens, format_minutes(for_lessons),
-      format_minutes(for_fits * share)));
+      stages_.size(), options_.epochs, options_.sequences > 0 ? "" : "at most ", share * n_tokens,
+      format_minutes(for_lessons), format_minutes(for_fits * share)));
 }
 
 LayerFitOptions Run::layer_options(int64_t layer) const {

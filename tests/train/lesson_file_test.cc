@@ -9,6 +9,7 @@
 #include "testing/planted_lessons.h"
 #include "testing/random_sequence.h"
 #include "testing/temp_folder.h"
+#include "train/lessons.h"
 
 namespace chunkllm {
 namespace {
@@ -23,6 +24,24 @@ Lesson some_lesson() {
   lesson.layers.resize(2);
   lesson.layers[1] = planted_lesson({}, 7);
   return lesson;
+}
+
+TEST(ForetoldLessonCost, GrowsFasterThanLengthWhereLayersDoNotSlide) {
+  ModelConfig config;
+  config.n_layers = 2;
+  config.d_model = 64;
+  config.n_heads = config.n_kv_heads = 2;
+  config.head_dim = 32;
+  config.d_ff = 128;
+  const auto growth = [&](int64_t n) {
+    return foretold_lesson_cost(config, 2 * n) / foretold_lesson_cost(config, n);
+  };
+  EXPECT_GT(growth(1000), 2.1);
+  EXPECT_GT(growth(10000), growth(1000));
+  EXPECT_LT(growth(10000), 4.0);
+  config.window = 100;
+  config.sliding_layers = {true, true};
+  EXPECT_DOUBLE_EQ(growth(1000), 2.0);
 }
 
 class LessonFileTest : public testing::Test {
