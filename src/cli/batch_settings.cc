@@ -4,6 +4,8 @@
 
 #include "base/json.h"
 #include "base/sha256.h"
+#include "base/threads.h"
+#include "kernels/machine/isa.h"
 #include "model/checkpoint.h"
 #include "select/registry.h"
 
@@ -27,6 +29,12 @@ nlohmann::ordered_json batch_settings(const CompletionArgs& args, const Complete
                     : engine.precision() == kF32Int8DecodePrecision   ? "auto"
                                                                       : "f32";
   json["--kv-type"] = enum_name(completer.session.kv_type);
+  // Last bits depend on these, and now and then a word.
+  json["instruction set"] = active_isa();
+  if (engine.precision().products == ProductType::kBf16 ||
+      completer.session.kv_type != KvType::kF32) {
+    json["--threads"] = current_threads();
+  }
   json["--policy"] =
       completer.auto_policy ? std::string_view(kAutoPolicy) : completer.session.policy->name;
   const SelectionSettings selection =

@@ -62,7 +62,8 @@ class Chat {
     conversation_.set_system(args.system);
   }
 
-  // Until the input ends or /exit.
+  // Until the input ends or /exit. Throws Error (kData) at the end if nobody sat at a terminal and
+  // saw an error.
   void run() {
     if (shows_prompt_) say("/help lists the commands.\n");
     while (true) {
@@ -70,13 +71,19 @@ class Chat {
       if (!input) break;
       const std::string& text = input->text;
       if (text.find_first_not_of(" \t\n") == std::string::npos) continue;
+      ++n_inputs_;
       if (text.front() == '/' && !input->is_block) {
         if (!command(text)) break;
       } else {
         try_answer(text);
       }
     }
-    if (shows_prompt_) say("\n");
+    if (shows_prompt_) {
+      say("\n");
+    } else if (n_failed_ > 0) {
+      fail(ErrorCode::kData, "{} of {} messages and commands failed, as said above; mend them",
+           n_failed_, n_inputs_);
+    }
   }
 
  private:
@@ -103,6 +110,11 @@ class Chat {
     return reader_.line();
   }
 
+  void say_error(std::string_view what) {
+    say(fmt::format("error: {}\n", what));
+    ++n_failed_;
+  }
+
   // False for /exit.
   bool command(const std::string& input) {
     const size_t space = std::min(input.find(' '), input.size());
@@ -117,14 +129,14 @@ class Chat {
     } else if (name == "/system") {
       set_system(rest);
     } else {
-      say(fmt::format("error: {} is no command; /help lists them\n", show_text(name)));
+      say_error(fmt::format("{} is no command; /help lists them", show_text(name)));
     }
     return true;
   }
 
   void set_system(const std::string& text) {
     if (find_invalid_utf8(text)) {
-      say("error: the system message is not valid UTF-8; type it again\n");
+      say_error("the system message is not valid UTF-8; type it again");
       return;
     }
     conversation_.set_system(text.empty() ? std::nullopt : std::optional(text));
@@ -141,7 +153,7 @@ class Chat {
         interrupt_token().reset();
         say("interrupted before the answer; the message is dropped\n");
       } else {
-        say(fmt::format("error: {}\n", error.what()));
+        say_error(error.what());
       }
     }
   }
@@ -210,6 +222,8 @@ class Chat {
   Conversation conversation_;
   LineReader reader_;
   bool shows_prompt_;
+  int64_t n_inputs_ = 0;  // messages and commands
+  int64_t n_failed_ = 0;  // of them
 };
 
 void run(const CompletionArgs& args) {

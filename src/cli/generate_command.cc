@@ -138,8 +138,11 @@ nlohmann::ordered_json to_json(const GenerateResult& result, const Session& sess
 }
 
 void report_speed(const GenerateResult& result, std::string_view policy) {
-  const auto rate = [](int64_t n, double seconds) {
-    return seconds > 0 ? static_cast<double>(n) / seconds : 0.0;
+  // Of nothing that ran there is no rate.
+  const auto rate = [](int64_t n, double seconds, int digits) {
+    return n > 0 && seconds > 0
+               ? fmt::format(" ({:.{}f}/s)", static_cast<double>(n) / seconds, digits)
+               : "";
   };
   // The first token comes from the prompt's last pass; the others take a decode pass each.
   const int64_t n_decoded = std::max<int64_t>(result.generated_tokens - 1, 0);
@@ -147,11 +150,11 @@ void report_speed(const GenerateResult& result, std::string_view policy) {
   const std::string cached =
       result.cached_tokens > 0 ? fmt::format(" ({} from the cache)", result.cached_tokens) : "";
   std::fputs(
-      fmt::format("\n{}: {} prompt tokens{} in {:.2f} s ({:.0f}/s), {} generated in {:.2f} s "
-                  "({:.1f}/s), {:.1f}% of the KV cache attended, {:.1f}% while reading\n",
+      fmt::format("\n{}: {} prompt tokens{} in {:.2f} s{}, {} generated in {:.2f} s{}, "
+                  "{:.1f}% of the KV cache attended, {:.1f}% while reading\n",
                   policy, result.prompt_tokens, cached, result.prefill_seconds,
-                  rate(n_run, result.prefill_seconds), result.generated_tokens,
-                  result.decode_seconds, rate(n_decoded, result.decode_seconds),
+                  rate(n_run, result.prefill_seconds, 0), result.generated_tokens,
+                  result.decode_seconds, rate(n_decoded, result.decode_seconds, 1),
                   100.0 * result.retention.kv_retention(), 100.0 * result.prefill.retention())
           .c_str(),
       stderr);
@@ -186,16 +189,17 @@ void run_one(const GenerateArgs& args, Completer& completer) {
   if (!args.load_cache.empty()) load_prompt_cache(args.load_cache, prompt, session);
   const double load_seconds = load_timer.seconds();
   const GenerateResult result = complete(session, prompt, completer.generate, !args.json);
+  const bool has_sources = args.show_chunks && completer.session.policy->needs_adapter;
   nlohmann::ordered_json sources;
-  if (args.show_chunks) sources = sources_at(session, prompt.n_tokens() - 1);
+  if (has_sources) sources = sources_at(session, prompt);
   if (args.json) {
     nlohmann::ordered_json json = to_json(result, session, load_seconds);
-    if (args.show_chunks) json["sources"] = std::move(sources);
+    if (has_sources) json["sources"] = std::move(sources);
     std::puts(json.dump().c_str());
   } else {
     std::puts("");
     report_speed(result, completer.session.policy->name);
-    if (args.show_chunks && completer.session.policy->needs_adapter) print_sources(sources);
+    if (has_sources) print_sources(sources);
   }
   if (!args.save_cache.empty()) save_prompt_cache(args.save_cache, session);
 }

@@ -39,8 +39,8 @@ std::string shortened(const std::string& line) {
   return line.substr(0, n) + "...";
 }
 
-std::string text_of(const Session& session, Range positions) {
-  StreamDecoder decoder(session.engine().tokenizer(), false);
+std::string text_of(const Session& session, Range positions, bool skips_special) {
+  StreamDecoder decoder(session.engine().tokenizer(), skips_special);
   std::string text;
   for (int64_t t = positions.begin; t < positions.end; ++t) {
     text += decoder.push(session.tokens()[static_cast<size_t>(t)]);
@@ -48,10 +48,26 @@ std::string text_of(const Session& session, Range positions) {
   return text + decoder.finish();
 }
 
+// Whether somebody wrote any of the text at `positions`.
+bool holds_written_text(const Session& session, const Prompt& prompt, Range positions) {
+  return std::ranges::any_of(prompt.written, [&](const Range& written) {
+    const Range both{std::max(written.begin, positions.begin),
+                     std::min(written.end, positions.end)};
+    return !both.empty() && !one_line(text_of(session, both, true)).empty();
+  });
+}
+
 }  // namespace
 
-nlohmann::ordered_json sources_at(const Session& session, int64_t position) {
-  std::vector<ChosenChunk> chunks = session.policy().chosen_at(position);
+nlohmann::ordered_json sources_at(const Session& session, const Prompt& prompt) {
+  std::vector<ChosenChunk> chunks = session.policy().chosen_at(prompt.n_tokens() - 1);
+  const int64_t sink =
+      settings_with_defaults(session.options().selection, session.engine().adapter())
+          .sink.value_or(0);
+  std::erase_if(chunks, [&](const ChosenChunk& chunk) {
+    return !holds_written_text(session, prompt,
+                               {std::max(chunk.positions.begin, sink), chunk.positions.end});
+  });
   std::ranges::stable_sort(chunks, [](const ChosenChunk& a, const ChosenChunk& b) {
     const bool a_by_most = a.layers >= 0.5;
     const bool b_by_most = b.layers >= 0.5;
@@ -63,7 +79,7 @@ nlohmann::ordered_json sources_at(const Session& session, int64_t position) {
   for (const ChosenChunk& chunk : chunks) {
     sources.push_back({{"begin", chunk.positions.begin},
                        {"end", chunk.positions.end},
-                       {"text", one_line(text_of(session, chunk.positions))},
+                       {"text", one_line(text_of(session, chunk.positions, false))},
                        {"layers", chunk.layers},
                        {"mass", chunk.mass},
                        {"usual_mass", chunk.usual_mass}});
@@ -73,7 +89,7 @@ nlohmann::ordered_json sources_at(const Session& session, int64_t position) {
 
 void print_sources(const nlohmann::ordered_json& sources) {
   if (sources.empty()) {
-    std::fputs("no chunk was chosen: there is none before the last tokens\n", stderr);
+    std::fputs("no chunk was chosen that holds text of the prompt\n", stderr);
     return;
   }
   std::fputs(

@@ -26,7 +26,10 @@ Prompt to_prompt(const Tokenizer& tokenizer, const ChatTemplate& chat_template,
   if (encoded.ids.empty()) {
     fail(ErrorCode::kData, "the chat template writes nothing for these messages; check it");
   }
-  Prompt prompt{std::move(encoded.ids), std::move(encoded.prompt_ends), {}, {}};
+  Prompt prompt;
+  prompt.ids = std::move(encoded.ids);
+  prompt.ends = std::move(encoded.prompt_ends);
+  prompt.written = std::move(encoded.written);
   prompt.answers = find_answers(tokenizer, prompt);
   prompt.turn_end = chat_template.turn_end(tokenizer);
   return prompt;
@@ -41,6 +44,7 @@ Prompt text_prompt(const Tokenizer& tokenizer, std::string_view text) {
     fail(ErrorCode::kInvalidArgument, "the prompt is empty; give at least one token");
   }
   prompt.ends = {prompt.n_tokens() - 1};
+  prompt.written = {{0, prompt.n_tokens()}};
   return prompt;
 }
 

@@ -18,6 +18,9 @@ struct Prompt {
   std::vector<int32_t> ids;
   std::vector<int64_t> ends;   // last tokens before each answer, ascending; the last one ends it
   std::vector<Range> answers;  // earlier answers with the tokens that ended them, ascending
+  // Tokens of what somebody wrote; the others are a chat template's. Ascending and disjoint; empty
+  // where earlier answers keep their tokens.
+  std::vector<Range> written;
   std::optional<int32_t> turn_end;  // of a chat: ends the answer, as the model's end tokens do
 
   int64_t n_tokens() const { return static_cast<int64_t>(ids.size()); }

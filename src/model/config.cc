@@ -127,9 +127,12 @@ ModelConfig parse_model_config(const nlohmann::json& json, const std::string& wh
 
 ModelConfig read_model_config(const std::filesystem::path& model) {
   if (is_gguf_file(model)) return read_gguf_config(GgufFile(model));
-  if (std::filesystem::is_regular_file(model)) {
-    fail(ErrorCode::kData, "{} is neither a Hugging Face folder nor a GGUF file; check the path",
-         model.string());
+  std::error_code error;
+  if (std::filesystem::exists(model, error) && !std::filesystem::is_directory(model, error)) {
+    fail(ErrorCode::kData, "{} is {}; give the folder of a Hugging Face checkpoint or a GGUF file",
+         model.string(),
+         std::filesystem::is_regular_file(model, error) ? "no GGUF file"
+                                                        : "neither a folder nor a regular file");
   }
   const std::filesystem::path path = model / "config.json";
   ModelConfig config = parse_model_config(read_json_file(path, int64_t{16} << 20), path.string());

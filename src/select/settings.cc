@@ -62,7 +62,13 @@ void set_refresh(SelectionSettings& settings, std::string_view text) {
     if (error == std::errc() && stop == n.data() + n.size() && settings.refresh_every > 0) return;
     fail(ErrorCode::kInvalidArgument, "--refresh {}: N in every:N must be a number above 0", text);
   }
-  settings.refresh = parse_enum<RefreshKind>("--refresh", text);
+  const std::optional<RefreshKind> kind = find_enum<RefreshKind>(text);
+  if (!kind) {
+    static_assert(kEnumNames<RefreshKind>.back().value == RefreshKind::kEvery);
+    fail(ErrorCode::kInvalidArgument, "--refresh {}: must be {}:N, N a number of tokens", text,
+         enum_list<RefreshKind>(", ", " or "));
+  }
+  settings.refresh = *kind;
 }
 
 Json get_refresh(const SelectionSettings& settings) {

@@ -72,6 +72,11 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(
         folder_case("no_model_folder", {"nowhere", "No such file"},
                     [](const Scratch& scratch) { return scratch / "nowhere"; }),
+        folder_case("model_is_a_device",
+                    {"/dev/null is neither a folder nor a regular file", "GGUF"},
+                    [](const Scratch&) { return std::string("/dev/null"); }),
+        folder_case("model_is_a_text", {"note.txt is no GGUF file; give the folder"},
+                    [](const Scratch& scratch) { return scratch.file("note.txt", "hello"); }),
         folder_case("model_path_with_newline", {"no  where", "No such file"},
                     [](const Scratch& scratch) { return scratch / "no \nwhere"; }),
         folder_case("no_config", {"config.json", "No such file"},

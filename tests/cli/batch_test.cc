@@ -205,8 +205,7 @@ TEST(Batch, ResultsOfAnotherRunAreLeftAlone) {
   refused({"--ignore-eos"}, {"--ignore-eos false, now true"});
   refused({"--chat"}, {"the prompts of"});
   refused({"--adapter", needle_adapter()}, {"adapter digest"});
-  // What does not touch answers, and prompts after those that are done, do no harm.
-  EXPECT_EQ(run_program(batch(scratch, {"-t", "1"})).exit_code, 0);
+  // Prompts after those that are done do no harm.
   const std::string longer = four_prompts() + "\n{\"prompt\": \"The river\"}\n";
   scratch.file("in.jsonl", longer);
   EXPECT_EQ(run_program(batch(scratch)).exit_code, 0);
@@ -219,6 +218,33 @@ TEST(Batch, ResultsOfAnotherRunAreLeftAlone) {
   expect_failure(run_program(batch(scratch)), kFailure, {"the prompts of 1 lines, the first 1"},
                  "batch_other_prompt");
   EXPECT_EQ(read_text(scratch.path("out.jsonl")), five);
+}
+
+TEST(Batch, TheInstructionSetAndThreadsAreThoseOfTheRun) {
+  const Scratch scratch;
+  scratch.file("in.jsonl", "{\"prompt\": \"The river\"}\n");
+  const auto run_with = [&](const Arguments& more, const std::vector<std::string>& environment) {
+    RunOptions options;
+    options.environment = environment;
+    return run_program(batch(scratch, more), options);
+  };
+  const std::vector<std::string> scalar = {"CHUNKLLM_ISA=scalar"};
+  ASSERT_EQ(run_with({"--dtype", "f32", "-t", "1"}, scalar).exit_code, 0);
+  // In float32 threads change nothing.
+  EXPECT_EQ(run_with({"--dtype", "f32", "-t", "2"}, scalar).exit_code, 0);
+  const std::string isa = json::parse(run_program({"bench", "--model", needle_model(), "-p", "1",
+                                                   "-n", "0", "-r", "1", "-o", "json"})
+                                          .out)
+                              .at(0)
+                              .at("isa");
+  if (isa != "scalar") {
+    expect_failure(run_with({"--dtype", "f32"}, {}), kFailure,
+                   {"instruction set \"scalar\", now \"" + isa + "\""}, "batch_other_isa");
+  }
+  std::filesystem::remove(scratch.path("out.jsonl"));
+  ASSERT_EQ(run_with({"--dtype", "f32", "--kv-type", "bf16", "-t", "1"}, scalar).exit_code, 0);
+  expect_failure(run_with({"--dtype", "f32", "--kv-type", "bf16", "-t", "2"}, scalar), kFailure,
+                 {"--threads 1, now 2"}, "batch_other_threads");
 }
 
 TEST(Batch, AnotherModelUnderTheSameNameIsNamed) {

@@ -16,11 +16,11 @@ Arguments chat_with(const Arguments& more = {}) {
   return arguments;
 }
 
-ProgramResult talk(const std::string& input, const Arguments& more = {}) {
+ProgramResult talk(const std::string& input, const Arguments& more = {}, int exit_code = 0) {
   RunOptions options;
   options.input = input;
   ProgramResult result = run_program(chat_with(more), options);
-  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(result.exit_code, exit_code) << result.err;
   return result;
 }
 
@@ -116,12 +116,13 @@ TEST(Chat, HelpUnknownCommandsAndErrorsKeepTheSessionAlive) {
   std::string long_text;
   for (int i = 0; i < 100; ++i) long_text += "The old man walked to the river. ";
   const std::string first = std::string(kFact) + " " + kQuestion;
-  const ProgramResult result =
-      talk("/help\n/nope\nbad \xff\n" + long_text + "\n" + first + "\n", {"--ctx", "120"});
+  const ProgramResult result = talk("/help\n/nope\nbad \xff\n" + long_text + "\n" + first + "\n",
+                                    {"--ctx", "120"}, kFailure);
   EXPECT_THAT(result.err, testing::HasSubstr("/system TEXT"));
   EXPECT_THAT(result.err, testing::HasSubstr("error: \"/nope\" is no command"));
   EXPECT_THAT(result.err, testing::HasSubstr("UTF-8"));
   EXPECT_THAT(result.err, testing::HasSubstr("the context has 120; use /clear"));
+  EXPECT_THAT(result.err, testing::HasSubstr("error: 3 of 5 messages and commands failed"));
   EXPECT_EQ(result.out, talk(first + "\n").out) << "what failed left nothing behind";
 }
 
@@ -183,7 +184,7 @@ TEST(Chat, NeedsAChatTemplate) {
 }
 
 TEST(Chat, AMessageThatIsNoTextIsSaidToBeSo) {
-  const ProgramResult result = talk("ab\xff\nThe river\n");
+  const ProgramResult result = talk("ab\xff\nThe river\n", {}, kFailure);
   EXPECT_THAT(result.err, testing::HasSubstr("error: this message is not valid UTF-8 at byte 2"));
   EXPECT_EQ(tokens_read(result.err).size(), 1u) << "the chat goes on";
 }

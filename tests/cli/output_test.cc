@@ -201,11 +201,29 @@ TEST(Generate, ShownChunksAreWhereTheAnswerStands) {
   EXPECT_THAT(printed.err, testing::HasSubstr("chunks that the upper layers chose"));
 }
 
+// What lies before the question is the template's alone but for the text of the document.
+TEST(Generate, ShownChunksHoldWhatSomebodyWrote) {
+  Arguments arguments =
+      chat_arguments({"--prompt", long_document(), "--adapter", needle_adapter(), "--kv-budget",
+                      "400", "--show-chunks", "--json", "--chat-template"});
+  const Scratch scratch;
+  std::string begin = "{{ '<|user|>' }}";
+  for (int i = 0; i < 12; ++i) begin += "A word of the template. ";
+  arguments.push_back(scratch.file(
+      "template.jinja", begin + "{% for m in messages if m.role == 'user' %}{{ m.content }}"
+                                "{% endfor %}{{ '<|assistant|>' }}"));
+  const json sources = json_of(arguments).at("sources");
+  EXPECT_FALSE(sources.empty());
+  for (const json& source : sources) {
+    EXPECT_THAT(source.at("text").get<std::string>(), testing::ContainsRegex("river|door|Alice"));
+  }
+}
+
 TEST(Generate, ShownChunksAreNoneUnderFullAttention) {
   const ProgramResult result =
       run_program(chat_arguments({"--prompt", kDocument, "--show-chunks", "--json"}));
   EXPECT_EQ(result.exit_code, 0);
-  EXPECT_EQ(json::parse(result.out).at("sources"), json::array());
+  EXPECT_FALSE(json::parse(result.out).contains("sources"));
   EXPECT_THAT(result.err, testing::HasSubstr("--show-chunks has no effect under policy full"));
 }
 
@@ -214,6 +232,17 @@ TEST(Generate, MaxTokensEndsTheText) {
                                "The old man walked", "--max-tokens", "3", "--json"});
   EXPECT_EQ(object.at("generated_tokens"), 3);
   EXPECT_EQ(object.at("finish_reason"), "length");
+}
+
+TEST(Generate, ASpeedIsOfPassesThatRan) {
+  const auto speed_line = [](const std::string& n) {
+    return run_program({"generate", "--model", needle_model(), "--prompt", "The old man walked",
+                        "--max-tokens", n})
+        .err;
+  };
+  EXPECT_THAT(speed_line("1"), testing::ContainsRegex(", 1 generated in [0-9.]+ s, "));
+  EXPECT_THAT(speed_line("3"),
+              testing::ContainsRegex(", 3 generated in [0-9.]+ s \\([0-9.]+/s\\), "));
 }
 
 TEST(Generate, TheSameSeedGivesTheSameText) {

@@ -75,6 +75,21 @@ std::vector<ByteRange> control_ranges(const jinja::MarkedText& text) {
   return control;
 }
 
+// Of tokens that tile a text, those with a byte outside the control ranges.
+std::vector<Range> written_tokens(const std::vector<TokenSpan>& spans,
+                                  const std::vector<ByteRange>& control) {
+  std::vector<Range> written;
+  auto range = control.begin();
+  for (int64_t i = 0; i < std::ssize(spans); ++i) {
+    const auto begin = static_cast<size_t>(spans[static_cast<size_t>(i)].begin);
+    const auto end = static_cast<size_t>(spans[static_cast<size_t>(i)].end);
+    while (range != control.end() && range->end <= begin) ++range;
+    const bool is_control = range != control.end() && range->begin <= begin && end <= range->end;
+    if (begin < end && !is_control) append_merged(written, {i, i + 1});
+  }
+  return written;
+}
+
 // The first token that begins at or after this byte.
 int64_t token_at(const std::vector<TokenSpan>& spans, size_t offset) {
   const auto it =
@@ -303,8 +318,10 @@ ChatPrompt ChatTemplate::encode(const Tokenizer& tokenizer,
   require_tokens(tokenizer);
   const jinja::MarkedText text = render_marked(messages, add_generation_prompt);
   ChatPrompt prompt;
-  prompt.spans = tokenizer.encode_marked(text.bytes, control_ranges(text));
+  const std::vector<ByteRange> control = control_ranges(text);
+  prompt.spans = tokenizer.encode_marked(text.bytes, control);
   for (const TokenSpan& span : prompt.spans) prompt.ids.push_back(span.id);
+  prompt.written = written_tokens(prompt.spans, control);
   std::vector<std::optional<size_t>> begins = answer_begins(messages, text.bytes);
   if (add_generation_prompt) begins.emplace_back(text.bytes.size());
   for (const auto& begin : begins) {

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/range.h"
 #include "text/chat/jinja/template.h"
 #include "text/tokenizer/tokenizer.h"
 
@@ -39,6 +40,9 @@ struct ChatPrompt {
   // Index of the last token before each assistant answer, ascending. An answer has none where the
   // template writes what comes before it in another way once it is there: all of it is prompt then.
   std::vector<int64_t> prompt_ends;
+  // Tokens that stand for something that somebody wrote, not for the template's text alone;
+  // ascending and disjoint.
+  std::vector<Range> written;
 };
 
 // The texts of a model's special tokens, as a template knows them: "bos_token", "eos_token", ...
@@ -74,7 +78,8 @@ class ChatTemplate {
                     bool add_generation_prompt) const;
 
   // The same, but earlier answers that stand in the prompt as they were given keep their tokens:
-  // `answers` has one list for each assistant message, whose text its tokens make up. No spans.
+  // `answers` has one list for each assistant message, whose text its tokens make up. `spans` and
+  // `written` may be empty.
   ChatPrompt encode_with_answers(const Tokenizer& tokenizer,
                                  const std::vector<ChatMessage>& messages,
                                  const std::vector<std::vector<int32_t>>& answers) const;
