@@ -272,13 +272,14 @@ void Run::make_lessons() {
   }
   const int64_t n_planned = planned_sequences();
   if (!enough()) announce_lessons();
-  bool announced = false;
+  int64_t n_made = 0;
   while (!enough()) {
     const Timer timer;
     add_lesson(data_, kTrainStream, *lessons_);
     state_.seconds += timer.seconds();
-    if (!announced) announce(timer.seconds());
-    announced = true;
+    // The first one takes longer than others like it: memory is touched for the first time.
+    ++n_made;
+    if (n_made == 2 || (n_made == 1 && enough())) announce(timer.seconds());
     callbacks_.progress("lessons", "sequences", lessons_->n_lessons(),
                         std::max(n_planned, lessons_->n_lessons()));
   }
