@@ -12,7 +12,6 @@
 #include "base/threads.h"
 #include "kernels/attention/kernels.h"
 #include "kernels/attention/plan.h"
-#include "kernels/machine/isa.h"
 
 namespace chunkllm {
 namespace {
@@ -152,6 +151,12 @@ void check_block(const AttentionBlock& block, const KvLayerView& kv,
   }
 }
 
+// The kernel for tiles of queries over such rows.
+const AttentionTileKernel& tile_kernel_of(const AttentionKernels& kernels, const KvLayerView& kv) {
+  const bool pairs = kernels.bf16_tile.attend != nullptr && kv.type != KvType::kF32;
+  return pairs && kv.head_dim % 32 == 0 ? kernels.bf16_tile : kernels.tile;
+}
+
 KvHeadView head_view(const KvLayerView& kv, int64_t kv_head) {
   const int64_t offset_bytes = kv_head * kv.capacity * kv_row_bytes(kv.type, kv.head_dim);
   return {static_cast<const char*>(kv.keys) + offset_bytes,
@@ -192,7 +197,8 @@ void attend(const AttentionBlock& block, const KvLayerView& kv,
             std::span<const AttentionSpan> spans) {
   if (block.n_tokens == 0 && spans.empty()) return;
   check_block(block, kv, spans);
-  active_isa();
+  const AttentionKernels& kernels = attention_kernels();
+  const AttentionTileKernel& tile_kernel = tile_kernel_of(kernels, kv);
   Workspace& work = workspace();
   AttentionPlan& plan = work.plan;
   const int64_t n_heads = block.n_heads / kv.n_kv_heads;
@@ -202,11 +208,11 @@ void attend(const AttentionBlock& block, const KvLayerView& kv,
   float* states = nullptr;
   size_t scratch_floats = 0;
   with_memory([&] {
-    plan_attention(block, kv, spans, current_threads(), plan);
+    plan_attention(block, kv, spans, tile_kernel.columns, current_threads(), plan);
     const int n_threads = plan.parallel ? current_threads() : 1;
     scratch_floats = round_to_lines(
-        std::max(attend_token_scratch(n_heads, head_dim),
-                 attend_tile_scratch(kv.type, plan.max_tile_tokens, n_heads, head_dim)));
+        std::max(kernels.token.scratch_floats(n_heads, head_dim),
+                 tile_kernel.scratch_floats(plan.max_tile_tokens, n_heads, head_dim)));
     scratch = work.kernels.floats(static_cast<size_t>(n_threads) * scratch_floats);
     states = work.states.floats(static_cast<size_t>(plan.n_states * (head_dim + 2)));
     work.parts_to_come.resize(plan.groups.size());
@@ -241,10 +247,10 @@ void attend(const AttentionBlock& block, const KvLayerView& kv,
     }
     const KvHeadView kv_head = head_view(kv, item.kv_head);
     if (item.n_tokens == 1) {
-      attend_token(query, kv_head, item.rows, target, own_scratch);
+      kernels.token.attend(query, kv_head, item.rows, target, own_scratch);
     } else {
-      attend_tile(query, block.first_position + item.first_token, kv_head, item.rows, target,
-                  own_scratch);
+      tile_kernel.attend(query, block.first_position + item.first_token, kv_head, item.rows, target,
+                         own_scratch);
     }
     if (item.group < 0) return;
     // Whoever finishes the last part merges them all.
@@ -266,7 +272,7 @@ void chunk_attention_mass(const ChunkMassQuery& query, const KvLayerView& kv,
   if (!std::ranges::is_sorted(query.positions)) {
     fail(ErrorCode::kInvalidArgument, "attention: positions of queries must ascend");
   }
-  active_isa();
+  const MassTileKernel& kernel = attention_kernels().mass;
   Workspace& work = workspace();
   MassPlan& plan = work.mass_plan;
   const int64_t n_heads = query.n_heads / kv.n_kv_heads;
@@ -276,7 +282,8 @@ void chunk_attention_mass(const ChunkMassQuery& query, const KvLayerView& kv,
   with_memory([&] {
     plan_chunk_mass(query, kv, chunks, current_threads(), plan);
     const int n_threads = plan.parallel ? current_threads() : 1;
-    scratch_floats = round_to_lines(mass_tile_scratch(plan.max_tile_queries, n_heads, kv.head_dim));
+    scratch_floats =
+        round_to_lines(kernel.scratch_floats(plan.max_tile_queries, n_heads, kv.head_dim));
     scratch = work.kernels.floats(static_cast<size_t>(n_threads) * scratch_floats);
   });
 
@@ -301,7 +308,7 @@ void chunk_attention_mass(const ChunkMassQuery& query, const KvLayerView& kv,
       const int64_t head = item.first_query * query.n_heads + kv_head * n_heads;
       task.query.q = query.q + head * kv.head_dim;
       task.log_sum_exp = query.log_sum_exp + head;
-      mass_tile(task, head_view(kv, kv_head), own_scratch);
+      kernel.add(task, head_view(kv, kv_head), own_scratch);
     }
   };
   share(static_cast<int64_t>(plan.items.size()), plan.parallel, scratch_floats, scratch, run);

@@ -18,7 +18,10 @@ HWY_BEFORE_NAMESPACE();
 namespace chunkllm {
 namespace HWY_NAMESPACE {
 
-// Scratch of attend_tile. All columns are padded to whole vectors.
+// (token, head) columns of a tile from which on more would not make attend_tile() more efficient.
+inline constexpr int64_t kTileColumns = 192;
+
+// Scratch of attend_tile(). All columns are padded to whole vectors.
 struct BlockScratch {
   float* q;            // panels of [head_dim, columns]
   float* out;          // panels of [head_dim, columns]
@@ -222,12 +225,12 @@ void attend_tile_of(const QueryTile& query, int64_t first_position, const KvHead
   write_panels(scratch, panels, query, head_dim, target);
 }
 
-inline size_t attend_tile_scratch_simd(int64_t n_tokens, int64_t n_heads, int64_t head_dim) {
+inline size_t attend_tile_scratch(int64_t n_tokens, int64_t n_heads, int64_t head_dim) {
   return BlockScratch::n_floats(Panels(n_tokens * n_heads), head_dim);
 }
 
-inline void attend_tile_simd(const QueryTile& query, int64_t first_position, const KvHeadView& kv,
-                             RowCursor rows, const AttentionTarget& target, float* scratch) {
+inline void attend_tile(const QueryTile& query, int64_t first_position, const KvHeadView& kv,
+                        RowCursor rows, const AttentionTarget& target, float* scratch) {
   switch (kv.type) {
     case KvType::kF32:
       return attend_tile_of<float>(query, first_position, kv, rows, target, scratch);

@@ -292,12 +292,12 @@ void attend_token_of(const QueryTile& query, const KvHeadView& kv, RowCursor row
   }
 }
 
-inline size_t attend_token_scratch_simd(int64_t n_heads, int64_t head_dim) {
+inline size_t attend_token_scratch(int64_t n_heads, int64_t head_dim) {
   return TokenScratch::n_floats(n_heads, head_dim);
 }
 
-inline void attend_token_simd(const QueryTile& query, const KvHeadView& kv, RowCursor rows,
-                              const AttentionTarget& target, float* scratch) {
+inline void attend_token(const QueryTile& query, const KvHeadView& kv, RowCursor rows,
+                         const AttentionTarget& target, float* scratch) {
   switch (kv.type) {
     case KvType::kF32:
       return attend_token_of<float>(query, kv, rows, target, scratch);

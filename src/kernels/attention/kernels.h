@@ -47,30 +47,21 @@ struct AttentionTarget {
   float* sum = nullptr;  // [n_tokens, n_heads]
 };
 
-// attend_tile() of one instruction set that multiplies pairs of bf16 numbers: for head_dim a
-// multiple of 32 and rows that are not float32, and as exact as bf16 queries and weights allow.
-struct AttentionTileKernel {
-  size_t (*scratch)(int64_t n_tokens, int64_t n_heads, int64_t head_dim);  // floats
-  void (*attend)(const QueryTile& query, int64_t first_position, const KvHeadView& kv,
-                 RowCursor rows, const AttentionTarget& target, float* scratch);
+// One query token over all of `rows`. Reads every cached row once, straight from the cache.
+struct AttentionTokenKernel {
+  size_t (*scratch_floats)(int64_t n_heads, int64_t head_dim) = nullptr;
+  void (*attend)(const QueryTile& query, const KvHeadView& kv, RowCursor rows,
+                 const AttentionTarget& target, float* scratch) = nullptr;
 };
-
-// (token, head) columns from which on more would not make attend_tile() more efficient.
-int64_t attend_tile_columns(KvType type, int64_t head_dim);
-
-// Floats of scratch that a call needs; `scratch` must be aligned to 64 bytes.
-size_t attend_tile_scratch(KvType type, int64_t n_tokens, int64_t n_heads, int64_t head_dim);
-size_t attend_token_scratch(int64_t n_heads, int64_t head_dim);
-size_t mass_tile_scratch(int64_t n_tokens, int64_t n_heads, int64_t head_dim);
 
 // Consecutive queries, the first at `first_position`, over the rows of `rows` that are not after
 // them.
-void attend_tile(const QueryTile& query, int64_t first_position, const KvHeadView& kv,
-                 RowCursor rows, const AttentionTarget& target, float* scratch);
-
-// One query token over all of `rows`. Reads every cached row once, straight from the cache.
-void attend_token(const QueryTile& query, const KvHeadView& kv, RowCursor rows,
-                  const AttentionTarget& target, float* scratch);
+struct AttentionTileKernel {
+  size_t (*scratch_floats)(int64_t n_tokens, int64_t n_heads, int64_t head_dim) = nullptr;
+  void (*attend)(const QueryTile& query, int64_t first_position, const KvHeadView& kv,
+                 RowCursor rows, const AttentionTarget& target, float* scratch) = nullptr;
+  int64_t columns = 0;  // (token, head), from which on more would not make it more efficient
+};
 
 // mass[i * mass_stride + j] += weight * sum over heads h and rows r of chunks[j], r <=
 // positions[i], of exp2(scale q[i, h] . k[r] - log_sum_exp[i * log_sum_exp_stride + h] * kLog2E).
@@ -84,6 +75,22 @@ struct MassTask {
   float* mass = nullptr;
   int64_t mass_stride = 0;
 };
-void mass_tile(const MassTask& task, const KvHeadView& kv, float* scratch);
+struct MassTileKernel {
+  size_t (*scratch_floats)(int64_t n_tokens, int64_t n_heads, int64_t head_dim) = nullptr;
+  void (*add)(const MassTask& task, const KvHeadView& kv, float* scratch) = nullptr;
+};
+
+// `scratch` has as many floats as the kernel says for a call, aligned to 64 bytes.
+struct AttentionKernels {
+  AttentionTokenKernel token;
+  AttentionTileKernel tile;
+  // Multiplies pairs of bf16 numbers: for head_dim a multiple of 32 and rows that are not float32,
+  // and as exact as bf16 queries and weights allow. Null where the processor has no such products.
+  AttentionTileKernel bf16_tile;
+  MassTileKernel mass;
+};
+
+// The kernels of active_isa(): chosen once. Throws as that does.
+const AttentionKernels& attention_kernels();
 
 }  // namespace chunkllm

@@ -1,4 +1,4 @@
-// The attention that chunks receive from a tile of queries: the scores of attend_tile_simd again,
+// The attention that chunks receive from a tile of queries: the scores of attend_tile again,
 // and their exponentials summed by chunk.
 
 #if defined(CHUNKLLM_KERNELS_ATTENTION_MASS_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -138,11 +138,11 @@ void mass_tile_of(const MassTask& task, const KvHeadView& kv, float* scratch_flo
   }
 }
 
-inline size_t mass_tile_scratch_simd(int64_t n_tokens, int64_t n_heads, int64_t head_dim) {
+inline size_t mass_tile_scratch(int64_t n_tokens, int64_t n_heads, int64_t head_dim) {
   return MassScratch::n_floats(Panels(n_tokens * n_heads), head_dim);
 }
 
-inline void mass_tile_simd(const MassTask& task, const KvHeadView& kv, float* scratch) {
+inline void mass_tile(const MassTask& task, const KvHeadView& kv, float* scratch) {
   switch (kv.type) {
     case KvType::kF32:
       return mass_tile_of<float>(task, kv, scratch);

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "kernels/attention/kernels.h"
-
 namespace chunkllm {
 namespace {
 
@@ -58,7 +56,8 @@ void add_parts(const AttentionItem& whole, int64_t n_parts, int64_t n_heads, Att
 }  // namespace
 
 void plan_attention(const AttentionBlock& block, const KvLayerView& kv,
-                    std::span<const AttentionSpan> spans, int n_threads, AttentionPlan& plan) {
+                    std::span<const AttentionSpan> spans, int64_t tile_columns, int n_threads,
+                    AttentionPlan& plan) {
   plan.items.clear();
   plan.groups.clear();
   plan.n_states = 0;
@@ -67,8 +66,7 @@ void plan_attention(const AttentionBlock& block, const KvLayerView& kv,
   const int64_t wanted = n_threads > 1 ? kItemsPerThread * n_threads : 1;
 
   int64_t tile_tokens = 1;
-  for (int64_t columns = attend_tile_columns(kv.type, kv.head_dim); columns >= kMinTileColumns;
-       columns /= 2) {
+  for (int64_t columns = tile_columns; columns >= kMinTileColumns; columns /= 2) {
     tile_tokens = tokens_per_tile(columns, n_heads);
     int64_t n_tiles = 0;
     for (const AttentionSpan& span : spans) n_tiles += ceil_div(span.queries.size(), tile_tokens);

@@ -39,9 +39,11 @@ struct AttentionPlan {
   bool parallel = false;        // whether the work is worth more than one thread
 };
 
-// Plans attend(). Arguments are checked already. `spans` must outlive the plan.
+// Plans attend() in items of at most `tile_columns` (token, head) columns, or one token. Arguments
+// are checked already. `spans` must outlive the plan.
 void plan_attention(const AttentionBlock& block, const KvLayerView& kv,
-                    std::span<const AttentionSpan> spans, int n_threads, AttentionPlan& plan);
+                    std::span<const AttentionSpan> spans, int64_t tile_columns, int n_threads,
+                    AttentionPlan& plan);
 
 // Some consecutive queries and chunks of chunk_attention_mass(), over all heads.
 struct MassItem {

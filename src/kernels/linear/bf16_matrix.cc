@@ -4,7 +4,6 @@
 #include <cstddef>
 
 #include "base/scratch.h"
-#include "base/thread_pool.h"
 #include "kernels/linear/matvec.h"
 #include "kernels/ops/ops.h"
 
@@ -29,29 +28,11 @@ void Bf16Matrix::multiply_vector(const float* x, float* y) const {
   matvec_bf16(layout_, reinterpret_cast<const uint16_t*>(buffer_.data()), rounded, y);
 }
 
-void Bf16Matrix::multiply(const TiledRows& x, float* y, int64_t y_stride) const {
-  const TileKernels& kernels = tile_kernels();
-  const auto* words = reinterpret_cast<const uint16_t*>(buffer_.data());
-  const int64_t n_panels = layout_.n_panels();
-  const int64_t slab = slab_panels(n_panels);
-  const bool parallel = pays_for_threads(x.n_tokens * layout_.n_out * layout_.n_in);
-  parallel_for(n_panels, parallel ? slab : n_panels, [&](int64_t first, int64_t end, int) {
-    kernels.begin();
-    for (int64_t begin = first; begin < end; begin += slab) {
-      for (int64_t k = 0; k < x.n_k_tiles; k += kernels.slab_k_tiles) {
-        const int64_t end_output = (begin + slab) * kTileOutputs;
-        const WeightTiles weights{
-            .tiles = words + begin * layout_.panel_elements() + k * kTileWords,
-            .panel_stride = layout_.panel_elements(),
-            .first_output = begin * kTileOutputs,
-            .end_output = std::min(end_output, layout_.n_out),
-            .first_k_tile = k,
-            .n_k_tiles = std::min(kernels.slab_k_tiles, x.n_k_tiles - k)};
-        multiply_tiles(x, weights, y, y_stride);
-      }
-    }
-    kernels.end();
-  });
+TileSource Bf16Matrix::tiles() const {
+  return {.panels = reinterpret_cast<const uint8_t*>(buffer_.data()),
+          .panel_bytes = layout_.panel_elements() * static_cast<int64_t>(sizeof(uint16_t)),
+          .n_out = layout_.n_out,
+          .n_in = layout_.n_in};
 }
 
 }  // namespace chunkllm

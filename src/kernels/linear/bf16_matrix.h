@@ -8,7 +8,7 @@
 #include "base/dtype.h"
 #include "base/memory.h"
 #include "kernels/linear/panel_pack.h"
-#include "kernels/linear/tile_product.h"
+#include "kernels/linear/tile_source.h"
 
 namespace chunkllm {
 
@@ -26,8 +26,8 @@ class Bf16Matrix {
   // y[o] = sum_i x[i] W[o, i] for x [n_in] rounded to bfloat16; sums in float32.
   void multiply_vector(const float* x, float* y) const;
 
-  // y[t * y_stride + o] is output o of token t; sums in float32.
-  void multiply(const TiledRows& x, float* y, int64_t y_stride) const;
+  // For products of many tokens. Valid while the matrix lives, wherever it is moved to.
+  TileSource tiles() const;
 
  private:
   PanelLayout layout_;  // panels of tiles: 16 outputs, pairs of inputs, padded to 32 inputs

@@ -4,9 +4,9 @@
 
 #include "base/scratch.h"
 #include "base/thread_pool.h"
-#include "base/threads.h"
 #include "kernels/linear/for_each_panel.h"
 #include "kernels/linear/sgemm.h"
+#include "kernels/machine/kernel_set.h"
 #include "kernels/quant/dequantize.h"
 #include "kernels/quant/dot.h"
 #include "kernels/quant/pack.h"
@@ -59,38 +59,13 @@ void QuantMatrix::multiply_int8(const Int8Rows& x, float* y, int64_t y_stride) c
   });
 }
 
-void QuantMatrix::multiply_bf16(const TiledRows& x, float* y, int64_t y_stride) const {
-  const TileKernels& kernels = tile_kernels();
-  const DequantizeTiles dequantize = tile_packing().dequantizers[quant_index(panels_.dtype)];
-  const int64_t slab = slab_panels(panels_.n_panels);
-  const int64_t panel_stride = kernels.slab_k_tiles * kTileWords;
-  thread_local Scratch<uint16_t> scratch;
-  // Here, where a failure can be told.
-  uint16_t* all_tiles = scratch.get(current_threads() * kSlabPanels * panel_stride);
-  const bool parallel = pays_for_threads(x.n_tokens * panels_.n_out * panels_.n_in);
-  const int64_t grain = parallel ? slab : panels_.n_panels;
-  parallel_for(panels_.n_panels, grain, [&](int64_t first, int64_t last, int thread) {
-    uint16_t* tiles = all_tiles + thread * kSlabPanels * panel_stride;
-    kernels.begin();
-    for (int64_t begin = first; begin < last; begin += slab) {
-      const int64_t end = std::min(begin + slab, last);
-      for (int64_t k = 0; k < x.n_k_tiles; k += kernels.slab_k_tiles) {
-        const int64_t n_k = std::min(kernels.slab_k_tiles, x.n_k_tiles - k);
-        for (int64_t p = begin; p < end; ++p) {
-          dequantize(panels_.data + p * panels_.panel_bytes, k, n_k,
-                     tiles + (p - begin) * panel_stride);
-        }
-        const WeightTiles weights{.tiles = tiles,
-                                  .panel_stride = panel_stride,
-                                  .first_output = begin * kOutputs,
-                                  .end_output = std::min(end * kOutputs, panels_.n_out),
-                                  .first_k_tile = k,
-                                  .n_k_tiles = n_k};
-        multiply_tiles(x, weights, y, y_stride);
-      }
-    }
-    kernels.end();
-  });
+TileSource QuantMatrix::tiles() const {
+  const TilePacking packing = active_kernels().tile_packing();
+  return {.panels = panels_.data,
+          .panel_bytes = panels_.panel_bytes,
+          .n_out = panels_.n_out,
+          .n_in = panels_.n_in,
+          .dequantize = packing.dequantizers[quant_index(panels_.dtype)]};
 }
 
 void QuantMatrix::multiply_f32(const float* x, int64_t n_tokens, float* y, int64_t y_stride) const {

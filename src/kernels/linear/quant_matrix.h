@@ -7,7 +7,7 @@
 
 #include "base/dtype.h"
 #include "base/memory.h"
-#include "kernels/linear/tile_product.h"
+#include "kernels/linear/tile_source.h"
 #include "kernels/quant/layout.h"
 
 namespace chunkllm {
@@ -31,8 +31,9 @@ class QuantMatrix {
   // weights once for every four tokens.
   void multiply_int8(const Int8Rows& x, float* y, int64_t y_stride) const;
 
-  // With inputs and weights rounded to bfloat16, sums in float32. Needs avx512_bf16.
-  void multiply_bf16(const TiledRows& x, float* y, int64_t y_stride) const;
+  // For products of many tokens with inputs and weights rounded to bfloat16. Needs avx512_bf16.
+  // Valid while the matrix lives, wherever it is moved to.
+  TileSource tiles() const;
 
  private:
   ReservedBuffer buffer_;

@@ -283,7 +283,7 @@ void attend(const QueryTile& query, int64_t first_position, const KvHeadView& kv
 
 namespace amx {
 
-AttentionTileKernel attention_tile_kernel() { return {scratch_floats, attend}; }
+AttentionTileKernel attention_tile_kernel() { return {scratch_floats, attend, kTileColumns}; }
 
 }  // namespace amx
 }  // namespace chunkllm

@@ -176,7 +176,7 @@ void attend(const QueryTile& query, int64_t first_position, const KvHeadView& kv
 
 namespace avx512_bf16 {
 
-AttentionTileKernel attention_tile_kernel() { return {scratch_floats, attend}; }
+AttentionTileKernel attention_tile_kernel() { return {scratch_floats, attend, kTileColumns}; }
 
 }  // namespace avx512_bf16
 }  // namespace chunkllm
