@@ -6,7 +6,8 @@ Needs torch, transformers, gguf, safetensors; NAME.json gives the token ids (mak
 in float32 on the dequantised weights, llama.cpp as it comes: inputs of quantised products rounded to 8 bits, KV
 cache in f16. Prints a row a pair: largest and mean difference, and the share of positions with the same best token.
 --f32-file FILE names the same weights in float32 (llama-quantize --allow-requantize MODEL.gguf FILE F32): llama.cpp
-runs on them too, without the rounding of inputs.
+runs on them too, without the rounding of inputs; once more with a float32 cache and without its flash attention,
+which computes in f16.
 """
 import argparse
 import ctypes
@@ -33,7 +34,12 @@ class Batch(ctypes.Structure):
                 ("seq_id", ctypes.POINTER(ctypes.POINTER(ctypes.c_int32))), ("logits", ctypes.POINTER(ctypes.c_int8))]
 
 
-def llama_cpp_logits(library, path, ids, n_vocab):
+# Words of llama_context_params in build 11434, with what they hold by default.
+FLASH_ATTENTION, TYPE_K, TYPE_V = 13, 26, 27
+DEFAULTS = {FLASH_ATTENTION: 2**32 - 1, TYPE_K: 1, TYPE_V: 1}  # automatic; f16
+
+
+def llama_cpp_logits(library, path, ids, n_vocab, float32=False):
     llama = ctypes.CDLL(library)
     for name, result in (("llama_model_default_params", Opaque), ("llama_context_default_params", Opaque),
                          ("llama_model_load_from_file", ctypes.c_void_p), ("llama_init_from_model", ctypes.c_void_p),
@@ -43,6 +49,11 @@ def llama_cpp_logits(library, path, ids, n_vocab):
     model = llama.llama_model_load_from_file(path.encode(), llama.llama_model_default_params())
     parameters = llama.llama_context_default_params()
     parameters.words[0] = parameters.words[1] = len(ids)  # n_ctx, n_batch
+    if float32:
+        for word, default in DEFAULTS.items():
+            if parameters.words[word] != default:
+                raise SystemExit("this build of llama.cpp has other context parameters")
+            parameters.words[word] = 0  # off; f32
     context = ctypes.c_void_p(llama.llama_init_from_model(ctypes.c_void_p(model), parameters))
     batch = llama.llama_batch_init(len(ids), 0, 1)
     batch.n_tokens = len(ids)
@@ -85,8 +96,10 @@ def main():
              ("chunkllm auto, llama.cpp", ours["auto"], llama_cpp)]
     if args.f32_file:
         llama_cpp_f32 = llama_cpp_logits(args.libllama, args.f32_file, ids, reference.shape[1])
+        throughout = llama_cpp_logits(args.libllama, args.f32_file, ids, reference.shape[1], float32=True)
         pairs += [("llama.cpp on float32 weights, transformers f32", llama_cpp_f32, reference),
-                  ("chunkllm f32, llama.cpp on float32 weights", ours["f32"], llama_cpp_f32)]
+                  ("chunkllm f32, llama.cpp on float32 weights", ours["f32"], llama_cpp_f32),
+                  ("chunkllm f32, llama.cpp in float32 throughout", ours["f32"], throughout)]
     print("| pair | largest difference | mean difference | same best token |\n|---|---|---|---|")
     for name, a, b in pairs:
         difference = np.abs(a - b)
