@@ -91,14 +91,14 @@ void print_layers(const nlohmann::ordered_json& report) {
     if (!report.contains(field) || !report[field].contains(layer)) return std::string("-");
     return fmt::format("{:.3f}", report[field][layer].get<double>());
   };
-  std::puts("        share of the oracle's mass at 10%    recall@8");
-  std::puts("layer   KL     prompt ends boundaries recent  adapter recent random");
+  std::puts("        share of the oracle's mass at 10%            recall@8");
+  std::puts("layer   KL     prompt ends answers boundaries recent  adapter recent random");
   for (const auto& [layer, kl] : report["kl"].items()) {
-    std::puts(fmt::format("{:>5}   {:.3f}  {:<11} {:<10} {:<7} {:<7} {:<6} {}", layer,
+    std::puts(fmt::format("{:>5}   {:.3f}  {:<11} {:<7} {:<10} {:<7} {:<7} {:<6} {}", layer,
                           kl.get<double>(), figure("captured_mass_prompt_end", layer),
-                          figure("captured_mass", layer), figure("captured_mass_recent", layer),
-                          figure("recall_at_8", layer), figure("recall_at_8_recent", layer),
-                          figure("recall_at_8_random", layer))
+                          figure("captured_mass_answers", layer), figure("captured_mass", layer),
+                          figure("captured_mass_recent", layer), figure("recall_at_8", layer),
+                          figure("recall_at_8_recent", layer), figure("recall_at_8_random", layer))
                   .c_str());
   }
 }
@@ -243,6 +243,11 @@ void add_train_command(CLI::App& app) {
   command
       ->add_option("--prompt-end-weight", train.reading.prompt_end_weight,
                    "Weight of prompt ends in the loss; other queries have 1")
+      ->transform(decimal_number(0.0, 1000.0))
+      ->capture_default_str();
+  command
+      ->add_option("--answer-weight", train.reading.answer_weight,
+                   "Weight of the tokens of answers in the loss")
       ->transform(decimal_number(0.0, 1000.0))
       ->capture_default_str();
   command

@@ -186,6 +186,8 @@ void Transformer::attention_half(const LayerWeights& w, int64_t layer, Range pos
                          .x = x_.data(),
                          .q = q,
                          .q_stride = stride,
+                         .n_heads = c.n_heads,
+                         .scale = c.attention_scale(),
                          .kv = cache.layer(layer)};
   float* log_sum_exp = selector.wants_log_sum_exp() ? log_sum_exp_.data() : nullptr;
   attend({.q = q,

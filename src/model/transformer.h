@@ -20,6 +20,8 @@ struct LayerInput {
   const float* q =
       nullptr;  // [n_tokens, n_heads, head_dim] after rotary embedding, rows q_stride apart
   int64_t q_stride = 0;  // floats
+  int64_t n_heads = 0;
+  float scale = 1.0f;  // of the dot products
   KvLayerView kv;
 };
 

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "select/chunk/chunk_policy.h"
+#include "select/chunk/oracle_policy.h"
 #include "select/full.h"
 
 namespace chunkllm {
@@ -27,6 +28,16 @@ constexpr PolicyEntry kPolicies[] = {
      .make = [](const PolicyInputs& inputs) -> std::unique_ptr<SelectionPolicy> {
        return std::make_unique<ChunkPolicy>(*inputs.adapter, inputs.settings, inputs.special_ids,
                                             inputs.token_marks);
+     },
+     .index_bytes = ChunkPolicy::index_bytes,
+     .block_needs = ChunkPolicy::block_needs},
+    {.name = "oracle",
+     .help = "the chunks with most attention, for measuring: as slow as full",
+     .needs_adapter = true,
+     .settings = kChunkSettings,
+     .make = [](const PolicyInputs& inputs) -> std::unique_ptr<SelectionPolicy> {
+       return std::make_unique<OraclePolicy>(*inputs.adapter, inputs.settings, inputs.special_ids,
+                                             inputs.token_marks);
      },
      .index_bytes = ChunkPolicy::index_bytes,
      .block_needs = ChunkPolicy::block_needs},

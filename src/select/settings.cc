@@ -105,8 +105,8 @@ constexpr SettingEntry kEntries[] = {
      },
      [](const SelectionSettings& settings) { return get_optional(settings.sink); }},
     {Setting::kRefresh, "--refresh", "WHEN",
-     "When the selection is renewed: prompt-end (boundaries and prompt ends), boundary, every:N "
-     "tokens (default: prompt-end)",
+     "When the selection is renewed: answer (at boundaries, prompt ends and each token of an "
+     "answer), prompt-end (at the first two), boundary, every:N tokens (default: answer)",
      set_refresh, get_refresh},
     {Setting::kPrefill, "--prefill", "HOW",
      "chunk: prompt tokens attend to selections; full: to everything before the prompt end "

@@ -15,13 +15,15 @@
 namespace chunkllm {
 
 enum class RefreshKind {
+  kAnswer,     // at boundaries, prompt ends and generated tokens
   kPromptEnd,  // at boundaries and at prompt ends
   kBoundary,   // at boundaries only, as the paper has it
   kEvery,      // every N tokens, and at prompt ends
 };
 template <>
 inline constexpr auto kEnumNames<RefreshKind> =
-    std::to_array<EnumName<RefreshKind>>({{RefreshKind::kPromptEnd, "prompt-end"},
+    std::to_array<EnumName<RefreshKind>>({{RefreshKind::kAnswer, "answer"},
+                                          {RefreshKind::kPromptEnd, "prompt-end"},
                                           {RefreshKind::kBoundary, "boundary"},
                                           {RefreshKind::kEvery, "every"}});
 
@@ -68,7 +70,7 @@ struct SelectionSettings {
   KvBudget budget;
   std::optional<int64_t> window;  // tokens; default: the adapter's
   std::optional<int64_t> sink;    // tokens; default: the adapter's
-  RefreshKind refresh = RefreshKind::kPromptEnd;
+  RefreshKind refresh = RefreshKind::kAnswer;
   int64_t refresh_every = 0;  // tokens, for RefreshKind::kEvery
   PrefillKind prefill = PrefillKind::kChunk;
   std::optional<KvBudget> prefill_budget;  // of prompt tokens; default: `budget`

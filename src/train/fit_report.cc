@@ -12,6 +12,9 @@ void add_layer(nlohmann::ordered_json& json, int64_t layer, const LayerReport& r
   json["recall_at_8_random"][name] = report.recall.by_chance();
   json["captured_mass"][name] = report.boundaries.by_score();
   json["captured_mass_recent"][name] = report.boundaries.by_recency();
+  if (!report.answers.empty()) {
+    json["captured_mass_answers"][name] = report.answers.by_score();
+  }
   if (!report.prompt_ends.empty()) {
     json["captured_mass_prompt_end"][name] = report.prompt_ends.by_score();
   }

@@ -246,11 +246,12 @@ LayerReport measure_layer(std::span<const LayerLessonView> lessons, const QkAdap
     };
     report.recall.add(problem.teacher(), model.scores(), lesson.n_chunks(),
                       eligible_of([](QueryKind kind) { return kind != QueryKind::kRandom; }));
-    for (const QueryKind kind : {QueryKind::kPromptEnd, QueryKind::kBoundary}) {
-      CapturedMass& captured =
-          kind == QueryKind::kPromptEnd ? report.prompt_ends : report.boundaries;
+    for (const auto& [kind, to] : {std::pair(QueryKind::kPromptEnd, &report.prompt_ends),
+                                   std::pair(QueryKind::kAnswer, &report.answers),
+                                   std::pair(QueryKind::kBoundary, &report.boundaries)}) {
+      CapturedMass& captured = *to;
       captured.add(problem.teacher(), model.scores(), chunk_tokens,
-                   eligible_of([kind](QueryKind other) { return other == kind; }));
+                   eligible_of([kind = kind](QueryKind other) { return other == kind; }));
     }
   }
   return report;

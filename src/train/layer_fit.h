@@ -48,6 +48,7 @@ struct LayerReport {
   double kl_sum = 0;  // weighted
   double weight_sum = 0;
   CapturedMass prompt_ends;
+  CapturedMass answers;
   CapturedMass boundaries;
   RecallAtK recall = RecallAtK(8);  // over boundaries and prompt ends
 

@@ -12,7 +12,7 @@ namespace {
 // The shares of own, next and chunk in a query's teacher.
 std::array<float, kMassKinds> shares_of(TeacherTarget target, QueryKind kind) {
   constexpr float kThird = 1.0f / 3.0f;
-  if (kind == QueryKind::kRandom) return {1, 0, 0};
+  if (kind == QueryKind::kRandom || kind == QueryKind::kAnswer) return {1, 0, 0};
   switch (target) {
     case TeacherTarget::kOwn:
       return {1, 0, 0};
@@ -93,8 +93,9 @@ void LayerProblem::unpack(const LayerLessonView& lesson, const LessonReading& re
         for (int64_t j = 0; j < n; ++j) row[j] += shares[kind] * to_float(from[j]);
       }
       const double mass = std::accumulate(row, row + n, 0.0);
-      const float factor =
-          lesson.kinds[i] == QueryKind::kPromptEnd ? reading.prompt_end_weight : 1.0f;
+      const float factor = lesson.kinds[i] == QueryKind::kPromptEnd ? reading.prompt_end_weight
+                           : lesson.kinds[i] == QueryKind::kAnswer  ? reading.answer_weight
+                                                                    : 1.0f;
       weights_[i] = static_cast<float>(mass) * factor;
     }
   });

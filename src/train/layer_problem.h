@@ -32,9 +32,11 @@ inline constexpr auto kEnumNames<TeacherTarget> =
 
 // What is left to the fit: one lesson serves all of these.
 struct LessonReading {
-  TeacherTarget target = TeacherTarget::kNext;
+  TeacherTarget target = TeacherTarget::kChunk;
   ChunkKey key = ChunkKey::kMean;
-  float prompt_end_weight = 10.0f;  // of prompt ends, beside other queries with the same mass
+  // Of prompt ends and of the tokens of answers, beside other queries with the same mass.
+  float prompt_end_weight = 10.0f;
+  float answer_weight = 3.0f;
 };
 
 // Float32 arrays of one lesson; the memory is kept from one to the next.

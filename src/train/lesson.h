@@ -13,8 +13,9 @@
 
 namespace chunkllm {
 
-// What a query is; of a prompt end that is a boundary too, the former.
-enum class QueryKind : uint8_t { kRandom, kBoundary, kPromptEnd };
+// What a query is; of those that are several, the last. A token of an answer selects for itself
+// alone.
+enum class QueryKind : uint8_t { kRandom, kBoundary, kAnswer, kPromptEnd };
 
 // Over which tokens a query's attention is averaged.
 enum class MassOf {

@@ -112,6 +112,7 @@ void write_lesson(const std::filesystem::path& path, const Lesson& lesson,
   add("ids", DType::kI32, sequence.ids);
   add("labels", DType::kU8, sequence.labels);
   add("prompt_ends", DType::kI64, sequence.prompt_ends);
+  add("answers", DType::kI64, sequence.answers);
   add("random_queries", DType::kI64, sequence.random_queries);
   add("boundary_mean_squares", DType::kF32, lesson.boundary_mean_squares);
   for (size_t i = 0; i < lesson.layers.size(); ++i) {
@@ -146,13 +147,15 @@ LessonFile::LessonFile(const std::filesystem::path& path, const std::string& exp
   const size_t n = sequence_.ids.size();
   sequence_.labels = copied(reader.require<uint8_t>("labels", DType::kU8, n));
   sequence_.prompt_ends = copied(reader.find<int64_t>("prompt_ends", DType::kI64));
+  sequence_.answers = copied(reader.find<int64_t>("answers", DType::kI64));
   sequence_.random_queries = copied(reader.find<int64_t>("random_queries", DType::kI64));
   for (const uint8_t label : sequence_.labels) {
     if (label > 1) reader.bad("labels", "has a label that is none");
   }
-  for (const auto* positions : {&sequence_.prompt_ends, &sequence_.random_queries}) {
+  for (const auto* positions :
+       {&sequence_.prompt_ends, &sequence_.answers, &sequence_.random_queries}) {
     if (!ascending_below(*positions, sequence_.n_tokens())) {
-      reader.bad("prompt_ends or random_queries", "does not ascend");
+      reader.bad("prompt_ends, answers or random_queries", "does not ascend");
     }
   }
   boundary_mean_squares_ =

@@ -12,7 +12,7 @@ namespace chunkllm {
 namespace {
 
 constexpr int64_t kTokensPerChunk = 14;
-constexpr int64_t kFormat = 1;  // of the files, and of what is in them
+constexpr int64_t kFormat = 3;  // of the files, and of what is in them
 
 std::string tokenizer_digest(const Tokenizer& tokenizer) {
   Sha256 hash;
@@ -46,9 +46,9 @@ std::string lesson_settings(const Engine& engine, const AdapterConfig& config) {
 }
 
 Lesson make_lesson(Backbone& backbone, const AdapterConfig& config,
-                   const std::vector<int32_t>& special_ids, const TrainingSequence& sequence,
-                   const CancelToken* cancel) {
-  const ChunkTrack sentences = sentence_track(sequence, config, special_ids);
+                   const std::vector<int32_t>& special_ids, std::span<const uint8_t> token_marks,
+                   const TrainingSequence& sequence, const CancelToken* cancel) {
+  const ChunkTrack sentences = sentence_track(sequence, config, special_ids, token_marks);
   const ChunkTrack grid = grid_track(sequence, config, special_ids);
   TeacherPass teacher(backbone.weights().config, config, sequence,
                       {.first_layer = config.selects(0) ? &grid : nullptr, .others = &sentences});

@@ -21,8 +21,8 @@ std::string lesson_settings(const Engine& engine, const AdapterConfig& config);
 // Runs the backbone over a sequence of at least one token. `backbone` must hold it. Throws Error
 // (kInterrupted).
 Lesson make_lesson(Backbone& backbone, const AdapterConfig& config,
-                   const std::vector<int32_t>& special_ids, const TrainingSequence& sequence,
-                   const CancelToken* cancel);
+                   const std::vector<int32_t>& special_ids, std::span<const uint8_t> token_marks,
+                   const TrainingSequence& sequence, const CancelToken* cancel);
 
 // Bytes of a lesson of `n_tokens`, foretold at a chunk every 14 tokens.
 int64_t foretold_lesson_bytes(const AdapterConfig& config, int64_t n_tokens);

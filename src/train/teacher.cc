@@ -57,7 +57,8 @@ TeacherPass::TeacherPass(const ModelConfig& model, const AdapterConfig& config,
   const auto d_model = static_cast<size_t>(model.d_model);
   first_output_.sums.assign(d_model, 0.0);
   for (int64_t layer = 0; layer < model.n_layers; ++layer) {
-    states_.push_back({.track = nullptr, .key_inputs = KeyInputs(model.d_model, ChunkKey::kMean)});
+    states_.push_back(
+        {.track = nullptr, .key_inputs = KeyInputs(model.d_model, ChunkKey::kMean, config.sink)});
     LayerState& state = states_.back();
     if (!config.selects(layer)) continue;
     state.track = layer == 0 ? tracks.first_layer : tracks.others;
@@ -69,8 +70,9 @@ TeacherPass::TeacherPass(const ModelConfig& model, const AdapterConfig& config,
 void TeacherPass::plan_layer(LayerState& state, LayerLesson& lesson) const {
   const ChunkTrack& track = *state.track;
   const SelectionLimits limits{.sink = config_.sink, .window = config_.window};
-  std::ranges::set_union(track.refreshes, sequence_.random_queries,
-                         std::back_inserter(lesson.positions));
+  std::vector<int64_t> others;
+  std::ranges::set_union(sequence_.answers, sequence_.random_queries, std::back_inserter(others));
+  std::ranges::set_union(track.refreshes, others, std::back_inserter(lesson.positions));
   lesson.chunk_ends = track.ends;
   size_t n_masses = 0;
   for (const int64_t t : lesson.positions) {
@@ -79,11 +81,13 @@ void TeacherPass::plan_layer(LayerState& state, LayerLesson& lesson) const {
     state.offsets.push_back(n_masses);
     n_masses += static_cast<size_t>(lesson.eligible.back().size());
     const bool prompt_end = std::ranges::binary_search(sequence_.prompt_ends, t);
+    const bool answer = std::ranges::binary_search(sequence_.answers, t);
     const bool refresh = std::ranges::binary_search(track.refreshes, t);
     lesson.kinds.push_back(prompt_end ? QueryKind::kPromptEnd
+                           : answer   ? QueryKind::kAnswer
                            : refresh  ? QueryKind::kBoundary
                                       : QueryKind::kRandom);
-    // Random queries end no span: the refresh after next is that of the track.
+    // Answers and random queries end no span: the refresh after next is that of the track.
     const auto next = std::ranges::upper_bound(track.refreshes, t);
     const int64_t next_refresh = next == track.refreshes.end() ? sequence_.n_tokens() : *next;
     const int64_t chunk = track.n_closed_at(t + 1) - 1;

@@ -20,8 +20,8 @@ namespace {
 
 constexpr int64_t kLongestSequence = 16384;
 constexpr int64_t kLeastSequence = 256;   // what --seq-len may ask for
-constexpr int64_t kEnoughTokens = 48000;  // of all lessons
-constexpr int64_t kEnoughPromptEnds = 100;
+constexpr int64_t kEnoughTokens = 96000;  // of all lessons
+constexpr int64_t kEnoughPromptEnds = 400;
 // Tokens after which lessons end even with fewer prompt ends than that.
 constexpr int64_t kMostTokens = 128000;
 constexpr int64_t kMostSequences = 100000;
@@ -76,6 +76,7 @@ nlohmann::ordered_json settings_json(const TrainOptions& options, const AdapterC
   json["target"] = enum_name(options.reading.target);
   json["chunk_key"] = enum_name(options.reading.key);
   json["prompt_end_weight"] = options.reading.prompt_end_weight;
+  json["answer_weight"] = options.reading.answer_weight;
   json["adapter_dim"] = config.adapter_dim;
   json["seed"] = options.seed;
   return json;
@@ -232,7 +233,7 @@ TrainingSequence Run::draw(const Corpus& data, uint64_t stream, int64_t index) c
 }
 
 void Run::add_lesson(const Corpus& data, uint64_t stream, LessonStore& store) {
-  store.add(make_lesson(*backbone_, adapter_.config, special_ids_,
+  store.add(make_lesson(*backbone_, adapter_.config, special_ids_, engine_.token_marks(),
                         draw(data, stream, store.n_lessons()), cancel_));
 }
 
@@ -524,6 +525,8 @@ void check_options(const TrainOptions& options) {
           "--chat-share must lie between 0 and 1");
   require(options.reading.prompt_end_weight >= 0 && options.reading.prompt_end_weight <= 1000,
           "--prompt-end-weight must lie between 0 and 1000");
+  require(options.reading.answer_weight >= 0 && options.reading.answer_weight <= 1000,
+          "--answer-weight must lie between 0 and 1000");
   require(options.save_every >= 1, "--save-every must be at least 1 layer");
 }
 

@@ -6,7 +6,8 @@
 
 namespace chunkllm {
 
-// Boundaries at about every eighth token, one prompt end near the end, one random query.
+// Boundaries at about every eighth token, one prompt end near the end with two tokens of an answer
+// after it, one random query.
 inline TrainingSequence random_sequence(int64_t n_vocab, int64_t n_tokens, uint64_t seed = 4) {
   Rng rng(seed);
   TrainingSequence sequence;
@@ -15,6 +16,7 @@ inline TrainingSequence random_sequence(int64_t n_vocab, int64_t n_tokens, uint6
     sequence.labels.push_back(rng.uniform() < 0.12 ? 1 : 0);
   }
   sequence.prompt_ends = {n_tokens - 3};
+  sequence.answers = {n_tokens - 2, n_tokens - 1};
   sequence.random_queries = {n_tokens / 2};
   return sequence;
 }

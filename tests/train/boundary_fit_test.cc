@@ -35,7 +35,7 @@ class BoundaryFitTest : public testing::Test {
       sequence.labels[t] = sequence.ids[t] < 4 ? 1 : 0;
     }
     const std::filesystem::path path = folder_ / (std::to_string(seed) + ".lesson");
-    write_lesson(path, make_lesson(backbone_, adapter_.config, {}, sequence, nullptr), "{}");
+    write_lesson(path, make_lesson(backbone_, adapter_.config, {}, {}, sequence, nullptr), "{}");
     return LessonFile(path, "{}", 3, adapter_.config.d_model);
   }
   BoundaryFitResult fit(int64_t epochs) {

@@ -60,6 +60,7 @@ TEST_F(LessonFileTest, ReadsWhatWasWritten) {
   EXPECT_EQ(file.sequence().ids, lesson.sequence.ids);
   EXPECT_EQ(file.sequence().labels, lesson.sequence.labels);
   EXPECT_EQ(file.sequence().prompt_ends, lesson.sequence.prompt_ends);
+  EXPECT_EQ(file.sequence().answers, lesson.sequence.answers);
   EXPECT_EQ(file.sequence().random_queries, lesson.sequence.random_queries);
   EXPECT_TRUE(std::ranges::equal(file.boundary_mean_squares(), lesson.boundary_mean_squares));
   EXPECT_EQ(file.layer(0).n_queries(), 0);
@@ -110,6 +111,7 @@ TEST_F(LessonFileTest, DamageIsNamed) {
   expect_damage("mean_inputs", [](Lesson& l) { l.layers[1].mean_inputs.resize(5); });
   expect_damage("kinds", [](Lesson& l) { l.layers[1].kinds[2] = static_cast<QueryKind>(9); });
   expect_damage("labels", [](Lesson& l) { l.sequence.labels[3] = 7; });
+  expect_damage("answers", [](Lesson& l) { l.sequence.answers = {9, 9}; });
   expect_damage("prompt_ends", [](Lesson& l) { l.sequence.prompt_ends = {70000}; });
   write_lesson(path_, some_lesson(), kSettings);
   std::filesystem::resize_file(path_, std::filesystem::file_size(path_) / 2);

@@ -94,6 +94,12 @@ TEST_F(TeacherTest, MassesAreMeansOfAttentionOverTheTokensThatUseTheSelection) {
     size_t offset = 0;
     for (size_t i = 0; i < view.positions.size(); ++i) {
       const int64_t t = view.positions[i];
+      const QueryKind kind_of_query = t == kTokens - 3  ? QueryKind::kPromptEnd
+                                      : t > kTokens - 3 ? QueryKind::kAnswer
+                                      : std::ranges::binary_search(chunks.refreshes, t)
+                                          ? QueryKind::kBoundary
+                                          : QueryKind::kRandom;
+      EXPECT_EQ(view.kinds[i], kind_of_query) << t;
       for (int64_t feature = 0; feature < d_model; ++feature) {
         const auto at = static_cast<size_t>(feature);
         const float x = recorder.inputs[layer][static_cast<size_t>(t * d_model) + at];

@@ -26,9 +26,13 @@ bool ChunkRules::has_mark(int32_t token, uint8_t mark) const {
 }
 
 void ChunkRules::add_refresh(ChunkTrack& track, int64_t position, bool boundary,
-                             bool prompt_end) const {
+                             TokenRole role) const {
+  const bool prompt_end = role == TokenRole::kPromptEnd;
   bool refreshes = boundary;
   switch (refresh_.kind) {
+    case RefreshKind::kAnswer:
+      refreshes = boundary || role != TokenRole::kPrompt;
+      break;
     case RefreshKind::kPromptEnd:
       refreshes = boundary || prompt_end;
       break;
@@ -84,21 +88,21 @@ int64_t ChunkRules::decided_at(Range chunk) const {
   return may_be_forced ? chunk.begin + max_chunk_ - 1 : chunk.end - 1;
 }
 
-void ChunkRules::add(ChunkTrack& track, int64_t position, bool boundary, bool prompt_end) const {
+void ChunkRules::add(ChunkTrack& track, int64_t position, bool boundary, TokenRole role) const {
   if (boundary) track.ends.push_back(position + 1);
-  add_refresh(track, position, boundary, prompt_end);
+  add_refresh(track, position, boundary, role);
 }
 
 void ChunkRules::add_end(ChunkTrack& track, int64_t end) const {
   track.ends.push_back(end);
-  if (refresh_.kind != RefreshKind::kEvery) add_refresh(track, end - 1, true, false);
+  if (refresh_.kind != RefreshKind::kEvery) add_refresh(track, end - 1, true, TokenRole::kPrompt);
 }
 
 void ChunkRules::add_to_grid(ChunkTrack& track, int64_t position, int32_t token,
-                             bool prompt_end) const {
+                             TokenRole role) const {
   const bool grid_end = (position + 1) % grid_ == 0;
   if (grid_end) track.ends.push_back(position + 1);
-  add_refresh(track, position, grid_end || is_special(token), prompt_end);
+  add_refresh(track, position, grid_end || is_special(token), role);
 }
 
 void ChunkCutter::add(ChunkTrack& track, int64_t position, int32_t token, bool predicted,
@@ -110,7 +114,7 @@ void ChunkCutter::add(ChunkTrack& track, int64_t position, int32_t token, bool p
     open_.erase(open_.begin(), open_.begin() + (*end - track.open_begin()));
     if (!is_boundary) rules_.add_end(track, *end);
   }
-  rules_.add(track, position, is_boundary, prompt_end);
+  rules_.add(track, position, is_boundary, role_of(prompt_begin.has_value(), prompt_end));
 }
 
 }  // namespace chunkllm

@@ -12,9 +12,17 @@
 
 namespace chunkllm {
 
+// How a token came into its sequence.
+enum class TokenRole { kPrompt, kPromptEnd, kGenerated };
+
+inline TokenRole role_of(bool in_prompt, bool prompt_end) {
+  if (!in_prompt) return TokenRole::kGenerated;
+  return prompt_end ? TokenRole::kPromptEnd : TokenRole::kPrompt;
+}
+
 // When selections are renewed.
 struct RefreshRule {
-  RefreshKind kind = RefreshKind::kPromptEnd;
+  RefreshKind kind = RefreshKind::kAnswer;
   int64_t every = 0;  // tokens, for RefreshKind::kEvery
 };
 
@@ -43,19 +51,19 @@ class ChunkRules {
   int64_t decided_at(Range chunk) const;
 
   // Enters the next token of the layers after the first; `boundary` says whether it ends a chunk.
-  void add(ChunkTrack& track, int64_t position, bool boundary, bool prompt_end) const;
+  void add(ChunkTrack& track, int64_t position, bool boundary, TokenRole role) const;
   // The same for a chunk that ended before the last token that was entered.
   void add_end(ChunkTrack& track, int64_t end) const;
 
   // Enters the next token of a grid first layer, whose ends are positions. It is refreshed at
   // special tokens, too, as if they ended chunks.
-  void add_to_grid(ChunkTrack& track, int64_t position, int32_t token, bool prompt_end) const;
+  void add_to_grid(ChunkTrack& track, int64_t position, int32_t token, TokenRole role) const;
 
  private:
   bool is_special(int32_t token) const;
   bool has_mark(int32_t token, uint8_t mark) const;
   int64_t forced_end(int64_t begin, std::span<const int32_t> open, int64_t prompt_begin) const;
-  void add_refresh(ChunkTrack& track, int64_t position, bool boundary, bool prompt_end) const;
+  void add_refresh(ChunkTrack& track, int64_t position, bool boundary, TokenRole role) const;
 
   int64_t fixed_chunk_;
   int64_t min_chunk_;

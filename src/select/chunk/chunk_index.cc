@@ -11,7 +11,7 @@ ChunkIndex::ChunkIndex(const QkAdapter& adapter, const AdapterConfig& config, Ch
     : adapter_(adapter),
       d_model_(config.d_model),
       adapter_dim_(config.adapter_dim),
-      key_inputs_(config.d_model, chunk_key) {}
+      key_inputs_(config.d_model, chunk_key, config.sink) {}
 
 void ChunkIndex::extend(const ChunkTrack& track, Range positions, const float* x) {
   inputs_.clear();

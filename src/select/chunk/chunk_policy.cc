@@ -90,7 +90,7 @@ void ChunkPolicy::add_to_grid(Range positions, std::span<const int32_t> tokens) 
   if (!has_grid()) return;
   for (int64_t t = positions.begin; t < positions.end; ++t) {
     rules_.add_to_grid(grid_, t, tokens[static_cast<size_t>(t - positions.begin)],
-                       prompts_.is_end(t));
+                       role_of(prompts_.find(t) != nullptr, prompts_.is_end(t)));
   }
 }
 

@@ -4,8 +4,8 @@
 
 namespace chunkllm {
 
-KeyInputs::KeyInputs(int64_t d_model, ChunkKey key)
-    : d_model_(d_model), key_(key), open_sum_(static_cast<size_t>(d_model), 0.0f) {}
+KeyInputs::KeyInputs(int64_t d_model, ChunkKey key, int64_t sink)
+    : d_model_(d_model), key_(key), sink_(sink), open_sum_(static_cast<size_t>(d_model), 0.0f) {}
 
 void KeyInputs::extend(const ChunkTrack& track, Range positions, const float* x,
                        std::vector<float>& rows) {
@@ -21,9 +21,12 @@ void KeyInputs::extend(const ChunkTrack& track, Range positions, const float* x,
   // blocks.
   for (int64_t t = positions.begin; t < positions.end; ++t) {
     const float* row = x + (t - positions.begin) * d_model_;
-    for (int64_t i = 0; i < d_model_; ++i) open_sum_[static_cast<size_t>(i)] += row[i];
+    if (t >= sink_) {
+      for (int64_t i = 0; i < d_model_; ++i) open_sum_[static_cast<size_t>(i)] += row[i];
+    }
     if (next == track.n_chunks() || track.chunk(next).end != t + 1) continue;
-    const float inverse = 1.0f / static_cast<float>(track.chunk(next).size());
+    const int64_t n_summed = t + 1 - std::max(track.chunk(next).begin, sink_);
+    const float inverse = 1.0f / static_cast<float>(std::max<int64_t>(n_summed, 1));
     for (float& sum : open_sum_) {
       rows.push_back(sum * inverse);
       sum = 0.0f;

@@ -29,7 +29,7 @@ void shuffle(Rng& rng, std::vector<T>& list) {
 // Tasks with at least 3 to 10 needles, and with more for so many questions.
 std::vector<Task> draw_tasks(Rng& rng, int64_t n_questions) {
   const int64_t n_facts = 3 + rng.below(8);
-  constexpr int64_t kManyNeedles = 24;
+  constexpr int64_t kManyNeedles = 96;
   std::vector<Task> tasks;
   TakenNames taken;
   for (int64_t n = 0; n < n_facts || (std::ssize(tasks) < n_questions && n < kManyNeedles);) {

@@ -16,8 +16,8 @@ namespace {
 
 constexpr int64_t kRandomQueriesPerThousand = 8;
 constexpr int64_t kTokensPerQuestion = 96;  // with its answer and markers
-constexpr int64_t kMostQuestions = 12;
-constexpr int64_t kDocumentTokensPerQuestion = 256;
+constexpr int64_t kMostQuestions = 48;
+constexpr int64_t kDocumentTokensPerQuestion = 128;
 
 // Marks the tokens that hold the last byte before an end; `spans` and `ends` are of the same text.
 void mark_labels(const std::vector<TokenSpan>& spans, const std::vector<int64_t>& ends,
@@ -222,6 +222,12 @@ TrainingSequence SequenceSampler::encode_chat(Rng& rng, const RetrievalText& tex
   sequence.ids = std::move(prompt.ids);
   mark_labels(prompt.spans, ends, sequence.labels);
   sequence.prompt_ends = std::move(prompt.prompt_ends);
+  for (const int64_t end : sequence.prompt_ends) {
+    for (int64_t t = end + 1; t < sequence.n_tokens(); ++t) {
+      if (tokenizer_.is_special(sequence.ids[static_cast<size_t>(t)])) break;
+      sequence.answers.push_back(t);
+    }
+  }
   return sequence;
 }
 
@@ -242,7 +248,14 @@ TrainingSequence SequenceSampler::encode_plain(const RetrievalText& text) const 
   mark_labels(spans, ends, sequence.labels);
   for (const int64_t answer : answers) {
     const auto after = std::ranges::upper_bound(spans, answer, {}, &TokenSpan::end);
-    if (after != spans.begin()) sequence.prompt_ends.push_back(after - spans.begin() - 1);
+    if (after == spans.begin()) continue;
+    int64_t t = after - spans.begin();
+    sequence.prompt_ends.push_back(t - 1);
+    const size_t answer_end = whole.find('\n', static_cast<size_t>(answer));
+    for (; t < std::ssize(spans); ++t) {
+      if (static_cast<size_t>(spans[static_cast<size_t>(t)].begin) >= answer_end) break;
+      sequence.answers.push_back(t);
+    }
   }
   return sequence;
 }
@@ -252,12 +265,17 @@ void SequenceSampler::finish(TrainingSequence& sequence, Rng& rng, int64_t n_tok
   if (sequence.ids.size() > limit) {
     sequence.ids.resize(limit);
     sequence.labels.resize(limit);
+    const auto beyond = [n_tokens](int64_t t) { return t >= n_tokens; };
+    std::erase_if(sequence.prompt_ends, beyond);
+    std::erase_if(sequence.answers, beyond);
   }
   const int64_t n = sequence.n_tokens();
   for (int64_t i = 0; i < n * kRandomQueriesPerThousand / 1000; ++i) {
     const int64_t t = rng.below(n);
-    const bool is_prompt_end = std::ranges::binary_search(sequence.prompt_ends, t);
-    if (sequence.labels[static_cast<size_t>(t)] == 0 && !is_prompt_end) {
+    const bool is_query = sequence.labels[static_cast<size_t>(t)] != 0 ||
+                          std::ranges::binary_search(sequence.prompt_ends, t) ||
+                          std::ranges::binary_search(sequence.answers, t);
+    if (!is_query) {
       sequence.random_queries.push_back(t);
     }
   }
@@ -275,13 +293,17 @@ bool is_prompt_end(const TrainingSequence& sequence, int64_t t) {
 }  // namespace
 
 ChunkTrack sentence_track(const TrainingSequence& sequence, const AdapterConfig& config,
-                          const std::vector<int32_t>& special_ids) {
-  const ChunkRules rules(config, special_ids);
+                          const std::vector<int32_t>& special_ids,
+                          std::span<const uint8_t> token_marks) {
+  const ChunkRules rules(config, special_ids, {}, token_marks);
+  ChunkCutter cutter(rules);
   ChunkTrack track;
+  int64_t prompt_begin = 0;
   for (int64_t t = 0; t < sequence.n_tokens(); ++t) {
     const auto i = static_cast<size_t>(t);
-    const bool boundary = rules.ends_chunk(track, t, sequence.ids[i], sequence.labels[i] != 0);
-    rules.add(track, t, boundary, is_prompt_end(sequence, t));
+    const bool prompt_end = is_prompt_end(sequence, t);
+    cutter.add(track, t, sequence.ids[i], sequence.labels[i] != 0, prompt_begin, prompt_end);
+    if (prompt_end) prompt_begin = t + 1;
   }
   return track;
 }
@@ -291,7 +313,8 @@ ChunkTrack grid_track(const TrainingSequence& sequence, const AdapterConfig& con
   const ChunkRules rules(config, special_ids);
   ChunkTrack track;
   for (int64_t t = 0; t < sequence.n_tokens(); ++t) {
-    rules.add_to_grid(track, t, sequence.ids[static_cast<size_t>(t)], is_prompt_end(sequence, t));
+    rules.add_to_grid(track, t, sequence.ids[static_cast<size_t>(t)],
+                      role_of(true, is_prompt_end(sequence, t)));
   }
   return track;
 }

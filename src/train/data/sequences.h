@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "base/random.h"
@@ -21,7 +22,8 @@ struct TrainingSequence {
   // of structured text.
   std::vector<uint8_t> labels;
   std::vector<int64_t> prompt_ends;     // ascending
-  std::vector<int64_t> random_queries;  // ascending, none of them a boundary or prompt end
+  std::vector<int64_t> answers;         // the tokens of answers, ascending
+  std::vector<int64_t> random_queries;  // ascending, none of them a label or one of the above
 
   int64_t n_tokens() const { return static_cast<int64_t>(ids.size()); }
 };
@@ -66,9 +68,10 @@ class SequenceSampler {
 };
 
 // Chunks and refreshes of the layers after the first as inference makes them (ChunkRules), with
-// labels for predictions.
+// labels for predictions; answers are cut at the limit's best place, too.
 ChunkTrack sentence_track(const TrainingSequence& sequence, const AdapterConfig& config,
-                          const std::vector<int32_t>& special_ids);
+                          const std::vector<int32_t>& special_ids,
+                          std::span<const uint8_t> token_marks = {});
 
 // Those of a grid first layer.
 ChunkTrack grid_track(const TrainingSequence& sequence, const AdapterConfig& config,

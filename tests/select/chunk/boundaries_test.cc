@@ -17,12 +17,17 @@ struct Token {
   int32_t id = 0;
   bool predicted = false;
   bool prompt_end = false;
+  bool generated = false;
+
+  TokenRole role() const { return role_of(!generated, prompt_end); }
 };
 
 std::vector<Token> random_tokens(Rng& rng, int64_t n) {
   std::vector<Token> tokens(static_cast<size_t>(n));
   for (Token& token : tokens) {
-    token = {static_cast<int32_t>(rng.below(40)), rng.uniform() < 0.06, rng.uniform() < 0.03};
+    token = {static_cast<int32_t>(rng.below(40)), rng.uniform() < 0.06, rng.uniform() < 0.03,
+             rng.uniform() < 0.2};
+    token.prompt_end = token.prompt_end && !token.generated;
   }
   return tokens;
 }
@@ -32,7 +37,7 @@ ChunkTrack track_of(const ChunkRules& rules, const std::vector<Token>& tokens) {
   for (int64_t t = 0; t < std::ssize(tokens); ++t) {
     const Token& token = tokens[static_cast<size_t>(t)];
     const bool boundary = rules.ends_chunk(track, t, token.id, token.predicted);
-    rules.add(track, t, boundary, token.prompt_end);
+    rules.add(track, t, boundary, token.role());
   }
   return track;
 }
@@ -76,7 +81,7 @@ TEST(ChunkCutter, CutsPromptsAtTheBestPlaceAndAnswersAtTheLimit) {
   config.min_chunk = 3;
   config.max_chunk = kMax;
   const std::vector<int32_t> special{kSpecial};
-  const ChunkRules rules(config, special, {}, marks);
+  const ChunkRules rules(config, special, {.kind = RefreshKind::kBoundary}, marks);
   Rng rng(3);
   for (int trial = 0; trial < 200; ++trial) {
     const int64_t n = 1 + rng.below(120);
@@ -146,19 +151,21 @@ TEST(ChunkRules, RefreshesAreWhereTheSettingSays) {
   const std::vector<int32_t> special{kSpecial};
   const std::vector<Token> tokens = random_tokens(rng, 600);
   const auto n = std::ssize(tokens);
-  for (const RefreshRule rule : {RefreshRule{}, RefreshRule{.kind = RefreshKind::kBoundary},
+  for (const RefreshRule rule : {RefreshRule{}, RefreshRule{.kind = RefreshKind::kPromptEnd},
+                                 RefreshRule{.kind = RefreshKind::kBoundary},
                                  RefreshRule{.kind = RefreshKind::kEvery, .every = 5}}) {
     const ChunkRules rules(config, special, rule);
     const ChunkTrack sentences = track_of(rules, tokens);
     ChunkTrack grid;
     for (int64_t t = 0; t < n; ++t) {
       const Token& token = tokens[static_cast<size_t>(t)];
-      rules.add_to_grid(grid, t, token.id, token.prompt_end);
+      rules.add_to_grid(grid, t, token.id, token.role());
     }
     const auto expected = [&](int64_t t, bool boundary) {
-      const bool prompt_end = tokens[static_cast<size_t>(t)].prompt_end;
+      const auto& [id, predicted, prompt_end, generated] = tokens[static_cast<size_t>(t)];
       if (rule.kind == RefreshKind::kEvery) return prompt_end || t % 5 == 4;
-      return boundary || (prompt_end && rule.kind == RefreshKind::kPromptEnd);
+      return boundary || (prompt_end && rule.kind != RefreshKind::kBoundary) ||
+             (generated && rule.kind == RefreshKind::kAnswer);
     };
     for (int64_t t = 0; t < n; ++t) {
       const bool ends = std::ranges::binary_search(sentences.ends, t + 1);

@@ -65,11 +65,11 @@ TEST_F(SequencesTest, TextBeginsWithBosAndLabelsLieOnTheEndsOfSentences) {
 // The tokens before it end each question, those after it begin the answer, and that is a chunk.
 TEST_F(SequencesTest, EachAnswerFollowsAPromptEndAndTheTextHoldsIt) {
   int64_t n_answers = 0;
+  int64_t n_answer_tokens = 0;
   for (uint64_t seed = 0; seed < 40; ++seed) {
     const TrainingSequence sequence = draw(1.0, seed);
     ASSERT_LE(sequence.n_tokens(), kSeqLen);
     ASSERT_FALSE(sequence.prompt_ends.empty());
-    ASSERT_LE(sequence.prompt_ends.size(), 12u);
     EXPECT_GT(sequence.prompt_ends.front(), 200);
     for (size_t i = 0; i < sequence.prompt_ends.size(); ++i) {
       const int64_t end = sequence.prompt_ends[i];
@@ -77,12 +77,21 @@ TEST_F(SequencesTest, EachAnswerFollowsAPromptEndAndTheTextHoldsIt) {
                   engine_.tokenizer().is_special(sequence.ids[static_cast<size_t>(end)]))
           << text(sequence, end - 6, end + 1);
       ++n_answers;
+      // Its tokens are those up to the marker of the turn's end.
+      int64_t t = end + 1;
+      while (!engine_.tokenizer().is_special(sequence.ids[static_cast<size_t>(t)])) {
+        EXPECT_TRUE(std::ranges::binary_search(sequence.answers, t)) << t;
+        ++t;
+        ++n_answer_tokens;
+      }
     }
+    EXPECT_LE(std::ssize(sequence.answers), kSeqLen / 2);
     for (const int64_t query : sequence.random_queries) {
       EXPECT_EQ(sequence.labels[static_cast<size_t>(query)], 0);
     }
   }
   EXPECT_GT(n_answers, 60);
+  EXPECT_GT(n_answer_tokens, 3 * n_answers);
 }
 
 TEST_F(SequencesTest, LengthsSpreadOverTheRange) {
@@ -115,6 +124,11 @@ TEST_F(SequencesTest, WithoutATemplateQuestionsStandInPlainText) {
     for (const int64_t end : sequence.prompt_ends) {
       EXPECT_TRUE(text(sequence, end - 8, end + 1).ends_with("\nAnswer:"))
           << text(sequence, end - 8, end + 1);
+      EXPECT_TRUE(std::ranges::binary_search(sequence.answers, end + 1));
+      EXPECT_FALSE(std::ranges::binary_search(sequence.answers, end));
+    }
+    for (const int64_t t : sequence.answers) {
+      EXPECT_EQ(text(sequence, t, t + 1).find('\n'), std::string::npos);
     }
   }
 }

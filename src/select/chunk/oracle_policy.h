@@ -1,0 +1,27 @@
+// The policy `oracle`: the best that chunks could do, for measuring others by.
+#pragma once
+
+#include <vector>
+
+#include "select/chunk/chunk_policy.h"
+
+namespace chunkllm {
+
+// As ChunkPolicy, but that each refresh chooses the chunks that have most of its token's own
+// attention, the mean over heads, instead of those that adapters score best. It reads every key at
+// every refresh, so it saves no time. A refresh that is asked for again after its block has passed
+// (a begin of the sequence that was kept) falls back on the scores.
+class OraclePolicy : public ChunkPolicy {
+ public:
+  using ChunkPolicy::ChunkPolicy;
+  std::span<const AttentionSpan> rows(const LayerInput& input) override;
+
+ protected:
+  Selection choose(const Candidates& candidates) override;
+
+ private:
+  const LayerInput* input_ = nullptr;  // during rows()
+  std::vector<float> log_sum_exp_, out_, mass_;
+};
+
+}  // namespace chunkllm
