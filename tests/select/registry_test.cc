@@ -27,7 +27,7 @@ TEST(Policies, AnUnknownNameIsRefusedWithTheList) {
     expect_error(ErrorCode::kInvalidArgument, std::string(policy.name),
                  [] { policy_named("none"); });
   }
-  expect_error(ErrorCode::kInvalidArgument, "--policy none: must be full, chunk or auto",
+  expect_error(ErrorCode::kInvalidArgument, "--policy none: must be full, chunk, oracle or auto",
                [] { policy_named("none", "auto"); });
 }
 
