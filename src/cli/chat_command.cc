@@ -81,7 +81,7 @@ class Chat {
     if (shows_prompt_) {
       say("\n");
     } else if (n_failed_ > 0) {
-      fail(ErrorCode::kData, "{} of {} messages and commands failed, as said above; mend them",
+      fail(ErrorCode::kData, "{} of {} messages and commands failed; see the errors above",
            n_failed_, n_inputs_);
     }
   }
