@@ -35,9 +35,13 @@ int32_t plain_token(const Engine& engine) {
 
 void fill_with_noise(Session& session, int64_t n_tokens, uint64_t seed) {
   const SessionOptions& options = session.options();
-  if (options.policy->needs_adapter && options.selection.refresh != RefreshKind::kPromptEnd) {
+  // A prompt has the same refreshes under both.
+  const RefreshKind refresh = options.selection.refresh;
+  if (options.policy->needs_adapter && refresh != RefreshKind::kAnswer &&
+      refresh != RefreshKind::kPromptEnd) {
     fail(ErrorCode::kInvalidArgument,
-         "a made-up context has its refreshes at prompt ends and boundaries; leave out --refresh");
+         "a made-up context has its refreshes at prompt ends and boundaries; leave out --refresh, or "
+         "give answer or prompt-end");
   }
   Rng rng(seed);
   const Engine& engine = session.engine();

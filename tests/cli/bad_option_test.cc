@@ -103,7 +103,7 @@ INSTANTIATE_TEST_SUITE_P(
         generating("kv_type", {"--kv-type", "q2"}, {"--kv-type", "q2", "bf16"}),
         generating("dtype", {"--dtype", "f64"}, {"--dtype", "f64", "f32"}),
         generating("policy_unknown", {"--policy", "nope"},
-                   {"--policy nope", "full, chunk or auto"}),
+                   {"--policy nope", "full, chunk, oracle or auto"}),
         generating("policy_chunk_without_adapter", {"--policy", "chunk"}, {"chunk", "--adapter"}),
         bare("max_tokens_0",
              {"generate", "--model", needle_model(), "--prompt", "x", "--max-tokens", "0"},
