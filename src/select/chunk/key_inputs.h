@@ -12,8 +12,8 @@ namespace chunkllm {
 
 // One layer's rows of x, one a chunk: at its boundary token, or the mean over its tokens after the
 // sink, whose activations are unlike all others (zeros where there are none: such a chunk is never
-// eligible). The projection is linear: the mean of k^ is the projection of the mean of x. One thread
-// at a time.
+// eligible). The projection is linear: the mean of k^ is the projection of the mean of x. One
+// thread at a time.
 class KeyInputs {
  public:
   KeyInputs(int64_t d_model, ChunkKey key, int64_t sink);
@@ -27,7 +27,7 @@ class KeyInputs {
  private:
   int64_t d_model_;
   ChunkKey key_;
-  int64_t sink_;  // tokens
+  int64_t sink_;                 // tokens
   std::vector<float> open_sum_;  // [d_model], over the open chunk, for means
 };
 
