@@ -64,10 +64,10 @@ nlohmann::json read_result(std::string_view line, const std::string& where, size
   if (index >= items.size()) {
     refuse(fmt::format("there are more results than the {} prompts", items.size()));
   }
-  nlohmann::json json = nlohmann::json::parse(line, nullptr, false);
-  if (!line.starts_with(line_begin(index)) || !json.is_object()) {
+  if (!line.starts_with(line_begin(index))) {
     refuse("this is no result of this program at its place");
   }
+  nlohmann::json json = parse_json(line, where);  // an object, as it begins
   const nlohmann::json id = json.value("id", nlohmann::json());
   if (id != items[index].id) {
     refuse(fmt::format("the result has the id {}, the prompt {}", show_text(id.dump()),
@@ -115,7 +115,7 @@ BatchOutput::BatchOutput(const std::filesystem::path& path, const std::vector<Ba
     if (!std::filesystem::is_regular_file(path, error)) {
       fail(ErrorCode::kIo, "{} is not a regular file; name a file", path_);
     }
-    text = read_text_file(path_);
+    text = read_whole_file(path_);
   }
   const size_t end = text.rfind('\n') + 1;  // 0 without one
   check_results(std::string_view(text).substr(0, end));
@@ -189,7 +189,7 @@ void BatchOutput::append(const nlohmann::ordered_json& result) {
     if (n <= 0) {
       const int write_errno = errno;
       // If this fails too, the next run removes the half line.
-      if (::ftruncate(fd_, size_bytes_) == 0) errno = write_errno;
+      [[maybe_unused]] const int failed = ::ftruncate(fd_, size_bytes_);
       errno = write_errno;
       fail_write("write");
     }

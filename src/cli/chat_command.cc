@@ -179,6 +179,7 @@ class Chat {
       result = generate(
           session_, session_.engine().tokenizer(), prompt, options,
           [&](std::string_view text) {
+            bar.clear();
             std::fwrite(text.data(), 1, text.size(), stdout);
             std::fflush(stdout);
             shown += text;

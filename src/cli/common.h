@@ -74,12 +74,14 @@ CancelToken& interrupt_token();
 bool termination_requested();
 
 // A bar with rate and time left on stderr, from the third second on and only on a terminal. The
-// destructor removes it.
+// destructor clears it.
 class ProgressBar {
  public:
   ProgressBar(std::string label, std::string unit);
   ~ProgressBar();
   void update(int64_t n_done, int64_t n_total);
+  // Removes it until the next update.
+  void clear();
 
  private:
   std::string label_;

@@ -75,7 +75,7 @@ void add_completion_options(CLI::App& app, CompletionArgs& args) {
   add_sampling_options(app, args);
 }
 
-std::string read_text_file(const std::string& path) {
+std::string read_whole_file(const std::string& path) {
   std::error_code error;
   if (std::filesystem::is_directory(path, error)) {
     fail(ErrorCode::kIo, "{} is a folder; name a text file", path);
@@ -84,7 +84,11 @@ std::string read_text_file(const std::string& path) {
   if (!file) fail(ErrorCode::kIo, "cannot open {}; check the path", path);
   std::string text{std::istreambuf_iterator<char>(file), {}};
   if (file.bad()) fail(ErrorCode::kIo, "cannot read {}; check the file", path);
-  return std::string(without_byte_order_mark(text));
+  return text;
+}
+
+std::string read_text_file(const std::string& path) {
+  return std::string(without_byte_order_mark(read_whole_file(path)));
 }
 
 std::unique_ptr<Completer> open_completer(const CompletionArgs& args) {
@@ -123,18 +127,24 @@ void settle_policy(Completer& completer, int64_t n_tokens) {
   if (completer.engine.adapter() != nullptr) {
     SessionOptions options = completer.session;
     options.ctx = n_tokens;
-    const Crossover crossover = measure_crossover(completer.engine, options);
-    if (n_tokens < crossover.n_tokens) completer.session.policy = &full_policy();
-    if (n_tokens <= crossover.n_same) {
-      why = crossover.n_same == kNeverFaster
-                ? "the budget holds all of any context"
-                : fmt::format("up to {} tokens {} does the same", crossover.n_same, best);
-    } else {
-      why = crossover.n_tokens == kNeverFaster
-                ? fmt::format("{} is not {:.0f}% faster at any length, measured in {:.1f} s", best,
-                              100 * kLeastGain, crossover.seconds)
-                : fmt::format("{} is {:.0f}% faster or more from {} on, measured in {:.1f} s", best,
-                              100 * kLeastGain, crossover.n_tokens, crossover.seconds);
+    try {
+      const Crossover crossover = measure_crossover(completer.engine, options);
+      if (n_tokens < crossover.n_tokens) completer.session.policy = &full_policy();
+      if (n_tokens <= crossover.n_same) {
+        why = crossover.n_same == kNeverFaster
+                  ? "the budget holds all of any context"
+                  : fmt::format("up to {} tokens {} does the same", crossover.n_same, best);
+      } else {
+        why = crossover.n_tokens == kNeverFaster
+                  ? fmt::format("{} is not {:.0f}% faster at any length, measured in {:.1f} s",
+                                best, 100 * kLeastGain, crossover.seconds)
+                  : fmt::format("{} is {:.0f}% faster or more from {} on, measured in {:.1f} s",
+                                best, 100 * kLeastGain, crossover.n_tokens, crossover.seconds);
+      }
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::kMemory) throw;
+      completer.session.policy = &full_policy();
+      why = "there is no memory to measure it";
     }
   }
   std::fputs(fmt::format("policy {}: {} for {} tokens; {}\n", kAutoPolicy,

@@ -26,7 +26,9 @@ struct CompletionArgs {
 };
 void add_completion_options(CLI::App& app, CompletionArgs& args);
 
-// A text file, UTF-8, without a byte order mark that it begins with. Throws Error (kIo, kData).
+// The bytes of a file. Throws Error (kIo).
+std::string read_whole_file(const std::string& path);
+// The same without a byte order mark that it begins with; does not check that it is UTF-8.
 std::string read_text_file(const std::string& path);
 
 // The name, beside those of the policies, that leaves the choice to settle_policy().

@@ -162,12 +162,13 @@ void report_speed(const GenerateResult& result, std::string_view policy) {
 
 GenerateResult complete(Session& session, const Prompt& prompt, GenerateOptions options,
                         bool streams) {
-  const OnText stream = [](std::string_view text) {
+  ProgressBar bar("prompt", "tokens");
+  const OnText stream = [&bar](std::string_view text) {
+    bar.clear();
     std::fwrite(text.data(), 1, text.size(), stdout);
     std::fflush(stdout);
   };
   options.max_tokens = std::min(options.max_tokens, session.options().ctx - prompt.n_tokens() + 1);
-  ProgressBar bar("prompt", "tokens");
   return generate(
       session, session.engine().tokenizer(), prompt, options, streams ? stream : OnText{},
       [&](int64_t done, int64_t total) { bar.update(done, total); }, &interrupt_token());

@@ -7,12 +7,14 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "base/memory.h"
 #include "cli/common.h"
 #include "cli/options.h"
 #include "engine/session_memory.h"
 #include "formats/gguf.h"
 #include "model/checkpoint.h"
+#include "model/weights.h"
 #include "select/chunk/adapter.h"
 
 namespace chunkllm::cli {
@@ -100,7 +102,10 @@ Json describe_model(const InspectArgs& args) {
                {"types", count_types(checkpoint.tensors())}};
 
   std::optional<Adapter> adapter;
-  if (!args.adapter.empty()) adapter = load_adapter(args.adapter);
+  if (!args.adapter.empty() && args.adapter != kNoAdapter) {
+    adapter = load_adapter(args.adapter);
+    check_adapter_fits(*adapter, config, checkpoint_fingerprint(checkpoint, config), args.adapter);
+  }
   SessionOptions options;
   options.ctx = args.ctx > 0 ? args.ctx : config.max_positions;
   options.kv_type = kv_type_or_default(args.kv_type, precision);
@@ -152,27 +157,34 @@ Json describe(const InspectArgs& args) {
        args.path);
 }
 
+// A text of a file, escaped if a terminal would not show it as it is.
+std::string printable(const std::string& text) {
+  const std::string shown = show_text(text);
+  return shown == '"' + text + '"' ? text : shown;
+}
+
 // One line a field; bytes with their unit; nested objects indented.
 void print_fields(const Json& json, const std::string& indent) {
   for (const auto& [name, value] : json.items()) {
     if (name == "tensors") {
       std::puts((indent + "tensors").c_str());
       for (const Json& tensor : value) {
-        std::puts(fmt::format("{}  {:<52} {:<5} {}", indent, tensor["name"].get<std::string>(),
+        std::puts(fmt::format("{}  {:<52} {:<5} {}", indent,
+                              printable(tensor["name"].get<std::string>()),
                               tensor["dtype"].get<std::string>(), tensor["shape"].dump())
                       .c_str());
       }
     } else if (value.is_object()) {
-      std::puts((indent + name).c_str());
+      std::puts((indent + printable(name)).c_str());
       print_fields(value, indent + "  ");
     } else {
       const bool is_bytes = name.ends_with("bytes") && value.is_number_integer();
       const std::string label =
           is_bytes && name.size() > 6 ? name.substr(0, name.size() - 6) : name;
       const std::string text = is_bytes            ? format_bytes(value.get<int64_t>())
-                               : value.is_string() ? value.get<std::string>()
+                               : value.is_string() ? printable(value.get<std::string>())
                                                    : value.dump();
-      std::puts(fmt::format("{}{:<22} {}", indent, label, text).c_str());
+      std::puts(fmt::format("{}{:<22} {}", indent, printable(label), text).c_str());
     }
   }
 }
@@ -200,8 +212,12 @@ void add_inspect_command(CLI::App& app) {
       ->add_option("path", args->path,
                    "Model folder, GGUF file, adapter folder or .safetensors file")
       ->required();
-  command->add_option("--adapter", args->adapter, "Adapter folder: adds its share and its memory")
-      ->type_name("DIR");
+  command
+      ->add_option("--adapter", args->adapter,
+                   fmt::format("Adapter folder: adds its share and its memory; {}: without (the "
+                               "default)",
+                               kNoAdapter))
+      ->type_name(fmt::format("DIR|{}", kNoAdapter));
   command
       ->add_option("--ctx", args->ctx, "Tokens to foretell memory for (default: the model's limit)")
       ->transform(whole_number(1, kMaxTokens));

@@ -169,7 +169,10 @@ void run(const TrainArgs& args) {
     std::optional<ProgressBar> bar;
     std::string shown;  // what the bar is of
     TrainCallbacks callbacks;
-    callbacks.message = [](const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); };
+    callbacks.message = [&bar](const std::string& line) {
+      if (bar) bar->clear();
+      std::fprintf(stderr, "%s\n", line.c_str());
+    };
     callbacks.progress = [&](std::string_view what, std::string_view unit, int64_t n_done,
                              int64_t n_total) {
       if (shown != what) bar.emplace(std::string(what), std::string(unit));

@@ -15,6 +15,7 @@
 #include "model/checkpoint.h"
 #include "model/gguf_config.h"
 #include "model/gguf_names.h"
+#include "model/weights.h"
 #include "text/chat/chat_template.h"
 
 namespace chunkllm {
@@ -68,6 +69,7 @@ class Planner {
 
  private:
   void plan_gguf() {
+    check_tensors(Checkpoint(options_.in, plan_.config), plan_.config);
     plan_.gguf.emplace(options_.in);
     for (const GgufValue& value : plan_.gguf->metadata()) {
       if (value.key != "general.alignment" && !value.key.starts_with("split.")) {
@@ -80,6 +82,7 @@ class Planner {
   void plan_folder() {
     write_metadata();
     plan_.checkpoint.emplace(options_.in, plan_.config);
+    check_tensors(*plan_.checkpoint, plan_.config);
     const auto head = plan_.checkpoint->tensors().find("lm_head.weight");
     const bool has_head = head != plan_.checkpoint->tensors().end();
     if (has_head && !is_copy_of_embedding(head->second)) plan_.config.tied_embeddings = false;
@@ -145,6 +148,11 @@ class Planner {
   }
 
   void add(const std::string& name, const TensorView& tensor, bool interleaves_rows, float offset) {
+    const int64_t head_dim = plan_.config.head_dim;
+    if (interleaves_rows && (tensor.shape.empty() || tensor.shape[0] % head_dim != 0)) {
+      fail(ErrorCode::kData, "{}: tensor {} has shape {}, no whole heads of {}; get the file again",
+           options_.in.string(), show_text(name), shape_text(tensor.shape), head_dim);
+    }
     Job job{.info = {name, type_of(name, tensor), tensor.shape},
             .values = {},
             .matrix = nullptr,
@@ -155,7 +163,7 @@ class Planner {
       const std::vector<float> values = tensor_floats(tensor, options_.in.string());
       for (size_t i = 0; i < values.size(); ++i) {
         const auto row = static_cast<int64_t>(i);
-        const int64_t from = interleaves_rows ? halved_row(row, plan_.config.head_dim) : row;
+        const int64_t from = interleaves_rows ? halved_row(row, head_dim) : row;
         job.values.push_back(values[static_cast<size_t>(from)] + offset);
       }
     }
@@ -179,7 +187,8 @@ class Planner {
 
   DType type_of(const std::string& name, const TensorView& tensor) {
     const bool is_weight = is_floating(tensor.dtype) || is_quantized(tensor.dtype);
-    if (!is_weight || tensor.shape.size() > 2 || tensor.shape.empty()) {
+    const bool is_empty = std::ranges::any_of(tensor.shape, [](int64_t n) { return n < 1; });
+    if (!is_weight || tensor.shape.size() > 2 || tensor.shape.empty() || is_empty) {
       fail(ErrorCode::kUnsupported,
            "{}: tensor {} is {} {}; only vectors and matrices of weights can be written",
            options_.in.string(), show_text(name), dtype_name(tensor.dtype),
@@ -192,8 +201,8 @@ class Planner {
     if (!is_quantized(type)) return type;
     if (tensor.shape.back() % dtype_block_elements(type) != 0) {
       plan_.notices.push_back(
-          fmt::format("{}: rows of {} numbers are no whole blocks of {}; stored as F16", name,
-                      tensor.shape.back(), dtype_block_elements(type)));
+          fmt::format("{}: rows of {} numbers are no whole blocks of {}; stored as F16",
+                      show_text(name), tensor.shape.back(), dtype_block_elements(type)));
       return DType::kF16;
     }
     if (is_quantized(tensor.dtype) && tensor.dtype != type) {
@@ -234,7 +243,7 @@ class RowConverter {
       fail(ErrorCode::kData,
            "{}: tensor {} holds a number in row {} that is not finite or too large for {}; use "
            "another type or get the model again",
-           file_, job_.info.name, first_bad, dtype_name(job_.info.dtype));
+           file_, show_text(job_.info.name), first_bad, dtype_name(job_.info.dtype));
     }
     return target_;
   }

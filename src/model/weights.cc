@@ -7,6 +7,7 @@
 #include <span>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "base/memory.h"
 #include "base/sha256.h"
 #include "model/architecture.h"
@@ -170,7 +171,7 @@ void refuse_unknown_biases(const Checkpoint& checkpoint, const ModelConfig& c) {
     if (!known) {
       fail(ErrorCode::kUnsupported,
            "{}: has the bias {}, which its configuration does not announce; it is not supported",
-           checkpoint.place(name), tensor.name);
+           checkpoint.place(name), show_text(tensor.name));
     }
   }
 }

@@ -37,6 +37,27 @@ BadInput tensor_case(std::string name, Parts parts, std::function<void(TensorFil
           }};
 }
 
+// `quantize` on a model whose tensors are edited.
+BadInput quantize_case(std::string name, Parts parts, std::function<void(TensorFile&)> edit) {
+  return {std::move(name), kFailure, std::move(parts), [edit](const Scratch& scratch) {
+            const std::string model = scratch.with_tensors(tiny_llama(), kWeights, edit);
+            return Command{{"quantize", model, scratch / "out", "--type", "bf16"}};
+          }};
+}
+
+// Appends a tensor of bf16 zeros.
+void add_tensor(TensorFile& file, const std::string& name, int64_t n_rows, int64_t n_cols) {
+  const size_t begin = file.data.size();
+  file.data.resize(begin + static_cast<size_t>(2 * n_rows * n_cols));
+  file.header[name] = {
+      {"dtype", "BF16"}, {"shape", {n_rows, n_cols}}, {"data_offsets", {begin, file.data.size()}}};
+}
+
+void rename_tensor(TensorFile& file, const char* from, const char* to) {
+  file.header[to] = file.header[from];
+  file.header.erase(from);
+}
+
 BadInput adapter_case(std::string name, Parts parts,
                       std::function<std::string(const Scratch&)> make_adapter) {
   return {std::move(name), kFailure, std::move(parts), [make_adapter](const Scratch& scratch) {
@@ -283,6 +304,29 @@ INSTANTIATE_TEST_SUITE_P(
                     })),
     bad_input_name);
 
+constexpr const char* kQueries = "model.layers.0.self_attn.q_proj.weight";
+
+INSTANTIATE_TEST_SUITE_P(
+    Quantize, BadFile,
+    testing::Values(
+        quantize_case("quantize_wrong_shape", {kQueries, "shape", "expected"},
+                      [](TensorFile& file) {
+                        file.header[kQueries]["shape"] = {64, 96};
+                      }),
+        quantize_case("quantize_missing_tensor", {kMatrix, "missing"},
+                      [](TensorFile& file) { rename_tensor(file, kMatrix, "other"); }),
+        quantize_case("quantize_missing_head", {"lm_head.weight", "missing"},
+                      [](TensorFile& file) { rename_tensor(file, "lm_head.weight", "other"); }),
+        quantize_case("quantize_no_whole_heads", {"blk.7.attn_q.weight", "no whole heads of 24"},
+                      [](TensorFile& file) {
+                        add_tensor(file, "model.layers.7.self_attn.q_proj.weight", 5, 64);
+                      }),
+        quantize_case("quantize_empty_tensor", {"blk.7.ffn_up.weight", "only vectors and matrices"},
+                      [](TensorFile& file) {
+                        add_tensor(file, "model.layers.7.mlp.up_proj.weight", 64, 0);
+                      })),
+    bad_input_name);
+
 INSTANTIATE_TEST_SUITE_P(
     Adapters, BadFile,
     testing::Values(
@@ -325,6 +369,12 @@ INSTANTIATE_TEST_SUITE_P(
                  {"another model", "number of layers", "train adapters"},
                  [](const Scratch&) {
                    return bench_with(tiny_llama(), {"--adapter", needle_adapter()});
+                 }},
+        BadInput{"inspect_adapter_of_other_shape",
+                 kFailure,
+                 {"another model", "number of layers"},
+                 [](const Scratch&) {
+                   return Command{{"inspect", tiny_llama(), "--adapter", needle_adapter()}};
                  }},
         BadInput{"model_as_adapter",
                  kFailure,

@@ -145,6 +145,7 @@ TEST(Batch, ABadLineIsNamedBeforeAnyWork) {
 
 TEST(Batch, AStrangeOutputIsLeftAlone) {
   const std::vector<std::string> strange{"precious", "precious\n", "{\"index\":1}\n",
+                                         "\xef\xbb\xbf{\"index\":0,\"te",
                                          R"({"index":0,"id":"b","text":"x"})"
                                          "\n"};
   for (const std::string& text : strange) {
@@ -161,6 +162,16 @@ TEST(Batch, AStrangeOutputIsLeftAlone) {
   scratch.file("in.jsonl", R"({"prompt": "The old man walked", "id": "a"})");
   expect_failure(run_program(batch(scratch)), kFailure, {"out.jsonl:2", "more results"},
                  "batch_shorter_input");
+}
+
+TEST(Batch, ADeepResultIsRefused) {
+  const Scratch scratch;
+  scratch.file("in.jsonl", four_prompts());
+  const std::string text =
+      "{\"index\":0,\"text\":" + std::string(1000000, '[') + std::string(1000000, ']') + "}\n";
+  scratch.file("out.jsonl", text);
+  expect_failure(run_program(batch(scratch)), kFailure, {"out.jsonl:1", "deep"}, "batch_deep");
+  EXPECT_EQ(read_text(scratch.path("out.jsonl")), text);
 }
 
 TEST(Batch, BlankLinesAreNoPrompts) {

@@ -388,11 +388,25 @@ TEST(Inspect, ModelAdapterAndFile) {
   EXPECT_EQ(both.at("memory").at("ctx"), 1024);
   EXPECT_LT(both.at("memory").at("kv_bytes"), model.at("memory").at("kv_bytes"));
   expect_numbers(both.at("adapter"), {"parameters", "share_of_parameters"});
+  const json none = json_of({"inspect", needle_model(), "--adapter", "none", "--json"});
+  EXPECT_FALSE(none.contains("adapter"));
+  EXPECT_EQ(none.at("memory").at("kv_bytes"), model.at("memory").at("kv_bytes"));
 
   EXPECT_THAT(output_of({"inspect", needle_model()}), testing::HasSubstr("llama"));
   EXPECT_THAT(output_of({"inspect", needle_adapter()}), testing::HasSubstr("adapter_dim"));
   EXPECT_THAT(output_of({"inspect", tiny_llama() / "model.safetensors"}),
               testing::HasSubstr("model.embed_tokens.weight"));
+}
+
+TEST(Inspect, NamesDoNotReachTheTerminalRaw) {
+  const Scratch scratch;
+  TensorFile file;
+  file.header["a\x1b[2Jb"] = {{"dtype", "F32"}, {"shape", {1}}, {"data_offsets", {0, 4}}};
+  file.data = std::string(4, '\0');
+  file.write(scratch.path("x.safetensors"));
+  const std::string text = output_of({"inspect", scratch / "x.safetensors"});
+  EXPECT_THAT(text, testing::Not(testing::HasSubstr("\x1b")));
+  EXPECT_THAT(text, testing::HasSubstr("a\\u001b[2Jb"));
 }
 
 }  // namespace

@@ -183,6 +183,12 @@ TEST_F(GgufModel, WhatCannotBeWrittenIsRefused) {
   expect_error(ErrorCode::kInvalidArgument, "Q6_K", [&] {
     quantize_model({.in = tiny_llama(), .out = folder_ / "x", .type = DType::kQ6K});
   });
+  std::string lacking = read_text(written(tiny_llama(), DType::kF32));
+  lacking.at(lacking.find("blk.2.ffn_up.weight") + 4) = '7';
+  write_text(folder_ / "lacking.gguf", lacking);
+  expect_error(ErrorCode::kData, "blk.2.ffn_up.weight", [&] {
+    quantize_model({.in = folder_ / "lacking.gguf", .out = folder_ / "x", .type = DType::kF32});
+  });
   CancelToken cancel;
   cancel.request();
   expect_error(ErrorCode::kInterrupted, "interrupted", [&] {
