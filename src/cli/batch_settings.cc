@@ -40,7 +40,7 @@ nlohmann::ordered_json batch_settings(const CompletionArgs& args, const Complete
   const SelectionSettings selection =
       settings_with_defaults(args.selection.settings, engine.adapter());
   for (const SettingEntry& entry : setting_entries()) {
-    if (entry.get != nullptr) json[std::string(entry.flag)] = entry.get(selection);
+    json[std::string(entry.flag)] = entry.get(selection);
   }
   json["--ctx"] = args.ctx;
   json["--max-tokens"] = args.generate.max_tokens;

@@ -27,7 +27,7 @@ bool LineReader::read_more() {
       return true;
     }
     if (errno != EINTR && errno != EAGAIN) {
-      fail(ErrorCode::kIo, "cannot read standard input: {}; use --prompt or --prompt-file",
+      fail(ErrorCode::kIo, "cannot read standard input: {}; check where standard input comes from",
            std::strerror(errno));
     }
   }

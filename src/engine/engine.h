@@ -62,7 +62,7 @@ class Engine {
   // `window`, which are settings; only with an adapter.
   std::string adapter_digest() const;
   bool has_tokenizer() const { return tokenizer_.has_value(); }
-  // Throws Error (kData) if the model has no tokenizer.
+  // Throws Error (kData) if the model has no tokenizer, (kUnsupported) if it has an older form.
   const Tokenizer& tokenizer() const;
   // The model's own. Throws Error (kUnsupported) if it has none, (kData) if it is no template.
   ChatTemplate chat_template() const;

@@ -20,6 +20,10 @@ std::vector<int32_t> read_eos_ids(const nlohmann::json& object, const std::strin
   const auto found = object.find("eos_token_id");
   if (found == object.end() || found->is_null()) return ids;
   const nlohmann::json list = found->is_array() ? *found : nlohmann::json::array({*found});
+  if (list.size() > kMaxEndTokens) {
+    fail(ErrorCode::kData, "{}: more than {} tokens end an answer; get the file again", where,
+         kMaxEndTokens);
+  }
   for (const nlohmann::json& id : list) {
     if (!id.is_number_integer() || id.get<int64_t>() < 0 || id.get<int64_t>() > kMaxTokenId) {
       fail(ErrorCode::kData, "{}: eos_token_id must be a token id or a list of them", where);

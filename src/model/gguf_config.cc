@@ -176,9 +176,14 @@ class ConfigReader {
   // Those that the file names, and the control tokens known to end answers.
   std::vector<int32_t> read_eos_ids() const {
     std::vector<int32_t> ids;
-    const auto add = [&ids](int64_t id) {
+    const auto add = [&](int64_t id) {
       const auto known = static_cast<int32_t>(id);
-      if (std::ranges::find(ids, known) == ids.end()) ids.push_back(known);
+      if (std::ranges::find(ids, known) != ids.end()) return;
+      if (ids.size() == kMaxEndTokens) {
+        fail(ErrorCode::kData, "{}: more than {} tokens end an answer; get the file again", where_,
+             kMaxEndTokens);
+      }
+      ids.push_back(known);
     };
     for (const char* name : {"eos", "eot", "eom"}) {
       const std::string id_key = fmt::format("tokenizer.ggml.{}_token_id", name);

@@ -7,9 +7,11 @@
 #include <cstdlib>
 #include <fstream>
 #include <iostream>
+#include <numeric>
 
 #include "convert/quantize.h"
 #include "engine/engine.h"
+#include "model/gguf_config.h"
 #include "model/gguf_names.h"
 #include "model/transformer.h"
 #include "testing/expect_error.h"
@@ -195,6 +197,24 @@ TEST_F(GgufModel, WhatCannotBeWrittenIsRefused) {
     quantize_model({.in = tiny_llama(), .out = folder_ / "x", .type = DType::kF32}, {}, &cancel);
   });
   EXPECT_FALSE(std::filesystem::exists(folder_ / "x"));
+}
+
+TEST_F(GgufModel, TooManyEndTokensAreRefused) {
+  const GgufFile file(written(tiny_llama(), DType::kF32));
+  GgufMetadata metadata;
+  for (const GgufValue& value : file.metadata()) metadata.set(value);
+  std::vector<int32_t> ends(1025);
+  std::iota(ends.begin(), ends.end(), 0);
+  metadata.set_integers(kAllEndTokens, ends);
+  std::vector<GgufTensorInfo> infos;
+  for (const auto& [name, tensor] : file.tensors()) {
+    infos.push_back({name, tensor.dtype, tensor.shape});
+  }
+  GgufWriter writer(folder_ / "many.gguf", metadata, infos);
+  for (const auto& [name, tensor] : file.tensors()) writer.write(std::as_bytes(tensor.bytes));
+  writer.commit();
+  expect_error(ErrorCode::kData, "more than 1024 tokens end an answer",
+               [&] { read_model_config(folder_ / "many.gguf"); });
 }
 
 TEST(GgufNames, AreEachOthersInverse) {

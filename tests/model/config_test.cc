@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "testing/expect_error.h"
 #include "testing/models.h"
@@ -40,6 +41,16 @@ TEST_F(ConfigTest, EndTokensOfTheGenerationConfigWin) {
   EXPECT_EQ(read({{"eos_token_id", {1, 4}}}).eos_ids, (std::vector<int32_t>{1, 4}));
   write_text(folder_ / "generation_config.json", R"({"eos_token_id": 7})");
   EXPECT_EQ(read({{"eos_token_id", 1}}).eos_ids, (std::vector<int32_t>{7}));
+}
+
+TEST_F(ConfigTest, TooManyEndTokensAreRefused) {
+  std::vector<int32_t> ids(1024);
+  std::iota(ids.begin(), ids.end(), 0);
+  EXPECT_EQ(read({{"eos_token_id", ids}}).eos_ids, ids);
+  ids.push_back(1024);
+  expect_error(ErrorCode::kData, "more than 1024 tokens end an answer", [&] {
+    read({{"eos_token_id", ids}});
+  });
 }
 
 TEST_F(ConfigTest, NamesWhatIsNotSupported) {

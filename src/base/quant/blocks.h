@@ -1,4 +1,4 @@
-// Blocks of quantised weights: taken apart, as float32, and made from float32.
+// Blocks of quantised weights: taken apart, and as float32. encode.h makes them.
 #pragma once
 
 #include <array>

@@ -54,9 +54,9 @@ struct Codebook {
 
 // What the codes of a format mean:
 //   value = scale * code - min, scale * (code - offset), or scale * codebook[code]
-// With kHalf and kBf16 a block has one scale and at most one min, which is negated: value = d *
-// code
-// + min. Else each sub-block has its own: scale = d * its byte, min = dmin * its min. Products and
+// With kHalf and kBf16 a block has one scale and at most one min, which is negated:
+//   value = d * code + min
+// Else each sub-block has its own: scale = d * its byte, min = dmin * its min. Products and
 // differences are float32, in this order, which is ggml's.
 struct QuantLayout {
   int bits = 0;  // of a code: 2, 3, 4, 5, 6 or 8

@@ -20,7 +20,6 @@ class Bf16Matrix {
   // bfloat16. The views are not used afterwards. Throws Error (kMemory).
   explicit Bf16Matrix(std::span<const MatrixView> parts);
 
-  int64_t n_out() const { return layout_.n_out; }
   int64_t size_bytes() const { return static_cast<int64_t>(buffer_.size_bytes()); }
 
   // y[o] = sum_i x[i] W[o, i] for x [n_in] rounded to bfloat16; sums in float32.

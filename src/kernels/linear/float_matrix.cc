@@ -203,7 +203,6 @@ void FloatMatrix::multiply(const float* x, int64_t n_tokens, float* y, int64_t y
   with_onednn_errors("multiply", [&] { impl_->multiply(x, n_tokens, y, y_stride); });
 }
 
-int64_t FloatMatrix::n_out() const { return impl_->n_out; }
 int64_t FloatMatrix::size_bytes() const { return static_cast<int64_t>(impl_->buffer.size_bytes()); }
 
 }  // namespace chunkllm

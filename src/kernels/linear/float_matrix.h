@@ -23,7 +23,6 @@ class FloatMatrix {
   // y[t * y_stride + o] = sum_i x[t, i] W[o, i] for x [n_tokens, n_in], n_tokens at least 1.
   void multiply(const float* x, int64_t n_tokens, float* y, int64_t y_stride) const;
 
-  int64_t n_out() const;
   int64_t size_bytes() const;
 
  private:

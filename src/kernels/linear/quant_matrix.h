@@ -21,7 +21,6 @@ class QuantMatrix {
   explicit QuantMatrix(std::span<const MatrixView> parts);
 
   int64_t n_in() const { return panels_.n_in; }
-  int64_t n_out() const { return panels_.n_out; }
   int64_t size_bytes() const { return static_cast<int64_t>(buffer_.size_bytes()); }
 
   // In float32, with the exact values of the weights: x [n_tokens, n_in].
