@@ -214,7 +214,7 @@ void add_train_command(CLI::App& app) {
   command
       ->add_option(
           "--sequences", train.sequences,
-          "Sequences to learn from (default: until they hold 48000 tokens and 100 prompt ends, "
+          "Sequences to learn from (default: until they hold 96000 tokens and 400 prompt ends, "
           "or 128000 tokens)")
       ->transform(positive);
   command
@@ -239,13 +239,14 @@ void add_train_command(CLI::App& app) {
   add_enum_option(*command, "--chunk-key", train.reading.key,
                   "What stands for a chunk: mean (of its tokens) or boundary (its last token) "
                   "(default: mean)");
-  add_enum_option(*command, "--target", train.reading.target,
-                  "Whose attention teaches: own (the refresh token's), next (of all up to the next "
-                  "refresh), chunk (of the chunk that ends there), both (own and next), all "
-                  "(default: next)");
+  add_enum_option(
+      *command, "--target", train.reading.target,
+      "Whose attention teaches: own (the query's), next (of all up to the next boundary or "
+      "prompt end), chunk (of the chunk that ends there), both (own and next), all "
+      "(default: chunk)");
   command
       ->add_option("--prompt-end-weight", train.reading.prompt_end_weight,
-                   "Weight of prompt ends in the loss; other queries have 1")
+                   "Weight of prompt ends in the loss; boundaries and random tokens have 1")
       ->transform(decimal_number(0.0, 1000.0))
       ->capture_default_str();
   command

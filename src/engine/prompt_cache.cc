@@ -17,7 +17,7 @@ using Json = nlohmann::ordered_json;
 using Origin = Session::Origin;
 
 constexpr const char* kStateKey = "chunkllm_prompt_cache";
-constexpr int64_t kVersion = 1;
+constexpr int64_t kVersion = 2;  // 1 had other keys of chunks
 constexpr int64_t kMaxTokens = int64_t{1} << 30;
 
 DType dtype_of(KvType type) {
@@ -136,6 +136,10 @@ class CacheFile {
       fail(ErrorCode::kUnsupported,
            "{}: version {} is newer than this program's {}; update the program", where_, version,
            kVersion);
+    }
+    if (version < kVersion) {
+      fail(ErrorCode::kUnsupported, "{}: version {} is of an earlier program; make the cache anew",
+           where_, version);
     }
     n_tokens_ = fields.integer("n_tokens", 1, kMaxTokens);
     const nlohmann::json& saved = fields.at("settings");

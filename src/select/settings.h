@@ -28,7 +28,7 @@ inline constexpr auto kEnumNames<RefreshKind> =
                                           {RefreshKind::kEvery, "every"}});
 
 enum class PrefillKind {
-  kChunk,  // prompt tokens attend to selections as generated ones do
+  kChunk,  // prompt tokens attend to selections, by rules of their own
   kFull,   // prompt tokens before their prompt end attend to everything
 };
 template <>

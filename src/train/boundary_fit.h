@@ -1,5 +1,5 @@
 // The fit of the Chunk Adapter: a logistic regression on the output of the first layer, which runs
-// as it will at inference.
+// as it will at inference for a prompt; answers count as parts of one.
 #pragma once
 
 #include <cstdint>

@@ -50,7 +50,7 @@ struct LayerReport {
   CapturedMass prompt_ends;
   CapturedMass answers;
   CapturedMass boundaries;
-  RecallAtK recall = RecallAtK(8);  // over boundaries and prompt ends
+  RecallAtK recall = RecallAtK(8);  // over all queries but random ones
 
   double kl() const { return weight_sum > 0 ? kl_sum / weight_sum : 0.0; }
 };

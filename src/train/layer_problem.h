@@ -14,7 +14,7 @@
 namespace chunkllm {
 
 // Whose attention teaches a boundary. Prompt ends learn from `own` and `next` where it is `both` or
-// `all`; random tokens from their own always.
+// `all`; tokens of answers and random ones from their own always.
 enum class TeacherTarget {
   kOwn,
   kNext,
@@ -43,8 +43,8 @@ struct LessonReading {
 class LayerProblem {
  public:
   // Features are multiplied by `scale` [d_model]; each query weighs as much as the teacher's mass
-  // on its eligible chunks, times prompt_end_weight for prompt ends. Throws Error (kData) if
-  // boundary keys are wanted and a chunk's end is no query.
+  // on its eligible chunks, times prompt_end_weight for prompt ends and answer_weight in answers.
+  // Throws Error (kData) if boundary keys are wanted and a chunk's end is no query.
   void unpack(const LayerLessonView& lesson, const LessonReading& reading,
               std::span<const float> scale);
 

@@ -20,7 +20,7 @@ enum class QueryKind : uint8_t { kRandom, kBoundary, kAnswer, kPromptEnd };
 // Over which tokens a query's attention is averaged.
 enum class MassOf {
   kOwn,    // the query's own token
-  kNext,   // from the query up to, not including, the next refresh
+  kNext,   // from the query up to, not including, the next boundary or prompt end
   kChunk,  // the chunk that ends at the query; of a query that ends none, its own token
 };
 inline constexpr size_t kMassKinds = 3;
@@ -33,7 +33,7 @@ struct LayerLesson {
   std::vector<Range> eligible;      // [n_queries], chunk indices
   std::vector<int64_t> chunk_ends;  // [n_chunks], one past each chunk's last token, a query
   std::vector<Bf16> query_inputs;   // [n_queries, d_model], x at the queries
-  std::vector<Bf16> mean_inputs;    // [n_chunks, d_model], mean of x over each chunk
+  std::vector<Bf16> mean_inputs;  // [n_chunks, d_model], mean of x over each chunk, after the sink
   std::vector<float> mean_squares;  // [d_model], of x over the tokens after the sink
   // Of each query in turn the attention mass of its eligible chunks, mean over heads, sink removed;
   // by MassOf.

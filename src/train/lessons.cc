@@ -12,7 +12,8 @@ namespace chunkllm {
 namespace {
 
 constexpr int64_t kTokensPerChunk = 14;
-constexpr int64_t kFormat = 3;  // of the files, and of what is in them
+constexpr int64_t kTokensPerOtherQuery = 10;  // in answers and at random; those of chunks aside
+constexpr int64_t kFormat = 3;                // of the files, and of what is in them
 
 std::string tokenizer_digest(const Tokenizer& tokenizer) {
   Sha256 hash;
@@ -61,8 +62,9 @@ int64_t foretold_lesson_bytes(const AdapterConfig& config, int64_t n_tokens) {
   for (int64_t i = 0; i < config.n_layers; ++i) n_selecting += config.selects(i) ? 1 : 0;
   // Lengths that no machine has room for must not pass 64 bits.
   const auto n_chunks = static_cast<double>(n_tokens) / kTokensPerChunk;
-  const double inputs = 2 * n_chunks * static_cast<double>(config.d_model) * 2;
-  const double masses = static_cast<double>(kMassKinds) * n_chunks * n_chunks / 2 * 2;
+  const double n_queries = n_chunks + static_cast<double>(n_tokens) / kTokensPerOtherQuery;
+  const double inputs = (n_chunks + n_queries) * static_cast<double>(config.d_model) * 2;
+  const double masses = static_cast<double>(kMassKinds) * n_queries * n_chunks / 2 * 2;
   constexpr double kMost = 1e18;
   return static_cast<int64_t>(
       std::min(static_cast<double>(n_selecting) * (inputs + masses), kMost));

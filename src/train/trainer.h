@@ -27,7 +27,7 @@ struct TrainOptions {
   double chat_share = 2.0 / 3.0;  // of the sequences that are retrieval chats
   int64_t epochs = 24;            // of layers; the Chunk Adapter has kBoundaryEpochs at most
   double learning_rate = 3e-3;    // peak of the QK Adapters
-  LessonReading reading;          // target, chunk key and the weight of prompt ends
+  LessonReading reading;          // target, chunk key and weights
   int64_t adapter_dim = 0;        // 0: the default for the model
   FirstLayerKind first_layer = FirstLayerKind::kGrid;
   int64_t first_layer_tokens = 32;

@@ -59,7 +59,7 @@ class HaystackMaker {
   Haystack json_haystack(Rng& rng, int64_t ctx) const {
     if (options_.n_pairs > 0) {
       return fit(rng, ctx, ctx * 5, [&](Rng& draw, int64_t n_bytes) {
-        TaskDocument document = make_json(draw, Forms::kHeldOut, options_.n_pairs, kJsonQuestions);
+        TaskDocument document = make_json(draw, options_.forms, options_.n_pairs, kJsonQuestions);
         const int64_t before = draw.below(n_bytes + 1);
         document.text =
             passage(draw, before) + "\n\n" + document.text + "\n" + passage(draw, n_bytes - before);
@@ -68,7 +68,7 @@ class HaystackMaker {
     }
     constexpr int64_t kPairBytes = 83;
     return fit(rng, ctx, ctx * 3, [&](Rng& draw, int64_t n_bytes) {
-      return make_json(draw, Forms::kHeldOut,
+      return make_json(draw, options_.forms,
                        std::max<int64_t>(n_bytes / kPairBytes, kJsonQuestions), kJsonQuestions);
     });
   }

@@ -285,10 +285,54 @@ TEST_F(InvarianceTest, PromptEndsRefreshAndTheAblationDoesNot) {
   const auto [boundaries_only, chunks_again] = refreshes(RefreshKind::kBoundary, 0);
   EXPECT_EQ(boundaries_only, chunks_again);
   EXPECT_EQ(chunks, chunks_again);
-  EXPECT_GE(with_end, boundaries_only);
-  EXPECT_LE(with_end, boundaries_only + 1);
+  // The last token of this prompt is no boundary.
+  EXPECT_EQ(with_end, boundaries_only + 1);
   EXPECT_EQ(refreshes(RefreshKind::kEvery, 1).first, 500);
   EXPECT_EQ(refreshes(RefreshKind::kEvery, 50).first, 10);
+}
+
+TEST_F(InvarianceTest, EachTokenOfAnAnswerRefreshes) {
+  const std::vector<int32_t> tokens = make_tokens(330);
+  const std::vector<int64_t> end{299};
+  for (const RefreshKind kind : {RefreshKind::kAnswer, RefreshKind::kPromptEnd}) {
+    SessionOptions options = chunk_options(128, PrefillKind::kChunk);
+    options.selection.refresh = kind;
+    Session session(*engine_, options);
+    session.prefill(std::span(tokens).first(300), end);
+    const int64_t before = session.policy().n_refreshes();
+    const int64_t chunks_before = session.policy().n_chunks();
+    for (size_t t = 300; t < 330; ++t) session.decode(tokens[t]);
+    const int64_t n_new = session.policy().n_refreshes() - before;
+    const int64_t n_chunks = session.policy().n_chunks() - chunks_before;
+    EXPECT_EQ(n_new, kind == RefreshKind::kAnswer ? 30 : n_chunks);
+    EXPECT_LT(n_chunks, 30);
+  }
+}
+
+// Of so few rows it loses less than the adapters do; of all rows, nothing.
+TEST_F(InvarianceTest, TheOracleIsNearerToFullAttention) {
+  const std::vector<int32_t> tokens = make_tokens(900);
+  const std::vector<int64_t> end{899};
+  const auto logits_of = [&](const PolicyEntry& policy, int64_t budget) {
+    SessionOptions options = chunk_options(budget, PrefillKind::kFull);
+    options.policy = &policy;
+    Session session(*engine_, options);
+    session.prefill(tokens, end);
+    session.decode(tokens[5]);
+    if (policy.needs_adapter && budget < 900) {
+      EXPECT_LE(session.policy().rows_attended(3), budget);
+      session.truncate(700);  // and again, from a begin that was kept
+      session.prefill(std::span(tokens).subspan(700), std::vector<int64_t>{199});
+      session.decode(tokens[5]);
+    }
+    const std::span<const float> logits = session.logits();
+    return std::vector<float>(logits.begin(), logits.end());
+  };
+  const std::vector<float> full = logits_of(full_policy(), 1000);
+  EXPECT_LE(relative_error(logits_of(policy_named("oracle"), 1000), full), 1e-5);
+  const double oracle = relative_error(logits_of(policy_named("oracle"), 128), full);
+  EXPECT_LT(oracle, relative_error(logits_of(policy_named("chunk"), 128), full));
+  EXPECT_GT(oracle, 1e-4);
 }
 
 TEST_F(InvarianceTest, GenerationCountsWhatItAttends) {

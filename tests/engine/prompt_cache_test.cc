@@ -273,7 +273,8 @@ TEST_F(PromptCacheTest, RefusesLiesUnderARightChecksum) {
     expect_error(code, "bad.cache", load);
   };
   const auto data = ErrorCode::kData;
-  refused(ErrorCode::kUnsupported, "version 2", [](OpenCache& c) { c.state["version"] = 2; });
+  refused(ErrorCode::kUnsupported, "version 3", [](OpenCache& c) { c.state["version"] = 3; });
+  refused(ErrorCode::kUnsupported, "version 1", [](OpenCache& c) { c.state["version"] = 1; });
   refused(data, "n_tokens", [](OpenCache& c) { c.state["n_tokens"] = int64_t{1} << 60; });
   refused(data, "n_tokens", [](OpenCache& c) { c.state["n_tokens"] = 0; });
   refused(data, "n_tokens", [](OpenCache& c) { c.state.erase("n_tokens"); });

@@ -35,6 +35,8 @@ std::vector<Variant> variants() {
        }},
       {"BoundariesOnly", nlohmann::json::object(),
        [](SelectionSettings& s) { s.refresh = RefreshKind::kBoundary; }},
+      {"PromptEndsAndBoundaries", nlohmann::json::object(),
+       [](SelectionSettings& s) { s.refresh = RefreshKind::kPromptEnd; }},
       {"Fraction", nlohmann::json::object(),
        [](SelectionSettings& s) {
          s.budget.fraction = 0.2;

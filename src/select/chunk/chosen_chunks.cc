@@ -7,7 +7,8 @@
 namespace chunkllm {
 namespace {
 
-constexpr int64_t kUsualRefreshes = 32;  // enough that a question's own last words weigh little
+// Of prompts; enough that a question's own last words weigh little.
+constexpr int64_t kUsualRefreshes = 32;
 
 // weight * softmax(scores), added to a field of the chunks.
 void add_softmax(std::span<const float> scores, double weight, double ChosenChunk::*field,
@@ -39,18 +40,21 @@ std::vector<ChosenChunk> ChunkPolicy::chosen_at(int64_t position) const {
   for (int64_t j = eligible.begin; j < eligible.end; ++j) {
     chunks.push_back({.positions = sentences_.chunk(j)});
   }
-  const Range refreshes{std::max<int64_t>(0, refresh - kUsualRefreshes), refresh + 1};
+  std::vector<int64_t> before;
+  for (int64_t i = refresh - 1; i >= 0 && std::ssize(before) < kUsualRefreshes; --i) {
+    if (prompts_.find(sentences_.refreshes[static_cast<size_t>(i)]) != nullptr) before.push_back(i);
+  }
   const auto n_layers = static_cast<double>(upper.size());
-  const auto n_before = static_cast<double>(refreshes.size() - 1);
-  std::vector<float> all_scores(static_cast<size_t>(refreshes.size()) * chunks.size());
-  const std::span<const float> scores = std::span(all_scores).last(chunks.size());
+  const auto n_before = static_cast<double>(before.size());
+  std::vector<float> scores(chunks.size());
   for (const int64_t layer : upper) {
-    layers_[static_cast<size_t>(layer)].index.scores(refreshes, eligible, all_scores.data());
-    add_softmax(scores, 1 / n_layers, &ChosenChunk::mass, chunks);
-    for (size_t i = 0; i + chunks.size() < all_scores.size(); i += chunks.size()) {
-      add_softmax(std::span(all_scores).subspan(i, chunks.size()), 1 / n_layers / n_before,
-                  &ChosenChunk::usual_mass, chunks);
+    const ChunkIndex& index = layers_[static_cast<size_t>(layer)].index;
+    for (const int64_t i : before) {
+      index.scores({i, i + 1}, eligible, scores.data());
+      add_softmax(scores, 1 / n_layers / n_before, &ChosenChunk::usual_mass, chunks);
     }
+    index.scores({refresh, refresh + 1}, eligible, scores.data());
+    add_softmax(scores, 1 / n_layers, &ChosenChunk::mass, chunks);
     for (const int64_t j : select_chunks(sentences_, at, limits, scores).chunks) {
       chunks[static_cast<size_t>(j - eligible.begin)].layers += 1 / n_layers;
     }

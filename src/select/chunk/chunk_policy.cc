@@ -86,11 +86,14 @@ Range ChunkPolicy::next_block(int64_t n_known, int64_t max_tokens) {
   return {first_done_, std::max(first_done_, end)};
 }
 
+TokenRole ChunkPolicy::role_at(int64_t position) const {
+  return role_of(prompts_.find(position) != nullptr, prompts_.is_end(position));
+}
+
 void ChunkPolicy::add_to_grid(Range positions, std::span<const int32_t> tokens) {
   if (!has_grid()) return;
   for (int64_t t = positions.begin; t < positions.end; ++t) {
-    rules_.add_to_grid(grid_, t, tokens[static_cast<size_t>(t - positions.begin)],
-                       role_of(prompts_.find(t) != nullptr, prompts_.is_end(t)));
+    rules_.add_to_grid(grid_, t, tokens[static_cast<size_t>(t - positions.begin)], role_at(t));
   }
 }
 
@@ -292,9 +295,11 @@ int64_t ChunkPolicy::truncate(int64_t n_tokens) {
 
 int64_t ChunkPolicy::index_bytes(const AdapterConfig& adapter, int64_t n_tokens) {
   constexpr int64_t kTokensPerChunk = 16;
+  constexpr int64_t kTokensPerAnswerToken = 8;  // each of which keeps a query
   int64_t n_selecting = 0;
   for (int64_t i = 0; i < adapter.n_layers; ++i) n_selecting += adapter.selects(i) ? 1 : 0;
-  return n_tokens / kTokensPerChunk * n_selecting * 2 * adapter.adapter_dim * 4;
+  const int64_t n_rows = 2 * (n_tokens / kTokensPerChunk) + n_tokens / kTokensPerAnswerToken;
+  return n_rows * n_selecting * adapter.adapter_dim * 4;
 }
 
 int64_t ChunkPolicy::rows_attended(int64_t layer) const {

@@ -47,7 +47,8 @@ class ChunkPolicy : public SelectionPolicy {
   int64_t n_refreshes() const override { return static_cast<int64_t>(sentences_.refreshes.size()); }
   int64_t size_bytes() const override;
 
-  // Bytes that its index takes at `n_tokens`, foretold at one chunk every 16 tokens.
+  // Bytes that its index takes at `n_tokens`, foretold at one chunk every 16 tokens and an eighth
+  // of the tokens in answers.
   static int64_t index_bytes(const AdapterConfig& adapter, int64_t n_tokens);
   // What its blocks need: a grid chunk at least, and an open chunk may wait.
   static BlockNeeds block_needs(const AdapterConfig& adapter);
@@ -82,6 +83,7 @@ class ChunkPolicy : public SelectionPolicy {
 
   bool has_grid() const { return adapter_.config.first_layer == FirstLayerKind::kGrid; }
   const ChunkTrack& track_of(int64_t layer) const { return layer == 0 ? grid_ : sentences_; }
+  TokenRole role_at(int64_t position) const;
   void add_to_grid(Range positions, std::span<const int32_t> tokens);
   SelectionLimits limits_of(const PlannedSpan& span, int64_t position) const;
   // Whether all before `position` may run although nothing after it is known.

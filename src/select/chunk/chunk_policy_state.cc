@@ -37,7 +37,7 @@ void ChunkPolicy::restore(std::span<const int32_t> tokens, const PolicyState& st
   for (int64_t t = 0; t < n_tokens; ++t) {
     const bool boundary = next_end != ends.end() && *next_end == t + 1;
     if (boundary) ++next_end;
-    rules_.add(sentences_, t, boundary, role_of(prompts_.find(t) != nullptr, prompts_.is_end(t)));
+    rules_.add(sentences_, t, boundary, role_at(t));
   }
   if (next_end != ends.end()) {
     refuse(fmt::format("chunk end {} is out of order or beyond {} tokens", *next_end, n_tokens));

@@ -11,9 +11,9 @@
 namespace chunkllm {
 
 // One layer's rows of x, one a chunk: at its boundary token, or the mean over its tokens after the
-// sink, whose activations are unlike all others (zeros where there are none: such a chunk is never
-// eligible). The projection is linear: the mean of k^ is the projection of the mean of x. One
-// thread at a time.
+// sink, whose activations are unlike all others (zeros where there are none: such a chunk is not
+// eligible unless --sink is smaller). The projection is linear: the mean of k^ is the projection of
+// the mean of x. One thread at a time.
 class KeyInputs {
  public:
   KeyInputs(int64_t d_model, ChunkKey key, int64_t sink);

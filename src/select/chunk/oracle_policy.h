@@ -9,12 +9,15 @@ namespace chunkllm {
 
 // As ChunkPolicy, but that each refresh chooses the chunks that have most of its token's own
 // attention, the mean over heads, instead of those that adapters score best. It reads every key at
-// every refresh, so it saves no time. A refresh that is asked for again after its block has passed
-// (a begin of the sequence that was kept) falls back on the scores.
+// every refresh, so it saves no time. A refresh that lies before the block falls back on the
+// scores: after a begin that was kept, and for prompt tokens that go on from the block before under
+// `--prefill-selection previous` or `every:N`.
 class OraclePolicy : public ChunkPolicy {
  public:
   using ChunkPolicy::ChunkPolicy;
   std::span<const AttentionSpan> rows(const LayerInput& input) override;
+  // None: what it chose cannot be made again from the index.
+  std::vector<ChosenChunk> chosen_at(int64_t) const override { return {}; }
 
  protected:
   Selection choose(const Candidates& candidates) override;
