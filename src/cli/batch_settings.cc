@@ -25,9 +25,7 @@ nlohmann::ordered_json batch_settings(const CompletionArgs& args, const Complete
   json["adapter digest"] =
       engine.adapter() == nullptr ? "none" : engine.adapter_digest().substr(0, kDigits);
   json["end tokens"] = engine.eos_ids();
-  json["--dtype"] = engine.precision().products == ProductType::kBf16 ? "bf16"
-                    : engine.precision() == kF32Int8DecodePrecision   ? "auto"
-                                                                      : "f32";
+  json["--dtype"] = precision_name(engine.precision());
   json["--kv-type"] = enum_name(completer.session.kv_type);
   // Last bits depend on these, and now and then a word.
   json["instruction set"] = active_isa();

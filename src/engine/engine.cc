@@ -22,6 +22,11 @@ Precision resolve_precision(DtypeChoice choice) {
   return kF32Int8DecodePrecision;
 }
 
+std::string_view precision_name(Precision precision) {
+  if (precision.products == ProductType::kBf16) return "bf16";
+  return precision == kF32Int8DecodePrecision ? "auto" : "f32";
+}
+
 namespace {
 
 std::optional<Tokenizer> open_tokenizer(const std::filesystem::path& model) {

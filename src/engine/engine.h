@@ -88,5 +88,8 @@ class Engine {
 // The precision of the products that a choice means on this machine. Throws Error
 // (kInvalidArgument) for kBf16 without native products.
 Precision resolve_precision(DtypeChoice choice);
+// The choice that a precision comes from, as --dtype names it and as files keep it: "bf16", "f32",
+// "auto" for float32 with int8 products in decoding.
+std::string_view precision_name(Precision precision);
 
 }  // namespace chunkllm

@@ -48,9 +48,7 @@ Json settings_of(const Session& session) {
   json["model fingerprint"] = engine.weights().fingerprint();
   // The fingerprint is the same for all weights of a backbone.
   json["weights digest"] = engine.weights().checkpoint.sample_digest();
-  json["--dtype"] = engine.precision().products == ProductType::kBf16 ? "bf16"
-                    : engine.precision() == kF32Int8DecodePrecision   ? "auto"
-                                                                      : "f32";
+  json["--dtype"] = precision_name(engine.precision());
   json["--kv-type"] =
       options.kv_type == KvType::kQ8_0 ? "Q8_0" : dtype_name(dtype_of(options.kv_type));
   json["--policy"] = options.policy->name;

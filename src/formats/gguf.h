@@ -114,6 +114,7 @@ class GgufMetadata {
   };
   std::string& entry(const std::string& key, GgufType type);
   std::vector<Entry> entries_;
+  std::map<std::string, size_t> index_;  // into entries_
 };
 
 struct GgufTensorInfo {

@@ -43,8 +43,9 @@ void check_tensor(const GgufTensorInfo& tensor, const std::string& file) {
 }  // namespace
 
 std::string& GgufMetadata::entry(const std::string& key, GgufType type) {
-  const auto found = std::ranges::find(entries_, key, &Entry::key);
-  Entry& entry = found == entries_.end() ? entries_.emplace_back() : *found;
+  const auto [place, is_new] = index_.emplace(key, entries_.size());
+  if (is_new) entries_.emplace_back();
+  Entry& entry = entries_[place->second];
   entry = {key, type, {}};
   return entry.bytes;
 }

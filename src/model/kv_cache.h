@@ -38,8 +38,6 @@ class KvCache {
   // Stores the same again. Throws Error (kInvalidArgument) for bytes that are no whole rows or more
   // than fit.
   void set_rows(int64_t layer, bool values, int64_t head, std::span<const std::byte> bytes);
-  int64_t capacity() const { return capacity_; }
-  KvType type() const { return type_; }
   // As kv_bytes_per_position().
   int64_t bytes_per_position() const;
   // Bytes of one row of one KV head, keys or values.

@@ -102,7 +102,6 @@ class Transformer {
   // Logits [n_vocab] of token `index` of hidden(); valid until the next call.
   std::span<const float> logits(int64_t index);
 
-  int64_t max_block_tokens() const { return max_block_tokens_; }
   const ModelConfig& config() const { return weights_.config; }
 
   // Bytes of work space for a model of this shape.
