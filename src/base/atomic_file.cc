@@ -15,10 +15,35 @@ std::filesystem::path parent_of(const std::filesystem::path& path) {
   return path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
 }
 
+// The file itself where `path` is a link to one: the link stays. Throws Error (kIo) for what is no
+// file, since a rename would take its place.
+std::filesystem::path file_behind(const std::filesystem::path& path) {
+  std::error_code error;
+  const std::filesystem::file_type type = std::filesystem::status(path, error).type();
+  switch (type) {
+    case std::filesystem::file_type::block:
+    case std::filesystem::file_type::character:
+    case std::filesystem::file_type::fifo:
+    case std::filesystem::file_type::socket:
+      fail(ErrorCode::kIo, "{} is no regular file, and would be replaced by one; name a file",
+           path.string());
+    case std::filesystem::file_type::regular:
+      if (std::filesystem::is_symlink(path, error)) return std::filesystem::canonical(path);
+      return path;
+    case std::filesystem::file_type::none:
+    case std::filesystem::file_type::not_found:
+    case std::filesystem::file_type::directory:
+    case std::filesystem::file_type::symlink:
+    case std::filesystem::file_type::unknown:
+      return path;
+  }
+  return path;
+}
+
 }  // namespace
 
 AtomicFile::AtomicFile(const std::filesystem::path& path)
-    : path_(path), temporary_(path.string() + fmt::format(".tmp{}", ::getpid())) {
+    : path_(file_behind(path)), temporary_(path_.string() + fmt::format(".tmp{}", ::getpid())) {
   fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (fd_ < 0) fail_write("create");
 }

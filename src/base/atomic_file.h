@@ -10,8 +10,9 @@
 namespace chunkllm {
 
 // Collects a file beside its final path and moves it there in commit(): write, fsync, rename, fsync
-// of the folder. Without commit() the destructor removes what was written. Every failure is an
-// Error (kIo) that names the path. One thread at a time.
+// of the folder. A link to a file stays, and its file is replaced. Without commit() the destructor
+// removes what was written. Every failure is an Error (kIo) that names the path; devices, pipes and
+// sockets are refused. One thread at a time.
 class AtomicFile {
  public:
   explicit AtomicFile(const std::filesystem::path& path);

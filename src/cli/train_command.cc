@@ -209,7 +209,7 @@ void add_train_command(CLI::App& app) {
       ->required()
       ->type_name("DIR");
   add_paths(*command, "--eval-data", args->eval_data,
-            "Text that is measured on and never trained on")
+            "Text to measure on, none of --data")
       ->type_name("PATH...");
   command
       ->add_option(

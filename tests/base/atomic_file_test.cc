@@ -1,5 +1,7 @@
 #include "base/atomic_file.h"
 
+#include <sys/stat.h>
+
 #include <string>
 
 #include "testing/expect_error.h"
@@ -79,6 +81,23 @@ TEST(AtomicFile, NamesAPlaceThatCannotBeWritten) {
   write_text(folder / "b" / "kept", "x");
   expect_error(ErrorCode::kIo, "b", [&] { write_file_atomically(folder / "b", "x"); });
   EXPECT_EQ(count_files(folder), 1);
+}
+
+TEST(AtomicFile, KeepsLinksAndRefusesWhatIsNoFile) {
+  const TempFolder folder;
+  write_text(folder / "a", "old");
+  std::filesystem::create_symlink("a", folder / "link");
+  write_file_atomically(folder / "link", "new");
+  EXPECT_TRUE(std::filesystem::is_symlink(folder / "link"));
+  EXPECT_FALSE(std::filesystem::is_symlink(folder / "a"));
+  EXPECT_EQ(std::filesystem::file_size(folder / "a"), 3u);
+  ASSERT_EQ(::mkfifo((folder / "pipe").c_str(), 0600), 0);
+  expect_error(ErrorCode::kIo, "pipe is no regular file",
+               [&] { write_file_atomically(folder / "pipe", "x"); });
+  EXPECT_TRUE(std::filesystem::is_fifo(folder / "pipe"));
+  expect_error(ErrorCode::kIo, "/dev/null is no regular file",
+               [] { write_file_atomically("/dev/null", "x"); });
+  EXPECT_TRUE(std::filesystem::is_character_file("/dev/null"));
 }
 
 TEST(WritableFolder, MakesParentsAndLeavesNothing) {
