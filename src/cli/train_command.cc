@@ -208,8 +208,7 @@ void add_train_command(CLI::App& app) {
   command->add_option("--out", args->out, "Folder for adapters, checkpoint and train.jsonl")
       ->required()
       ->type_name("DIR");
-  add_paths(*command, "--eval-data", args->eval_data,
-            "Text to measure on, none of --data")
+  add_paths(*command, "--eval-data", args->eval_data, "Text to measure on, none of --data")
       ->type_name("PATH...");
   command
       ->add_option(
