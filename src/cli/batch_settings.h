@@ -12,8 +12,7 @@ namespace chunkllm::cli {
 
 // All that an answer depends on besides its prompt, under the names of the options that set it:
 // the instruction set, too, and the number of threads unless all is float32, where it changes
-// nothing.
-// The engine's weights need not be loaded. Throws Error if its files cannot be read.
+// nothing. The engine's weights need not be loaded. Throws Error if its files cannot be read.
 nlohmann::ordered_json batch_settings(const CompletionArgs& args, const Completer& completer);
 
 // What differs between the settings of results that are there and those of now, in words; empty if

@@ -40,9 +40,8 @@ void fill_with_noise(Session& session, int64_t n_tokens, uint64_t seed) {
   if (options.policy->needs_adapter && refresh != RefreshKind::kAnswer &&
       refresh != RefreshKind::kPromptEnd) {
     fail(ErrorCode::kInvalidArgument,
-         "a made-up context has its refreshes at prompt ends and boundaries; leave out --refresh, "
-         "or "
-         "give answer or prompt-end");
+         "a made-up context has its refreshes at prompt ends and boundaries; leave out "
+         "--refresh, or give answer or prompt-end");
   }
   Rng rng(seed);
   const Engine& engine = session.engine();

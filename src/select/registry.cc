@@ -15,6 +15,12 @@ constexpr Setting kChunkSettings[] = {
     Setting::kSink,       Setting::kRefresh,          Setting::kPrefill,    Setting::kPrefillBudget,
     Setting::kPromptTail, Setting::kPrefillSelection, Setting::kMinChunk};
 
+template <typename Policy>
+std::unique_ptr<SelectionPolicy> make_from_adapter(const PolicyInputs& inputs) {
+  return std::make_unique<Policy>(*inputs.adapter, inputs.settings, inputs.special_ids,
+                                  inputs.token_marks);
+}
+
 constexpr PolicyEntry kPolicies[] = {
     {.name = "full",
      .help = "everything",
@@ -25,20 +31,14 @@ constexpr PolicyEntry kPolicies[] = {
      .help = "the chunks that trained adapters choose",
      .needs_adapter = true,
      .settings = kChunkSettings,
-     .make = [](const PolicyInputs& inputs) -> std::unique_ptr<SelectionPolicy> {
-       return std::make_unique<ChunkPolicy>(*inputs.adapter, inputs.settings, inputs.special_ids,
-                                            inputs.token_marks);
-     },
+     .make = make_from_adapter<ChunkPolicy>,
      .index_bytes = ChunkPolicy::index_bytes,
      .block_needs = ChunkPolicy::block_needs},
     {.name = "oracle",
      .help = "the chunks with most attention, for measuring: as slow as full",
      .needs_adapter = true,
      .settings = kChunkSettings,
-     .make = [](const PolicyInputs& inputs) -> std::unique_ptr<SelectionPolicy> {
-       return std::make_unique<OraclePolicy>(*inputs.adapter, inputs.settings, inputs.special_ids,
-                                             inputs.token_marks);
-     },
+     .make = make_from_adapter<OraclePolicy>,
      .index_bytes = ChunkPolicy::index_bytes,
      .block_needs = ChunkPolicy::block_needs},
 };
