@@ -79,6 +79,9 @@ nlohmann::ordered_json to_json(const TrainResult& result, const std::optional<Tr
   json["tokens_per_second"] =
       result.seconds > 0 ? static_cast<double>(result.n_tokens) / result.seconds : 0.0;
   json["loss"] = result.loss;
+  if (result.report.contains("boundaries_by_kind")) {
+    json["boundaries_by_kind"] = result.report["boundaries_by_kind"];
+  }
   if (result.eval) json["eval"] = *result.eval;
   if (trial) json["trial"] = trial_json(*trial);
   return json;
@@ -112,12 +115,23 @@ void print_boundaries(const char* of, const nlohmann::ordered_json& report) {
                 .c_str());
 }
 
+// One line: F1 in made-up text of each kind.
+void print_kinds(const nlohmann::ordered_json& report) {
+  if (!report.contains("boundaries_by_kind")) return;
+  std::string line = "boundary F1 in made-up text that was not learned from:";
+  for (const auto& [kind, figures] : report["boundaries_by_kind"].items()) {
+    line += fmt::format(" {} {:.3f}", kind, figures["boundary_f1"].get<double>());
+  }
+  std::puts(line.c_str());
+}
+
 void print_summary(const TrainResult& result, const std::string& out) {
   std::puts(fmt::format("{} steps, {} tokens in {:.1f} s; loss {:.3f}; adapters in {}",
                         result.steps, result.n_tokens, result.seconds, result.loss, out)
                 .c_str());
   print_boundaries(result.eval ? "held-out text" : "lessons",
                    result.eval ? *result.eval : result.report);
+  print_kinds(result.report);
   print_layers(result.eval ? *result.eval : result.report);
 }
 

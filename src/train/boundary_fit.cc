@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "kernels/linear/sgemm.h"
 #include "select/chunk/chunk_policy.h"
+#include "select/chunk/token_marks.h"
 #include "train/adamw.h"
 #include "train/losses.h"
 
@@ -103,6 +104,23 @@ Range taught_tokens(const TrainingSequence& sequence, const Adapter& adapter) {
   return {std::min(adapter.config.sink, sequence.n_tokens()), sequence.n_tokens()};
 }
 
+// Announces what lies between answers.
+void add_prompts(const TrainingSequence& sequence, ChunkPolicy& policy) {
+  auto end = sequence.prompt_ends.begin();
+  const auto add = [&](Range prompt) {
+    if (prompt.empty()) return;
+    const auto first = end;
+    while (end != sequence.prompt_ends.end() && *end < prompt.end) ++end;
+    policy.add_prompt(prompt, {first, end});
+  };
+  int64_t begin = 0;
+  for (const int64_t answer : sequence.answers) {
+    add({begin, answer});
+    begin = answer + 1;
+  }
+  add({begin, sequence.n_tokens()});
+}
+
 int64_t steps_of(const TrainingSequence& sequence, const Adapter& adapter) {
   return (taught_tokens(sequence, adapter).size() + kTokensPerStep - 1) / kTokensPerStep;
 }
@@ -120,7 +138,7 @@ std::vector<float> FirstLayer::output(const TrainingSequence& sequence, double b
   settings.budget.min_tokens = 1;
   settings.prefill_floor = 1;
   ChunkPolicy policy(adapter_, settings, special_ids_);
-  policy.add_prompt({0, sequence.n_tokens()}, sequence.prompt_ends);
+  add_prompts(sequence, policy);
   std::vector<float> hidden(static_cast<size_t>(sequence.n_tokens() * adapter_.config.d_model));
   FirstLayerListener listener(policy, adapter_.config.d_model, hidden);
   backbone_.run(sequence.ids, 1, listener, cancel);
@@ -181,14 +199,15 @@ BoundaryFitResult fit_boundaries(std::span<const std::vector<TrainingSequence>> 
   return result;
 }
 
-BoundaryReport measure_boundaries(std::span<const LessonFile> lessons, FirstLayer& first_layer,
+BoundaryReport measure_boundaries(std::span<const TrainingSequence> sequences,
+                                  FirstLayer& first_layer, std::span<const uint8_t> token_marks,
                                   uint64_t seed, const CancelToken* cancel) {
   const Adapter& adapter = first_layer.adapter();
+  const auto alpha = double{adapter.config.alpha};
   const int64_t d_model = adapter.config.d_model;
   Rng rng(seed);
   BoundaryReport report;
-  for (const LessonFile& lesson : lessons) {
-    const TrainingSequence& sequence = lesson.sequence();
+  for (const TrainingSequence& sequence : sequences) {
     const std::vector<float> hidden =
         first_layer.output(sequence, draw_first_layer_budget(rng), cancel);
     const Range taught = taught_tokens(sequence, adapter);
@@ -199,7 +218,13 @@ BoundaryReport measure_boundaries(std::span<const LessonFile> lessons, FirstLaye
     report.loss_sum +=
         bce_with_logits(logits, labels, {}).loss * static_cast<double>(taught.size());
     report.n_tokens += taught.size();
-    report.counts.add(logits, labels, double{adapter.config.alpha});
+    report.counts.add(logits, labels, alpha);
+    for (size_t i = 0; i < logits.size(); ++i) {
+      const auto id = static_cast<size_t>(sequence.ids[static_cast<size_t>(taught.begin) + i]);
+      if (id < token_marks.size() && (token_marks[id] & kHoldsLineEnd) != 0) {
+        report.line_ends.add({&logits[i], 1}, labels.subspan(i, 1), alpha);
+      }
+    }
   }
   return report;
 }

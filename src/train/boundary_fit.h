@@ -1,5 +1,5 @@
 // The fit of the Chunk Adapter: a logistic regression on the output of the first layer, which runs
-// as it will at inference for a prompt; answers count as parts of one.
+// as it will at inference, prompts and answers each by their rules.
 #pragma once
 
 #include <cstdint>
@@ -48,6 +48,7 @@ struct BoundaryReport {
   double loss_sum = 0;
   int64_t n_tokens = 0;
   BoundaryCounts counts;
+  BoundaryCounts line_ends;  // of the tokens that hold a line end alone
 
   double loss() const { return n_tokens > 0 ? loss_sum / static_cast<double>(n_tokens) : 0.0; }
 };
@@ -74,8 +75,10 @@ BoundaryFitResult fit_boundaries(std::span<const std::vector<TrainingSequence>> 
                                  const BoundaryFitOptions& options, const CancelToken* cancel,
                                  const BoundaryCallback& after_epoch);
 
-// What first_layer's adapter finds in lessons, each at one random budget.
-BoundaryReport measure_boundaries(std::span<const LessonFile> lessons, FirstLayer& first_layer,
+// What first_layer's adapter finds in sequences, each at one random budget. token_marks by token id
+// (select/chunk/token_marks.h).
+BoundaryReport measure_boundaries(std::span<const TrainingSequence> sequences,
+                                  FirstLayer& first_layer, std::span<const uint8_t> token_marks,
                                   uint64_t seed, const CancelToken* cancel);
 
 }  // namespace chunkllm

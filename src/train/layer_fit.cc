@@ -14,7 +14,9 @@ namespace chunkllm {
 namespace {
 
 constexpr double kWarmupFraction = 0.1;
-constexpr double kInitialDeviation = 0.3;  // over sqrt(d_model)
+// Of the weights that are drawn, over sqrt(d_model): without a start, and beside one.
+constexpr double kInitialDeviation = 0.3;
+constexpr double kDeviationFromStart = 0.03;
 constexpr AdamWOptions kOptimizer{.beta1 = 0.9, .beta2 = 0.95, .weight_decay = 0.01};
 
 // 1 / RMS of each feature over the lessons.
@@ -96,7 +98,7 @@ class LayerFit {
         scales_(feature_scales(lessons)),
         rng_(options.seed),
         model_(lessons.front().d_model(), options.adapter_dim),
-        weights_(drawn_weights()),
+        weights_(initial_weights()),
         gradient_(weights_),
         optimizer_({{"q_adapter.weight", weights_.q, gradient_.q},
                     {"k_adapter.weight", weights_.k, gradient_.k},
@@ -152,12 +154,16 @@ class LayerFit {
  private:
   float temperature() const { return std::exp(log_temperature_); }
 
-  QkAdapter drawn_weights() {
-    const auto n = static_cast<size_t>(options_.adapter_dim) * scales_.size();
-    const double deviation = kInitialDeviation / std::sqrt(static_cast<double>(scales_.size()));
+  QkAdapter initial_weights() {
+    const size_t d_model = scales_.size();
+    const auto n = static_cast<size_t>(options_.adapter_dim) * d_model;
+    const double deviation = (options_.start.q.empty() ? kInitialDeviation : kDeviationFromStart) /
+                             std::sqrt(static_cast<double>(d_model));
     QkAdapter weights{std::vector<float>(n), std::vector<float>(n)};
-    for (std::vector<float>* values : {&weights.q, &weights.k}) {
+    for (const auto& [values, start] :
+         {std::pair(&weights.q, &options_.start.q), std::pair(&weights.k, &options_.start.k)}) {
       for (float& value : *values) value = static_cast<float>(deviation * rng_.normal());
+      for (size_t i = 0; i < start->size(); ++i) (*values)[i] += (*start)[i] / scales_[i % d_model];
     }
     return weights;
   }

@@ -17,6 +17,7 @@ struct LayerFitOptions {
   LessonReading reading = {};
   int64_t epochs = 24;
   double learning_rate = 3e-3;  // peak of the one cycle: 10% of the steps up, a cosine down to 0
+  QkAdapter start = {};  // for inputs as the layer has them; where it is empty the start is random
   uint64_t seed = 0;
 };
 

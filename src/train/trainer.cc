@@ -13,6 +13,7 @@
 #include "train/fit_report.h"
 #include "train/layer_fit.h"
 #include "train/lessons.h"
+#include "train/own_projections.h"
 #include "train/progress_log.h"
 
 namespace chunkllm {
@@ -27,12 +28,17 @@ constexpr int64_t kMostTokens = 128000;
 constexpr int64_t kMostSequences = 100000;
 // A run's lessons for evaluation, beside those it trains on.
 constexpr int64_t kEvalShare = 4;
-constexpr int64_t kBoundaryStage = -1;  // beside layers, which are numbers from 0
+constexpr int64_t kMadeUpBytes = int64_t{2} << 20;  // for boundaries, beside the data
+constexpr int64_t kBoundaryStage = -1;     // beside layers, which are numbers from 0
 // Keep the draws for different purposes apart.
 constexpr uint64_t kFitStream = 1;
 constexpr uint64_t kTrainStream = 2;
 constexpr uint64_t kEvalStream = 3;
 constexpr uint64_t kBoundaryStream = 4;
+constexpr uint64_t kKindStream = 5;
+// Made-up text of each kind that boundaries are looked for in at the end of their fit.
+constexpr int64_t kTokensOfKind = 2048;
+constexpr int64_t kSequencesOfKind = 4;
 
 // Random numbers of one sequence or fit, whatever was drawn before: what makes a resumed run the
 // same.
@@ -144,6 +150,7 @@ class Run {
   void run_stages();
   void fit_one_layer(int64_t layer);
   void fit_chunk_adapter();
+  BoundaryReport boundaries_of(TextKind kind, FirstLayer& first_layer) const;
   LayerFitOptions layer_options(int64_t layer) const;
   void log_epoch(nlohmann::ordered_json record, double seconds_so_far);
   void save_state();
@@ -237,15 +244,19 @@ void Run::add_lesson(const Corpus& data, uint64_t stream, LessonStore& store) {
                         draw(data, stream, store.n_lessons()), cancel_));
 }
 
-// The lessons' own sequences, then as many others an epoch: they cost no dense pass.
+// The lessons' own sequences, then as many others an epoch: they cost no dense pass. Half of these
+// are made up, since a user's texts may lack most kinds.
 std::vector<std::vector<TrainingSequence>> Run::boundary_epochs() const {
   const int64_t n = lessons_->n_lessons();
+  const Corpus made_up =
+      make_default_corpus(stream_rng(options_.seed, kBoundaryStream, -1).next(), kMadeUpBytes);
   std::vector<std::vector<TrainingSequence>> epochs(1);
   for (const LessonFile& lesson : lessons_->lessons()) epochs[0].push_back(lesson.sequence());
   for (int64_t epoch = 1; epoch < std::min(options_.epochs, kBoundaryEpochs); ++epoch) {
     epochs.emplace_back();
     for (int64_t i = 0; i < n; ++i) {
-      epochs.back().push_back(draw(data_, kBoundaryStream, (epoch - 1) * n + i));
+      epochs.back().push_back(
+          draw(i % 2 == 0 ? data_ : made_up, kBoundaryStream, (epoch - 1) * n + i));
     }
   }
   return epochs;
@@ -358,6 +369,7 @@ LayerFitOptions Run::layer_options(int64_t layer) const {
   options.reading.key = adapter_.config.key_of(layer);
   options.epochs = options_.epochs;
   options.learning_rate = options_.learning_rate;
+  options.start = own_projections(engine_.weights(), layer, options.adapter_dim);
   options.seed = stream_rng(options_.seed, kFitStream, layer).next();
   return options;
 }
@@ -433,16 +445,34 @@ void Run::fit_chunk_adapter() {
   adapter_.boundary_bias = result.bias;
   state_.n_steps += result.n_steps;
   add_boundaries(state_.report["lessons"], result.last_epoch);
-  if (eval_lessons_) {
-    const BoundaryReport report =
-        measure_boundaries(eval_lessons_->lessons(), first_layer, options.seed, cancel_);
-    add_boundaries(state_.report["eval"], report);
-    nlohmann::ordered_json record;
-    record["step"] = state_.n_steps;
-    add_boundaries(record["eval"], report);
-    log_epoch(std::move(record), timer.seconds());
+  nlohmann::ordered_json record;
+  record["step"] = state_.n_steps;
+  for (const auto& [kind, _] : kTextShares) {
+    add_boundaries(record["by_kind"][enum_name(kind)], boundaries_of(kind, first_layer));
   }
+  state_.report["lessons"]["boundaries_by_kind"] = record["by_kind"];
+  if (eval_lessons_) {
+    std::vector<TrainingSequence> held_out;
+    for (const LessonFile& lesson : eval_lessons_->lessons()) held_out.push_back(lesson.sequence());
+    const BoundaryReport report =
+        measure_boundaries(held_out, first_layer, engine_.token_marks(), options.seed, cancel_);
+    add_boundaries(state_.report["eval"], report);
+    add_boundaries(record["eval"], report);
+  }
+  log_epoch(std::move(record), timer.seconds());
   state_.seconds += timer.seconds();
+}
+
+// In text that no lesson holds, whatever the corpus is.
+BoundaryReport Run::boundaries_of(TextKind kind, FirstLayer& first_layer) const {
+  Rng rng = stream_rng(options_.seed, kKindStream, static_cast<int64_t>(kind));
+  constexpr int64_t kBytes = 8 * kTokensOfKind * kSequencesOfKind;
+  const Corpus corpus = make_corpus_of(kind, rng.next(), kBytes);
+  const int64_t n_tokens = std::min(kTokensOfKind, longest_sequence(options_, engine_.config()));
+  const SequenceSampler sampler(corpus, engine_.tokenizer(), nullptr, n_tokens, n_tokens, 0.0);
+  std::vector<TrainingSequence> sequences;
+  for (int64_t i = 0; i < kSequencesOfKind; ++i) sequences.push_back(sampler.draw(rng));
+  return measure_boundaries(sequences, first_layer, engine_.token_marks(), rng.next(), cancel_);
 }
 
 void Run::save_state() { save_checkpoint(options_.out, state_, adapter_); }

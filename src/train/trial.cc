@@ -14,7 +14,7 @@
 namespace chunkllm {
 namespace {
 
-constexpr int64_t kJsonQuestions = 2;  // a haystack
+constexpr int64_t kLeastJsonQuestions = 2;  // a haystack
 // A key and a value, UUIDs of some 25 tokens each, may both be in an answer.
 constexpr int64_t kJsonAnswerTokens = 112;
 
@@ -45,12 +45,21 @@ class HaystackMaker {
   bool has_json() const { return sentence_kinds_.size() < options_.tasks.size(); }
   bool has_chat() const { return chat_.has_value(); }
 
+  // About one haystack.
+  int64_t n_json_questions() const { return std::max(kLeastJsonQuestions, options_.n_questions); }
+  int64_t n_questions() const {
+    return std::ssize(sentence_kinds_) * options_.n_questions +
+           (has_json() ? n_json_questions() : 0);
+  }
+
   Haystack text_haystack(Rng& rng, int64_t ctx) const {
     return fit(rng, ctx, ctx * 5, [&](Rng& draw, int64_t n_bytes) {
       std::vector<Task> tasks;
       TakenNames taken;
       for (const TaskKind kind : sentence_kinds_) {
-        tasks.push_back(make_task(draw, kind, options_.forms, taken));
+        for (int64_t i = 0; i < options_.n_questions; ++i) {
+          tasks.push_back(make_task(draw, kind, options_.forms, taken));
+        }
       }
       return hide_tasks(draw, passage(draw, n_bytes), tasks);
     });
@@ -59,7 +68,8 @@ class HaystackMaker {
   Haystack json_haystack(Rng& rng, int64_t ctx) const {
     if (options_.n_pairs > 0) {
       return fit(rng, ctx, ctx * 5, [&](Rng& draw, int64_t n_bytes) {
-        TaskDocument document = make_json(draw, options_.forms, options_.n_pairs, kJsonQuestions);
+        TaskDocument document =
+            make_json(draw, options_.forms, options_.n_pairs, n_json_questions());
         const int64_t before = draw.below(n_bytes + 1);
         document.text =
             passage(draw, before) + "\n\n" + document.text + "\n" + passage(draw, n_bytes - before);
@@ -69,7 +79,8 @@ class HaystackMaker {
     constexpr int64_t kPairBytes = 83;
     return fit(rng, ctx, ctx * 3, [&](Rng& draw, int64_t n_bytes) {
       return make_json(draw, options_.forms,
-                       std::max<int64_t>(n_bytes / kPairBytes, kJsonQuestions), kJsonQuestions);
+                       std::max<int64_t>(n_bytes / kPairBytes, n_json_questions()),
+                       n_json_questions());
     });
   }
 
@@ -127,8 +138,9 @@ class HaystackMaker {
 };
 
 void check_options(const TrialOptions& options) {
-  if (options.columns.empty() || options.tasks.empty() || options.n_haystacks < 1) {
-    fail(ErrorCode::kInvalidArgument, "a trial needs policies, tasks and haystacks");
+  if (options.columns.empty() || options.tasks.empty() || options.n_haystacks < 1 ||
+      options.n_questions < 1) {
+    fail(ErrorCode::kInvalidArgument, "a trial needs policies, tasks, haystacks and questions");
   }
   for (const TaskKind kind : options.tasks) {
     if (std::ranges::find(kTrialTasks, kind) == std::end(kTrialTasks)) {
@@ -146,9 +158,8 @@ class Trial {
         callbacks_(callbacks),
         cancel_(cancel),
         maker_(engine, options) {
-    const int64_t n_kinds = std::ssize(options.tasks);
     n_questions_ = std::ssize(options.columns) * std::ssize(options.ctx) * options.n_haystacks *
-                   (maker_.has_json() ? n_kinds - 1 + kJsonQuestions : n_kinds);
+                   maker_.n_questions();
   }
 
   TrialReport run() {

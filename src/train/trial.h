@@ -31,6 +31,7 @@ struct TrialOptions {
   std::vector<TrialColumn> columns;   // the first is what the others are compared with
   std::vector<int64_t> ctx = {4096};  // most tokens of a prompt
   int64_t n_haystacks = 1;            // a length, at most
+  int64_t n_questions = 1;            // of each kind about a haystack; of JSON at least 2
   double seconds = 0;  // no further haystack of a length begins after so many; 0: any
   std::vector<TaskKind> tasks = {std::begin(kTrialTasks), std::end(kTrialTasks)};
   int64_t n_pairs = 0;         // of a JSON object inside a text; 0: no text, as many as fit

@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <numeric>
+
+#include "select/chunk/token_marks.h"
 #include "testing/models.h"
 #include "testing/random_sequence.h"
 #include "testing/temp_folder.h"
@@ -61,12 +65,19 @@ TEST_F(BoundaryFitTest, LearnsBoundariesThatHoldForOtherTexts) {
   EXPECT_GT(result.last_epoch.counts.f1(), 0.9);
   adapter_.boundary_weight = result.weight;
   adapter_.boundary_bias = result.bias;
-  std::vector<LessonFile> unseen;
-  unseen.push_back(lesson(77));
+  const std::vector<TrainingSequence> unseen{lesson(77).sequence()};
   FirstLayer first_layer(backbone_, adapter_, {});
-  const BoundaryReport report = measure_boundaries(unseen, first_layer, 3, nullptr);
+  // Tokens 2 and 9 hold line ends; of these 2 alone is a boundary.
+  std::vector<uint8_t> marks(32, 0);
+  marks[2] = marks[9] = kHoldsLineEnd;
+  const BoundaryReport report = measure_boundaries(unseen, first_layer, marks, 3, nullptr);
   EXPECT_GT(report.counts.f1(), 0.8);
   EXPECT_EQ(report.n_tokens, 400 - adapter_.config.sink);
+  const std::span<const int32_t> ids(unseen[0].ids.begin() + adapter_.config.sink,
+                                     unseen[0].ids.end());
+  const BoundaryCounts& ends = report.line_ends;
+  EXPECT_EQ(ends.n_true_positive + ends.n_false_negative, std::ranges::count(ids, 2));
+  EXPECT_EQ(ends.n_false_positive + ends.n_true_negative, std::ranges::count(ids, 9));
 }
 
 TEST_F(BoundaryFitTest, TheSameSeedGivesTheSameBits) {
@@ -74,6 +85,21 @@ TEST_F(BoundaryFitTest, TheSameSeedGivesTheSameBits) {
   const BoundaryFitResult b = fit(3);
   EXPECT_EQ(a.weight, b.weight);
   EXPECT_EQ(a.bias, b.bias);
+}
+
+TEST_F(BoundaryFitTest, AnswersAttendByTheirOwnRuleInTheFirstLayer) {
+  TrainingSequence sequence = lesson(5).sequence();
+  sequence.prompt_ends = {299};
+  FirstLayer first_layer(backbone_, adapter_, {});
+  const std::vector<float> as_prompt = first_layer.output(sequence, 0.5, nullptr);
+  sequence.answers.resize(60);
+  std::iota(sequence.answers.begin(), sequence.answers.end(), 300);
+  const std::vector<float> as_answer = first_layer.output(sequence, 0.5, nullptr);
+  const auto d_model = adapter_.config.d_model;
+  // Up to the prompt end nothing changes; the next prompt begins behind the answer.
+  EXPECT_TRUE(std::equal(as_prompt.begin(), as_prompt.begin() + 300 * d_model, as_answer.begin()));
+  EXPECT_FALSE(std::equal(as_prompt.begin() + 300 * d_model, as_prompt.begin() + 360 * d_model,
+                          as_answer.begin() + 300 * d_model));
 }
 
 TEST_F(BoundaryFitTest, TheFirstLayersOutputDependsOnItsBudget) {

@@ -74,6 +74,17 @@ TEST(LayerFit, AnyNumberOfThreadsGivesTheSameBits) {
   }
 }
 
+TEST(LayerFit, BeginsWhereItIsTold) {
+  const std::vector<LayerLesson> lessons = planted_lessons({.largest_feature = 80}, 4);
+  const std::vector<LayerLessonView> views = views_of(lessons);
+  const LayerFitResult first = fit_layer(views, options(), kIgnore);
+  LayerFitOptions again = options(1);
+  again.learning_rate = 1e-9;
+  EXPECT_GT(fit_layer(views, again, kIgnore).loss_before, 1.0);
+  again.start = first.adapter;
+  EXPECT_NEAR(fit_layer(views, again, kIgnore).loss_before, first.loss_after, 0.1);
+}
+
 TEST(LayerFit, SeedsDiffer) {
   const std::vector<LayerLesson> lessons = planted_lessons({}, 2);
   const std::vector<LayerLessonView> views = views_of(lessons);

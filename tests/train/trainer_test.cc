@@ -69,6 +69,7 @@ TEST_F(TrainerTest, WritesWhatItPromises) {
   EXPECT_GT(result.steps, 0);
   EXPECT_GT(result.n_tokens, 3 * 100);
   ASSERT_TRUE(result.eval.has_value());
+  EXPECT_EQ(result.report.at("boundaries_by_kind").size(), std::size(kTextShares));
   for (const nlohmann::ordered_json& report : {*result.eval, result.report}) {
     for (const char* field : {"boundary_precision", "boundary_recall", "boundary_f1", "loss_kl"}) {
       EXPECT_TRUE(report.at(field).is_number()) << field;

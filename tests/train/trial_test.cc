@@ -40,6 +40,7 @@ class TrialTest : public testing::Test {
 TEST_F(TrialTest, ABudgetOfEverythingAnswersAsFullDoesAndATenthAttendsToLess) {
   options_.columns = {{"full"}, chunk("1.0"), chunk("0.3")};
   options_.n_haystacks = 2;
+  options_.n_questions = 2;
   std::map<std::string, std::string> answers;
   TrialCallbacks callbacks;
   callbacks.answer = [&](const TrialAnswer& answer) {
@@ -57,7 +58,7 @@ TEST_F(TrialTest, ABudgetOfEverythingAnswersAsFullDoesAndATenthAttendsToLess) {
   };
   const TrialReport report = run_trial(engine_, options_, callbacks);
   EXPECT_EQ(n_last, n_all);
-  EXPECT_EQ(n_all, 3 * 2 * 4);  // columns, haystacks, questions
+  EXPECT_EQ(n_all, 3 * 2 * 6);  // columns, haystacks, two questions of each kind
   EXPECT_EQ(answers["chunk 1.0"], answers["full"]);
   ASSERT_EQ(report.rows.size(), 3u);
   EXPECT_EQ(report.rows[1].kind, TaskKind::kMultiValue);
