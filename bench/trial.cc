@@ -165,7 +165,8 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--samples", options.trial.n_haystacks, "Haystacks a length")
       ->capture_default_str();
-  app.add_option("--questions", options.trial.n_questions, "Questions of each kind about a haystack")
+  app.add_option("--questions", options.trial.n_questions,
+                 "Questions of each kind about a haystack")
       ->capture_default_str();
   app.add_option("--tasks", options.tasks, "Kinds of task, a list; default: all")->delimiter(',');
   app.add_option("--pairs", options.trial.n_pairs,

@@ -29,7 +29,7 @@ constexpr int64_t kMostSequences = 100000;
 // A run's lessons for evaluation, beside those it trains on.
 constexpr int64_t kEvalShare = 4;
 constexpr int64_t kMadeUpBytes = int64_t{2} << 20;  // for boundaries, beside the data
-constexpr int64_t kBoundaryStage = -1;     // beside layers, which are numbers from 0
+constexpr int64_t kBoundaryStage = -1;              // beside layers, which are numbers from 0
 // Keep the draws for different purposes apart.
 constexpr uint64_t kFitStream = 1;
 constexpr uint64_t kTrainStream = 2;
