@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/atomic_file.h"
@@ -30,8 +31,18 @@ constexpr int64_t kAnswerTokens = 64;  // of the context, kept free for an answe
 
 constexpr std::string_view kSpace = " \t\r\n";
 
-// Of these the small models that the project ships know the form best.
-constexpr FactKind kKinds[] = {FactKind::kMagicNumber, FactKind::kNamedAfter, FactKind::kKeyValue};
+struct Fact {
+  std::string sentence;
+  std::string question;
+  std::string answer;  // the value alone
+};
+
+// A document with hidden facts, all of which are asked for.
+struct AskedDocument {
+  std::string text;
+  std::vector<Fact> facts;
+  std::vector<int64_t> offsets;  // byte position of each in the text
+};
 
 struct Options {
   std::string model;
@@ -70,17 +81,63 @@ std::string_view first_words(std::string_view text, size_t n_bytes) {
   return text.substr(0, n_bytes);
 }
 
-// Facts of the best kinds in turn; neither questions nor answers repeat.
+template <typename T, size_t n>
+const T& pick(Rng& rng, const T (&list)[n]) {
+  return list[rng.below(static_cast<int64_t>(n))];
+}
+
+Fact make_magic_number(Rng& rng) {
+  const std::string key = make_value(rng, "hyphenated");
+  std::string value = make_value(rng, "number7");
+  return {
+      fmt::format("One of the special magic numbers for {} is: {}.", key, value),
+      fmt::format("What is the special magic number for {} mentioned in the provided text?", key),
+      std::move(value)};
+}
+
+Fact make_attribute(Rng& rng) {
+  struct Attribute {
+    std::string_view name;
+    std::string_view value;  // the rule that makes it
+  };
+  constexpr Attribute kAttributes[] = {
+      {"secret code", "number5"}, {"secret code", "number5"}, {"phone number", "number7"},
+      {"room number", "number3"}, {"secret key", "hex8"},     {"birthplace", "city"},
+      {"departure time", "time"},
+  };
+  const Attribute& attribute = pick(rng, kAttributes);
+  const std::string person = make_value(rng, "person");
+  std::string value = make_value(rng, attribute.value);
+  return {fmt::format("The {} of {} is {}.", attribute.name, person, value),
+          fmt::format("What is the {} of {}?", attribute.name, person), std::move(value)};
+}
+
+Fact make_key_value(Rng& rng) {
+  constexpr std::string_view kValues[] = {"number7", "number7", "hex8", "words"};
+  const std::string key = make_value(rng, "words");
+  std::string value = make_value(rng, pick(rng, kValues));
+  return {fmt::format("\"{}\": \"{}\"", key, value),
+          fmt::format("What is the value of the key \"{}\"?", key), std::move(value)};
+}
+
+// The forms that the small models of the project know best, in turn; neither questions nor answers
+// repeat.
 std::vector<Fact> make_distinct_facts(Rng& rng, int64_t n) {
+  constexpr Fact (*kMakers[])(Rng&) = {make_magic_number, make_attribute, make_key_value};
   std::vector<Fact> facts;
   while (std::ssize(facts) < n) {
-    Fact fact = make_fact(rng, kKinds[facts.size() % std::size(kKinds)]);
+    Fact fact = kMakers[facts.size() % std::size(kMakers)](rng);
     const bool repeats = std::ranges::any_of(facts, [&](const Fact& other) {
       return other.question == fact.question || other.answer == fact.answer;
     });
     if (!repeats) facts.push_back(std::move(fact));
   }
   return facts;
+}
+
+// The user turn that asks for a fact: document, blank line, question.
+std::string user_turn(const AskedDocument& document, const Fact& fact) {
+  return document.text + "\n\n" + fact.question;
 }
 
 // The document with its questions, sized by the tokens of the whole prompts.
@@ -103,12 +160,12 @@ class DocumentMaker {
 
   // The user's text, or none, followed by as much prose as --tokens asks for. Each try cuts the
   // text, or makes the prose longer, by what the one before was off.
-  RetrievalChat make(std::string_view own_text) const {
+  AskedDocument make(std::string_view own_text) const {
     std::string_view text = own_text;
     int64_t prose_bytes = 0;
     while (true) {
-      RetrievalChat chat = hide(text, prose_bytes);
-      const Range tokens = prompt_tokens(chat);
+      AskedDocument document = hide(text, prose_bytes);
+      const Range tokens = prompt_tokens(document);
       if (tokens.end > max_tokens_ && text.empty()) {
         fail(ErrorCode::kInvalidArgument,
              "--facts {}: they do not fit into the model's context; hide fewer", options_.n_facts);
@@ -123,33 +180,34 @@ class DocumentMaker {
         const auto missing = static_cast<double>(options_.n_tokens - tokens.begin);
         prose_bytes += static_cast<int64_t>(std::ceil(missing * kBytesPerToken));
       } else {
-        return chat;
+        return document;
       }
     }
   }
 
   // Tokens of the shortest and the longest prompt.
-  Range prompt_tokens(const RetrievalChat& chat) const {
+  Range prompt_tokens(const AskedDocument& document) const {
     Range range{INT64_MAX, 0};
-    for (size_t i = 0; i < chat.asked.size(); ++i) {
+    for (const Fact& fact : document.facts) {
       const int64_t n =
-          std::ssize(template_.encode(tokenizer_, {{"user", user_turn(chat, i)}}, true).ids);
+          std::ssize(template_.encode(tokenizer_, {{"user", user_turn(document, fact)}}, true).ids);
       range = {std::min(range.begin, n), std::max(range.end, n)};
     }
     return range;
   }
 
  private:
-  RetrievalChat hide(std::string_view text, int64_t prose_bytes) const {
+  AskedDocument hide(std::string_view own_text, int64_t prose_bytes) const {
     Rng rng = state_;
-    std::string document(without_trailing_space(text));
-    if (!text.empty() && prose_bytes > 0) document += "\n\n";
-    document += make_text(rng, prose_bytes);
-    document.resize(without_trailing_space(document).size());
-    RetrievalChat chat;
-    chat.asked = facts_;
-    chat.document = hide_facts(document, facts_, rng, &chat.asked_offsets);
-    return chat;
+    std::string text(without_trailing_space(own_text));
+    if (!own_text.empty() && prose_bytes > 0) text += "\n\n";
+    text += make_text(rng, prose_bytes);
+    text.resize(without_trailing_space(text).size());
+    std::vector<std::string> sentences;
+    for (const Fact& fact : facts_) sentences.push_back(fact.sentence);
+    AskedDocument document{{}, facts_, {}};
+    document.text = hide_facts(text, sentences, rng, &document.offsets);
+    return document;
   }
 
   const Options& options_;
@@ -164,22 +222,22 @@ void make_document(const Options& options) {
   const DocumentMaker maker(options);
   const std::string own_text = options.text.empty() ? std::string() : read_text(options.text);
   make_writable_folder(options.out);
-  const RetrievalChat chat = maker.make(own_text);
+  const AskedDocument document = maker.make(own_text);
   const std::filesystem::path folder = options.out;
-  for (size_t i = 0; i < chat.asked.size(); ++i) {
-    const Fact& fact = chat.asked[i];
+  for (size_t i = 0; i < document.facts.size(); ++i) {
+    const Fact& fact = document.facts[i];
     const size_t number = i + 1;
-    write_file_atomically(folder / fmt::format("prompt-{}.txt", number), user_turn(chat, i));
+    write_file_atomically(folder / fmt::format("prompt-{}.txt", number), user_turn(document, fact));
     write_file_atomically(folder / fmt::format("question-{}.txt", number), fact.question + "\n");
     write_file_atomically(folder / fmt::format("answer-{}.txt", number), fact.answer + "\n");
     std::puts(fmt::format("fact {}, {:.0f}% into the document: {}", number,
-                          100.0 * static_cast<double>(chat.asked_offsets[i]) /
-                              static_cast<double>(chat.document.size()),
+                          100.0 * static_cast<double>(document.offsets[i]) /
+                              static_cast<double>(document.text.size()),
                           fact.sentence)
                   .c_str());
   }
-  std::puts(fmt::format("{} bytes of text, prompts of {} tokens, in {}", chat.document.size(),
-                        maker.prompt_tokens(chat).end, options.out)
+  std::puts(fmt::format("{} bytes of text, prompts of {} tokens, in {}", document.text.size(),
+                        maker.prompt_tokens(document).end, options.out)
                 .c_str());
 }
 

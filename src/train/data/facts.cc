@@ -1,16 +1,9 @@
 #include "train/data/facts.h"
 
-#include <fmt/core.h>
-#include <unicode/uchar.h>
-#include <unicode/utf8.h>
-
 #include <algorithm>
 #include <array>
 #include <span>
-#include <unordered_set>
-#include <utility>
 
-#include "base/error.h"
 #include "text/sentences.h"
 #include "train/data/grammar.h"
 #include "train/data/synthetic_words.h"
@@ -18,8 +11,7 @@
 namespace chunkllm {
 namespace {
 
-// Above the words of the synthetic text: subjects, values, and the attributes that have such
-// values.
+// Above the words of the synthetic text: subjects and values.
 constexpr GrammarRule kFactRules[] = {
     {"person", "5*{first_f}|5*{first_m}|{first_f} {surname}|{first_m} {surname}"},
     {"quality",
@@ -90,83 +82,6 @@ const Grammar& grammar() {
   return instance;
 }
 
-struct Attribute {
-  std::string_view name;
-  std::string_view value;  // the rule that makes it
-};
-constexpr Attribute kNamedAfter[] = {
-    {"secret code", "number5"}, {"secret code", "number5"}, {"phone number", "number7"},
-    {"room number", "number3"}, {"secret key", "hex8"},     {"birthplace", "city"},
-    {"departure time", "time"},
-};
-constexpr Attribute kPossessive[] = {
-    {"access code", "code"},     {"access code", "code"},   {"secret code", "number5"},
-    {"phone number", "number7"}, {"favorite city", "city"}, {"teacher", "first_f"},
-};
-// Of values of keys.
-constexpr std::string_view kValues[] = {"number7", "number7", "hex8", "words"};
-
-template <typename T, size_t n>
-const T& pick(Rng& rng, const T (&list)[n]) {
-  return list[rng.below(static_cast<int64_t>(n))];
-}
-
-struct SubjectFact {
-  std::string subject;  // the person, place or key
-  Fact fact;
-};
-
-SubjectFact make_subject_fact(Rng& rng, FactKind kind) {
-  switch (kind) {
-    case FactKind::kNamedAfter: {
-      const Attribute& attribute = pick(rng, kNamedAfter);
-      const std::string person = make_value(rng, "person");
-      std::string value = make_value(rng, attribute.value);
-      return {person,
-              {fmt::format("The {} of {} is {}.", attribute.name, person, value),
-               fmt::format("What is the {} of {}?", attribute.name, person), std::move(value)}};
-    }
-    case FactKind::kPossessive: {
-      const Attribute& attribute = pick(rng, kPossessive);
-      const std::string person = make_value(rng, "person");
-      std::string value = make_value(rng, attribute.value);
-      return {person,
-              {fmt::format("{}'s {} is {}.", person, attribute.name, value),
-               fmt::format("What is {}'s {}?", person, attribute.name), std::move(value)}};
-    }
-    case FactKind::kMagicNumber: {
-      const std::string key = make_value(rng, "hyphenated");
-      std::string value = make_value(rng, "number7");
-      return {key,
-              {fmt::format("One of the special magic numbers for {} is: {}.", key, value),
-               fmt::format(
-                   "What is the special magic number for {} mentioned in the provided text?", key),
-               std::move(value)}};
-    }
-    case FactKind::kBestThing: {
-      const std::string city = make_value(rng, "city");
-      std::string value = make_value(rng, "phrase");
-      return {city,
-              {fmt::format("The best thing to do in {} is {}.", city, value),
-               fmt::format("What is the best thing to do in {}?", city), std::move(value)}};
-    }
-    case FactKind::kKeyValue: {
-      const std::string key = make_value(rng, "words");
-      std::string value = make_value(rng, pick(rng, kValues));
-      return {key,
-              {fmt::format("\"{}\": \"{}\"", key, value),
-               fmt::format("What is the value of the key \"{}\"?", key), std::move(value)}};
-    }
-  }
-  fail(ErrorCode::kInvalidArgument, "there is no fact of kind {}", static_cast<int>(kind));
-}
-
-void check_count(const char* what, int64_t n, int64_t max) {
-  if (n < 0 || n > max) {
-    fail(ErrorCode::kInvalidArgument, "{} {} facts: choose 0 to {}", what, n, max);
-  }
-}
-
 bool is_letter(char c) { return ('a' <= c && c <= 'z') || ('A' <= c && c <= 'Z'); }
 
 // Whether a sentence of its own can stand after the sentence that ends at `end`: that one ends in a
@@ -204,41 +119,6 @@ std::string make_value(Rng& rng, std::string_view rule) {
   return made;
 }
 
-bool is_sentence(FactKind kind) { return kind != FactKind::kKeyValue; }
-
-Fact make_fact(Rng& rng) { return make_fact(rng, pick(rng, kFactKinds)); }
-
-Fact make_fact(Rng& rng, FactKind kind) { return make_subject_fact(rng, kind).fact; }
-
-std::vector<Fact> make_facts(Rng& rng, int64_t n) {
-  check_count("cannot make", n, kMaxFacts);
-  std::vector<Fact> facts;
-  std::unordered_set<std::string> taken;  // subjects and answers
-  // Ends: the keys alone are several thousand more than kMaxFacts.
-  while (static_cast<int64_t>(facts.size()) < n) {
-    SubjectFact made = make_subject_fact(rng, pick(rng, kFactKinds));
-    if (taken.contains(made.subject) || taken.contains(made.fact.answer)) continue;
-    taken.insert(std::move(made.subject));
-    taken.insert(made.fact.answer);
-    facts.push_back(std::move(made.fact));
-  }
-  return facts;
-}
-
-bool answer_matches(std::string_view generated, const Fact& fact) {
-  const size_t begin = generated.find_first_not_of(" \t\r\n");
-  if (begin == std::string_view::npos || fact.answer.empty()) return false;
-  generated.remove_prefix(begin);
-  if (!generated.starts_with(fact.answer)) return false;
-  generated = generated.substr(fact.answer.size(), U8_MAX_LENGTH);
-  if (generated.empty()) return true;
-  UChar32 next = 0;
-  int32_t i = 0;
-  const auto* bytes = reinterpret_cast<const uint8_t*>(generated.data());
-  U8_NEXT(bytes, i, static_cast<int32_t>(generated.size()), next);
-  return next < 0 || !u_isalnum(next);
-}
-
 std::vector<int64_t> sentence_places(std::string_view text) {
   std::vector<int64_t> places;
   for (const int64_t end : sentence_ends(text)) {
@@ -247,7 +127,7 @@ std::vector<int64_t> sentence_places(std::string_view text) {
   return places;
 }
 
-std::string hide_facts(std::string_view text, const std::vector<Fact>& facts, Rng& rng,
+std::string hide_facts(std::string_view text, const std::vector<std::string>& facts, Rng& rng,
                        std::vector<int64_t>* offsets) {
   if (offsets) offsets->clear();
   std::string hidden;
@@ -271,41 +151,9 @@ std::string hide_facts(std::string_view text, const std::vector<Fact>& facts, Rn
     copied = place;
     if (!hidden.empty() && hidden.back() != '\n') hidden += ' ';
     if (offsets) offsets->push_back(static_cast<int64_t>(hidden.size()));
-    hidden += facts[static_cast<size_t>(i)].sentence;
+    hidden += facts[static_cast<size_t>(i)];
   }
   return hidden += text.substr(static_cast<size_t>(copied));
-}
-
-RetrievalChat make_retrieval_chat(Rng& rng, std::string_view text, int64_t n_hidden,
-                                  int64_t n_asked) {
-  check_count("cannot hide", n_hidden, kMaxFacts);
-  check_count("cannot ask for", n_asked, n_hidden);
-  std::vector<Fact> facts = make_facts(rng, n_hidden);
-  std::vector<int64_t> offsets;
-  RetrievalChat chat;
-  chat.document = hide_facts(text, facts, rng, &offsets);
-  for (size_t i = 0; i < facts.size(); ++i) {
-    chat.hidden.push_back(
-        {offsets[i], offsets[i] + static_cast<int64_t>(facts[i].sentence.size())});
-  }
-  // The first n_asked steps of a shuffle.
-  for (int64_t i = 0; i < n_asked; ++i) {
-    const auto a = static_cast<size_t>(i);
-    const auto b = static_cast<size_t>(i + rng.below(n_hidden - i));
-    std::swap(facts[a], facts[b]);
-    std::swap(offsets[a], offsets[b]);
-    chat.asked.push_back(facts[a]);
-    chat.asked_offsets.push_back(offsets[a]);
-  }
-  return chat;
-}
-
-std::string user_turn(const RetrievalChat& chat, size_t index) {
-  if (index >= chat.asked.size()) {
-    fail(ErrorCode::kInvalidArgument, "question {} of a chat that asks {}: count from 0", index,
-         chat.asked.size());
-  }
-  return chat.document + "\n\n" + chat.asked[index].question;
 }
 
 }  // namespace chunkllm

@@ -196,15 +196,13 @@ TaskDocument hide_tasks(Rng& rng, std::string_view text, const std::vector<Task>
     std::swap(owners[i - 1], owners[static_cast<size_t>(rng.below(static_cast<int64_t>(i)))]);
   }
   std::vector<size_t> n_hidden(tasks.size(), 0);
-  std::vector<Fact> facts;
-  for (const size_t owner : owners) {
-    facts.push_back({tasks[owner].needles[n_hidden[owner]++], {}, {}});
-  }
+  std::vector<std::string> facts;
+  for (const size_t owner : owners) facts.push_back(tasks[owner].needles[n_hidden[owner]++]);
   TaskDocument document;
   std::vector<int64_t> offsets;
   document.text = hide_facts(text, facts, rng, &offsets);
   for (size_t i = 0; i < facts.size(); ++i) {
-    document.hidden.push_back({offsets[i], offsets[i] + std::ssize(facts[i].sentence)});
+    document.hidden.push_back({offsets[i], offsets[i] + std::ssize(facts[i])});
   }
   for (const Task& task : tasks) document.questions.push_back(task.question);
   return document;
