@@ -6,8 +6,8 @@
 
 #include "base/error.h"
 #include "base/json.h"
-#include "base/sha256.h"
 #include "engine/common_prefix.h"
+#include "formats/checksum.h"
 #include "formats/safetensors.h"
 
 namespace chunkllm {
@@ -82,25 +82,6 @@ void check_saved_settings(const std::string& where, const nlohmann::json& saved,
   }
 }
 
-// A tensor of the file before it is written or after it is read.
-struct NamedBytes {
-  std::string name;
-  std::span<const std::byte> bytes;
-};
-
-// Over the state's text and all tensors, by name.
-std::string checksum_of(const std::string& state, std::vector<NamedBytes> tensors) {
-  std::ranges::sort(tensors, {}, &NamedBytes::name);
-  Sha256 hash;
-  hash.update(std::as_bytes(std::span(state)));
-  for (const NamedBytes& tensor : tensors) {
-    const std::string head = fmt::format("\n{} {}\n", tensor.name, tensor.bytes.size());
-    hash.update(std::as_bytes(std::span(head)));
-    hash.update(tensor.bytes);
-  }
-  return hash.hex_digest();
-}
-
 std::string rows_name(int64_t layer, bool values, int64_t head) {
   return fmt::format("layers.{}.{}.{}", layer, values ? "values" : "keys", head);
 }
@@ -143,11 +124,7 @@ class CacheFile {
     const nlohmann::json& saved = fields.at("settings");
     if (!saved.is_object()) fail(ErrorCode::kData, "{}: settings is no object", where_);
     check_saved_settings(where_, saved, settings_of(session));
-    std::vector<NamedBytes> tensors;
-    for (const auto& [name, tensor] : file_.tensors()) {
-      tensors.push_back({name, std::as_bytes(tensor.bytes)});
-    }
-    if (checksum_of(state, std::move(tensors)) != outer_fields.string("sha256")) {
+    if (tensor_checksum(state, file_) != outer_fields.string("sha256")) {
       fail(ErrorCode::kData, "{}: the checksum is not that of the content; make the cache anew",
            where_);
     }
@@ -283,12 +260,9 @@ void save_prompt_cache(const std::filesystem::path& path, const Session& session
   json["n_tokens"] = n_tokens;
   json["settings"] = settings_of(session);
   const std::string text = json.dump();
-  std::vector<NamedBytes> named;
-  named.reserve(tensors.size());
-  for (const TensorToWrite& tensor : tensors) named.push_back({tensor.name, tensor.bytes});
   Json outer;
   outer["state"] = text;
-  outer["sha256"] = checksum_of(text, std::move(named));
+  outer["sha256"] = tensor_checksum(text, tensors);
   write_safetensors(path, std::move(tensors), {{kStateKey, outer.dump()}});
 }
 

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "formats/checksum.h"
 #include "formats/safetensors.h"
 #include "train/lesson_file.h"
 
@@ -11,6 +12,9 @@ namespace chunkllm {
 namespace {
 
 constexpr const char* kStateKey = "chunkllm_checkpoint";
+// Checkpoints made by earlier programs have none and are read without.
+constexpr const char* kChecksumKey = "chunkllm_checkpoint_sha256";
+constexpr const char* kDamaged = "this checkpoint is damaged; remove it and train anew";
 
 struct NamedArray {
   std::string name;
@@ -53,7 +57,10 @@ void save_checkpoint(const std::filesystem::path& folder, const CheckpointState&
   json["seconds"] = state.seconds;
   json["settings"] = state.settings;
   json["report"] = state.report.dump();
-  write_safetensors(checkpoint_path(folder), std::move(tensors), {{kStateKey, json.dump()}});
+  const std::string text = json.dump();
+  const std::string checksum = tensor_checksum(text, tensors);
+  write_safetensors(checkpoint_path(folder), std::move(tensors),
+                    {{kStateKey, text}, {kChecksumKey, checksum}});
 }
 
 CheckpointState load_checkpoint(const std::filesystem::path& folder,
@@ -64,6 +71,12 @@ CheckpointState load_checkpoint(const std::filesystem::path& folder,
   if (found == file.metadata().end()) {
     fail(ErrorCode::kData, "{} is no checkpoint of a training; start without --resume",
          path.string());
+  }
+  const auto checksum = file.metadata().find(kChecksumKey);
+  if (checksum != file.metadata().end() &&
+      checksum->second != tensor_checksum(found->second, file)) {
+    fail(ErrorCode::kData, "{}: the checksum is not that of the content; {}", path.string(),
+         kDamaged);
   }
   const nlohmann::json json = parse_json(found->second, path.string());
   const JsonFields fields(json, path.string());

@@ -26,7 +26,7 @@ struct CheckpointState {
 // FOLDER/checkpoint.safetensors.
 std::filesystem::path checkpoint_path(const std::filesystem::path& folder);
 
-// Writes state and adapter in float32, atomically. Throws Error (kIo).
+// Writes state and adapter in float32, with a checksum, atomically. Throws Error (kIo).
 void save_checkpoint(const std::filesystem::path& folder, const CheckpointState& state,
                      const Adapter& adapter);
 

@@ -5,11 +5,16 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "formats/checksum.h"
 
 namespace chunkllm {
 namespace {
 
 constexpr const char* kSettingsKey = "chunkllm_lesson";
+// Lessons made by earlier programs have none and are read without.
+constexpr const char* kChecksumKey = "chunkllm_lesson_sha256";
+constexpr const char* kDamaged =
+    "this lesson is damaged; remove it, and a run without --resume makes it again";
 constexpr const char* kMassNames[kMassKinds] = {"mass_own", "mass_next", "mass_chunk"};
 
 std::string layer_name(size_t layer, const char* array) {
@@ -45,8 +50,7 @@ class Reader {
     return values;
   }
   [[noreturn]] void bad(const std::string& name, const char* what) const {
-    fail(ErrorCode::kData, "{}: {} {}; this lesson is damaged, delete it and train again",
-         file_.path().string(), name, what);
+    fail(ErrorCode::kData, "{}: {} {}; {}", file_.path().string(), name, what, kDamaged);
   }
 
  private:
@@ -129,7 +133,8 @@ void write_lesson(const std::filesystem::path& path, const Lesson& lesson,
       add(layer_name(i, kMassNames[kind]), DType::kBf16, layer.masses[kind]);
     }
   }
-  write_safetensors(path, std::move(tensors), {{kSettingsKey, settings}});
+  const std::string checksum = tensor_checksum(settings, tensors);
+  write_safetensors(path, std::move(tensors), {{kSettingsKey, settings}, {kChecksumKey, checksum}});
 }
 
 LessonFile::LessonFile(const std::filesystem::path& path, const std::string& expected_settings,
@@ -139,6 +144,12 @@ LessonFile::LessonFile(const std::filesystem::path& path, const std::string& exp
   if (settings == file_.metadata().end()) {
     fail(ErrorCode::kData, "{} is no lesson of a training; keep lessons in a folder of their own",
          path.string());
+  }
+  const auto checksum = file_.metadata().find(kChecksumKey);
+  if (checksum != file_.metadata().end() &&
+      checksum->second != tensor_checksum(settings->second, file_)) {
+    fail(ErrorCode::kData, "{}: the checksum is not that of the content; {}", path.string(),
+         kDamaged);
   }
   check_same_settings(path.string(), settings->second, expected_settings,
                       "train with the same, or keep these lessons in another folder");

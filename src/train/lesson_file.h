@@ -12,13 +12,13 @@
 
 namespace chunkllm {
 
-// Writes a lesson as a safetensors file, atomically, with the settings it depends on (JSON text).
-// Throws Error (kIo).
+// Writes a lesson as a safetensors file, atomically, with the settings it depends on (JSON text)
+// and a checksum. Throws Error (kIo).
 void write_lesson(const std::filesystem::path& path, const Lesson& lesson,
                   const std::string& settings);
 
-// A mapped lesson whose arrays have been checked to fit each other. Immutable; any thread may read
-// it.
+// A mapped lesson whose checksum is right, if it has one, and whose arrays have been checked to fit
+// each other. Immutable; any thread may read it.
 class LessonFile {
  public:
   // Throws Error: kIo; kData if the file cannot be trusted, was made with other settings than

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/random.h"
 #include "testing/expect_error.h"
 #include "testing/failing_calls.h"
 #include "testing/planted_lessons.h"
@@ -116,6 +117,48 @@ TEST_F(LessonFileTest, DamageIsNamed) {
   write_lesson(path_, some_lesson(), kSettings);
   std::filesystem::resize_file(path_, std::filesystem::file_size(path_) / 2);
   expect_error(ErrorCode::kData, "00000.lesson", [&] { open(); });
+}
+
+// No changed bit is learned from: it is refused, or it is where it changes nothing.
+TEST_F(LessonFileTest, AChangedBitIsAnError) {
+  const Lesson lesson = some_lesson();
+  write_lesson(path_, lesson, kSettings);
+  const std::string good = read_text(path_);
+  const auto same = [&](const LessonFile& file) {
+    const auto bits = [](Bf16 value) { return value.bits; };
+    const LayerLesson& layer = lesson.layers[1];
+    return file.sequence().ids == lesson.sequence.ids &&
+           std::ranges::equal(file.layer(1).query_inputs, layer.query_inputs, {}, bits, bits) &&
+           std::ranges::equal(file.layer(1).masses[0], layer.masses[0], {}, bits, bits);
+  };
+  Rng rng(1);
+  for (int i = 0; i < 300; ++i) {
+    std::string bytes = good;
+    const int64_t limit = i % 2 == 0 ? 2500 : std::ssize(good);  // half of them in the header
+    const auto at = static_cast<size_t>(rng.below(limit));
+    bytes[at] = static_cast<char>(bytes[at] ^ (1 << rng.below(8)));
+    write_text(path_, bytes);
+    try {
+      EXPECT_TRUE(same(open())) << at;
+    } catch (const Error& error) {
+      EXPECT_NE(std::string(error.what()).find("00000.lesson"), std::string::npos);
+    }
+  }
+  std::string bytes = good;
+  bytes.back() = static_cast<char>(bytes.back() ^ 1);
+  write_text(path_, bytes);
+  expect_error(ErrorCode::kData, "damaged; remove it, and a run without --resume makes it again",
+               [&] { open(); });
+}
+
+TEST_F(LessonFileTest, OneWithoutAChecksumIsRead) {
+  write_lesson(path_, some_lesson(), kSettings);
+  std::string bytes = read_text(path_);
+  const size_t at = bytes.find("_sha256");
+  ASSERT_NE(at, std::string::npos);
+  bytes.replace(at, 7, "_no_sum");
+  write_text(path_, bytes);
+  EXPECT_EQ(open().sequence().ids, some_lesson().sequence.ids);
 }
 
 TEST_F(LessonFileTest, AnyFailingCallLeavesTheOldFileWhole) {

@@ -1,5 +1,6 @@
 #include "train/trainer.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "formats/safetensors.h"
@@ -156,7 +157,7 @@ TEST_F(TrainerTest, RefusesToMixRuns) {
 TEST_F(TrainerTest, ADivergingFitIsOneErrorAndLeavesWhatWasDone) {
   TrainOptions wild = options("out");
   train_until(wild, "lessons", 3);
-  // A lesson whose fifth layer was damaged on its way.
+  // A lesson whose fifth layer was damaged on its way, in a file that has no checksum.
   wild.resume = true;
   train_until(wild, "fits", 3);
   const std::filesystem::path path = folder_ / "out" / "lessons" / "00001.lesson";
@@ -169,6 +170,9 @@ TEST_F(TrainerTest, ADivergingFitIsOneErrorAndLeavesWhatWasDone) {
   const size_t at = file.find(bytes);
   ASSERT_NE(at, std::string::npos);
   std::fill_n(file.begin() + static_cast<std::ptrdiff_t>(at), bytes.size(), '\xff');
+  const size_t checksum = file.find("_sha256");
+  ASSERT_NE(checksum, std::string::npos);
+  file.replace(checksum, 7, "_no_sum");
   write_text(path, file);
   expect_error(ErrorCode::kData, "layer 4", [&] { train(wild); });
   expect_error(ErrorCode::kData, "layer 4", [&] { train(wild); });
@@ -209,6 +213,43 @@ TEST_F(TrainerTest, ATruncatedCheckpointIsAnError) {
   TrainOptions resume = options("out");
   resume.resume = true;
   expect_error(ErrorCode::kData, "checkpoint.safetensors", [&] { train(resume); });
+}
+
+// No changed bit is taken for a state: it is refused, or it is where it changes nothing.
+TEST_F(TrainerTest, AChangedBitInACheckpointIsAnError) {
+  train(options("out"));
+  const Adapter adapter = load_adapter(folder_ / "out");
+  const CheckpointState state{.n_stages = 3, .n_steps = 7, .settings = "{}"};
+  save_checkpoint(folder_ / "out", state, adapter);
+  const std::filesystem::path path = checkpoint_path(folder_ / "out");
+  const std::string good = read_text(path);
+  Rng rng(1);
+  for (int i = 0; i < 200; ++i) {
+    std::string bytes = good;
+    // Half of the changes are in the header and the begin of the arrays.
+    const int64_t limit = i % 2 == 0 ? 4000 : std::ssize(good);
+    const auto at = static_cast<size_t>(rng.below(limit));
+    bytes[at] = static_cast<char>(bytes[at] ^ (1 << rng.below(8)));
+    write_text(path, bytes);
+    Adapter loaded = adapter;
+    try {
+      const CheckpointState again = load_checkpoint(folder_ / "out", state.settings, loaded);
+      EXPECT_EQ(again.n_stages, 3) << at;
+      EXPECT_EQ(again.n_steps, 7) << at;
+      EXPECT_EQ(loaded.boundary_weight, adapter.boundary_weight) << at;
+      for (size_t layer = 0; layer < adapter.layers.size(); ++layer) {
+        EXPECT_EQ(loaded.layers[layer].q, adapter.layers[layer].q) << at;
+      }
+    } catch (const Error& error) {
+      EXPECT_THAT(error.what(), testing::HasSubstr("checkpoint.safetensors"));
+    }
+  }
+  std::string bytes = good;
+  bytes.back() = static_cast<char>(bytes.back() ^ 1);
+  write_text(path, bytes);
+  Adapter loaded = adapter;
+  expect_error(ErrorCode::kData, "this checkpoint is damaged; remove it and train anew",
+               [&] { load_checkpoint(folder_ / "out", state.settings, loaded); });
 }
 
 TEST_F(TrainerTest, AFullDiskLeavesTheOldCheckpointWhole) {
