@@ -6,6 +6,7 @@
 
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <utility>
 
 namespace chunkllm {
@@ -27,6 +28,10 @@ class Error : public std::runtime_error {
  private:
   ErrorCode code_;
 };
+
+// What messages advise where a file is not what it should be: of one that came from elsewhere this,
+// of one that the program made itself what makes it again.
+inline constexpr std::string_view kGetFileAgain = "get the file again";
 
 // Throws an Error with a formatted message.
 template <typename... Args>

@@ -23,7 +23,8 @@ constexpr size_t kMaxDepth = 64;
 template <typename Json>
 class ValueBuilder final : public nlohmann::json_sax<Json> {
  public:
-  explicit ValueBuilder(const std::string& where) : where_(where) {}
+  ValueBuilder(const std::string& where, std::string_view advice)
+      : where_(where), advice_(advice) {}
 
   Json take() { return std::move(root_); }
 
@@ -64,8 +65,8 @@ class ValueBuilder final : public nlohmann::json_sax<Json> {
       reason.resize(token);
     }
     if (reason.size() > 160) reason = reason.substr(0, 160) + "...";
-    fail(ErrorCode::kData, "{} is not valid JSON (byte {}): {}; get the file again", where_,
-         position, reason);
+    fail(ErrorCode::kData, "{} is not valid JSON (byte {}): {}; {}", where_, position, reason,
+         advice_);
   }
 
  private:
@@ -109,20 +110,21 @@ class ValueBuilder final : public nlohmann::json_sax<Json> {
       std::is_same_v<Json, json> ? std::numeric_limits<size_t>::max() : 1024;
 
   const std::string& where_;
+  std::string_view advice_;
   Json root_;
   std::vector<Json*> open_;  // the objects and arrays around the next value, outermost first
   Json* member_ = nullptr;   // the value of the last key
 };
 
 template <typename Json>
-Json parse(std::string_view text, const std::string& where) {
+Json parse(std::string_view text, const std::string& where, std::string_view advice) {
   // The parser would take a NUL for the end of the text and pass over what follows.
   if (const size_t nul = text.find('\0'); nul != std::string_view::npos) {
-    fail(ErrorCode::kData, "{} is not valid JSON (byte {}): a NUL byte; get the file again", where,
-         nul + 1);
+    fail(ErrorCode::kData, "{} is not valid JSON (byte {}): a NUL byte; {}", where, nul + 1,
+         advice);
   }
   try {
-    ValueBuilder<Json> builder(where);
+    ValueBuilder<Json> builder(where, advice);
     Json::sax_parse(text.begin(), text.end(), &builder);
     return builder.take();
   } catch (const std::bad_alloc&) {
@@ -174,12 +176,12 @@ std::string show_text(std::string_view text) {
   return cut ? line + "..." : line;
 }
 
-json parse_json(std::string_view text, const std::string& where) {
-  return parse<json>(text, where);
+json parse_json(std::string_view text, const std::string& where, std::string_view advice) {
+  return parse<json>(text, where, advice);
 }
 
 nlohmann::ordered_json parse_ordered_json(std::string_view text, const std::string& where) {
-  return parse<nlohmann::ordered_json>(text, where);
+  return parse<nlohmann::ordered_json>(text, where, kGetFileAgain);
 }
 
 json read_json_file(const std::filesystem::path& path, int64_t max_bytes) {

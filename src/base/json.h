@@ -8,16 +8,19 @@
 #include <string>
 #include <string_view>
 
+#include "base/error.h"
+
 namespace chunkllm {
 
 // `text` as a JSON string in plain ASCII on one line, cut after 80 bytes: how messages show what a
 // file or a user said.
 std::string show_text(std::string_view text);
 
-// Parses JSON text. `where` names the source in errors. Throws Error (kData) on anything malformed
-// or nested deeper than 64 levels, on a key that stands twice in one object, on anything but white
-// space after the value; Error (kMemory) if the value does not fit into memory.
-nlohmann::json parse_json(std::string_view text, const std::string& where);
+// Parses JSON text. `where` names the source in errors, `advice` ends them. Throws Error (kData) on
+// anything malformed or nested deeper than 64 levels, on a key that stands twice in one object, on
+// anything but white space after the value; Error (kMemory) if the value does not fit into memory.
+nlohmann::json parse_json(std::string_view text, const std::string& where,
+                          std::string_view advice = kGetFileAgain);
 
 // The same, the members of objects in the order of the text, at most 1024 in one object.
 nlohmann::ordered_json parse_ordered_json(std::string_view text, const std::string& where);

@@ -67,7 +67,8 @@ nlohmann::json read_result(std::string_view line, const std::string& where, size
   if (!line.starts_with(line_begin(index))) {
     refuse("this is no result of this program at its place");
   }
-  nlohmann::json json = parse_json(line, where);  // an object, as it begins
+  // An object, as it begins.
+  nlohmann::json json = parse_json(line, where, "name another --output");
   const nlohmann::json id = json.value("id", nlohmann::json());
   if (id != items[index].id) {
     refuse(fmt::format("the result has the id {}, the prompt {}", show_text(id.dump()),

@@ -19,6 +19,7 @@ using Origin = Session::Origin;
 constexpr const char* kStateKey = "chunkllm_prompt_cache";
 constexpr int64_t kVersion = 2;  // 1 had other keys of chunks
 constexpr int64_t kMaxTokens = int64_t{1} << 30;
+constexpr const char* kMakeAnew = "make the cache anew";
 
 DType dtype_of(KvType type) {
   switch (type) {
@@ -100,15 +101,15 @@ void for_each_rows(const ModelConfig& config, const Action& action) {
 class CacheFile {
  public:
   CacheFile(const std::filesystem::path& path, const Session& session)
-      : where_(path.string()), file_(path) {
+      : where_(path.string()), file_(path, kMakeAnew) {
     const auto found = file_.metadata().find(kStateKey);
     if (found == file_.metadata().end()) {
       fail(ErrorCode::kData, "{} is no prompt cache; give a file that --save-cache wrote", where_);
     }
-    const nlohmann::json outer = parse_json(found->second, where_);
+    const nlohmann::json outer = parse_json(found->second, where_, kMakeAnew);
     const JsonFields outer_fields(outer, where_);
     const std::string state = outer_fields.string("state");
-    const nlohmann::json json = parse_json(state, where_);
+    const nlohmann::json json = parse_json(state, where_, kMakeAnew);
     const JsonFields fields(json, where_);
     const int64_t version = fields.integer("version", 1, kMaxTokens);
     if (version > kVersion) {

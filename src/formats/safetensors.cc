@@ -28,8 +28,8 @@ constexpr std::array kDTypes = {DType::kF32, DType::kF16, DType::kBf16,
 // Reads the header of one file; `data` is what follows the header.
 class HeaderReader {
  public:
-  HeaderReader(std::string where, std::span<const uint8_t> data)
-      : where_(std::move(where)), data_(data) {}
+  HeaderReader(std::string where, std::string_view advice, std::span<const uint8_t> data)
+      : where_(std::move(where)), advice_(advice), data_(data) {}
 
   TensorView tensor(const std::string& name, const json& fields) const {
     const std::string place = fmt::format("{}: tensor {}", where_, show_text(name));
@@ -38,25 +38,24 @@ class HeaderReader {
 
     const json& shape = info.at("shape");
     if (!shape.is_array() || shape.size() > kMaxDims) {
-      fail(ErrorCode::kData, "{}: \"shape\" must be a list of at most {} sizes; get the file again",
-           place, kMaxDims);
+      fail(ErrorCode::kData, "{}: \"shape\" must be a list of at most {} sizes; {}", place,
+           kMaxDims, advice_);
     }
     for (const json& size : shape) view.shape.push_back(natural(size, "shape", place));
 
     const json& offsets = info.at("data_offsets");
     if (!offsets.is_array() || offsets.size() != 2) {
-      fail(ErrorCode::kData, "{}: \"data_offsets\" must be two numbers; get the file again", place);
+      fail(ErrorCode::kData, "{}: \"data_offsets\" must be two numbers; {}", place, advice_);
     }
     const int64_t begin = natural(offsets[0], "data_offsets", place);
     const int64_t end = natural(offsets[1], "data_offsets", place);
     if (begin > end || end > static_cast<int64_t>(data_.size())) {
-      fail(ErrorCode::kData,
-           "{}: bytes {} to {} are not inside the {} bytes of data; get the file again", place,
-           begin, end, data_.size());
+      fail(ErrorCode::kData, "{}: bytes {} to {} are not inside the {} bytes of data; {}", place,
+           begin, end, data_.size(), advice_);
     }
     if (tensor_bytes(view.dtype, view.shape) != end - begin) {
-      fail(ErrorCode::kData, "{}: {} {} does not take {} bytes; get the file again", place,
-           dtype_name(view.dtype), shape_text(view.shape), end - begin);
+      fail(ErrorCode::kData, "{}: {} {} does not take {} bytes; {}", place, dtype_name(view.dtype),
+           shape_text(view.shape), end - begin, advice_);
     }
     view.bytes = data_.subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin));
     return view;
@@ -66,8 +65,8 @@ class HeaderReader {
     const bool all_strings =
         std::ranges::all_of(fields, [](const json& value) { return value.is_string(); });
     if (!fields.is_object() || !all_strings) {
-      fail(ErrorCode::kData, "{}: {} must be an object of strings; get the file again", where_,
-           kMetadataName);
+      fail(ErrorCode::kData, "{}: {} must be an object of strings; {}", where_, kMetadataName,
+           advice_);
     }
     return fields.get<std::map<std::string, std::string>>();
   }
@@ -83,17 +82,17 @@ class HeaderReader {
     const uint8_t* expected = data_.data();
     for (const TensorView* view : by_place) {
       if (view->bytes.data() != expected) {
-        fail(ErrorCode::kData, "{}: tensor {} {}; get the file again", where_,
-             show_text(view->name),
+        fail(ErrorCode::kData, "{}: tensor {} {}; {}", where_, show_text(view->name),
              view->bytes.data() < expected ? "overlaps another one"
-                                           : "begins behind bytes that belong to no tensor");
+                                           : "begins behind bytes that belong to no tensor",
+             advice_);
       }
       expected += view->bytes.size();
     }
     const auto rest = data_.data() + data_.size() - expected;
     if (rest != 0) {
-      fail(ErrorCode::kData, "{}: the last {} bytes belong to no tensor; get the file again",
-           where_, rest);
+      fail(ErrorCode::kData, "{}: the last {} bytes belong to no tensor; {}", where_, rest,
+           advice_);
     }
   }
 
@@ -108,22 +107,24 @@ class HeaderReader {
     return *known;
   }
 
-  static int64_t natural(const json& value, const char* field, const std::string& place) {
+  int64_t natural(const json& value, const char* field, const std::string& place) const {
     constexpr uint64_t kMax = uint64_t{1} << 62;
     if (!value.is_number_unsigned() || value.get<uint64_t>() > kMax) {
-      fail(ErrorCode::kData, "{}: \"{}\" must hold integers from 0 to 2^62; get the file again",
-           place, field);
+      fail(ErrorCode::kData, "{}: \"{}\" must hold integers from 0 to 2^62; {}", place, field,
+           advice_);
     }
     return value.get<int64_t>();
   }
 
   std::string where_;
+  std::string_view advice_;
   std::span<const uint8_t> data_;
 };
 
 }  // namespace
 
-SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : path_(path), file_(path) {
+SafetensorsFile::SafetensorsFile(const std::filesystem::path& path, std::string_view advice)
+    : path_(path), advice_(advice), file_(path) {
   const std::string where = path.string();
   const std::span<const uint8_t> bytes = file_.bytes();
   uint64_t header_bytes = 0;
@@ -133,15 +134,17 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : path_(path
   if (bytes.size() < kLengthBytes || header_bytes > kMaxHeaderBytes ||
       header_bytes > bytes.size() - kLengthBytes || header_bytes == 0 ||
       bytes[kLengthBytes] != '{') {
-    fail(ErrorCode::kData, "{} is no safetensors file or was cut short; get the file again", where);
+    fail(ErrorCode::kData, "{} is no safetensors file or was cut short; {}", where, advice_);
   }
   const auto* text = reinterpret_cast<const char*>(bytes.data()) + kLengthBytes;
-  const json header = parse_json({text, static_cast<size_t>(header_bytes)}, where + ": header");
+  const json header =
+      parse_json({text, static_cast<size_t>(header_bytes)}, where + ": header", advice_);
   if (header.size() > kMaxTensors) {
     fail(ErrorCode::kData, "{} names {} tensors, more than {}; split it", where, header.size(),
          kMaxTensors);
   }
-  const HeaderReader reader(where, bytes.subspan(kLengthBytes + static_cast<size_t>(header_bytes)));
+  const HeaderReader reader(where, advice_,
+                            bytes.subspan(kLengthBytes + static_cast<size_t>(header_bytes)));
   for (const auto& [name, fields] : header.items()) {
     if (name == kMetadataName) {
       metadata_ = reader.metadata(fields);
@@ -164,7 +167,7 @@ const TensorView& SafetensorsFile::require(std::string_view name,
 
 std::vector<float> SafetensorsFile::require_floats(std::string_view name,
                                                    const std::vector<int64_t>& shape) const {
-  return tensor_floats(require(name, shape), path_.string());
+  return tensor_floats(require(name, shape), path_.string(), advice_);
 }
 
 void write_safetensors(const std::filesystem::path& path, std::vector<TensorToWrite> tensors,

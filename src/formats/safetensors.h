@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/dtype.h"
+#include "base/error.h"
 #include "base/mapped_file.h"
 #include "formats/tensor_view.h"
 
@@ -23,8 +24,10 @@ namespace chunkllm {
 class SafetensorsFile {
  public:
   // Throws Error (kIo if unreadable; kData if the content cannot be trusted, naming field and file;
-  // kUnsupported for a tensor type that is none of DType).
-  explicit SafetensorsFile(const std::filesystem::path& path);
+  // kUnsupported for a tensor type that is none of DType). `advice` ends what is said of content
+  // that cannot be trusted.
+  explicit SafetensorsFile(const std::filesystem::path& path,
+                           std::string_view advice = kGetFileAgain);
 
   const std::filesystem::path& path() const { return path_; }
   const TensorMap& tensors() const { return tensors_; }
@@ -42,6 +45,7 @@ class SafetensorsFile {
 
  private:
   std::filesystem::path path_;
+  std::string advice_;
   MappedFile file_;
   TensorMap tensors_;
   std::map<std::string, std::string> metadata_;

@@ -47,7 +47,8 @@ const TensorView& require_tensor(const TensorMap& tensors, std::string_view name
   return tensor;
 }
 
-std::vector<float> tensor_floats(const TensorView& tensor, const std::string& file) {
+std::vector<float> tensor_floats(const TensorView& tensor, const std::string& file,
+                                 std::string_view advice) {
   if (!is_floating(tensor.dtype)) {
     fail(ErrorCode::kData, "{}: tensor {} is {}, expected F32, F16 or BF16; convert it", file,
          show_text(tensor.name), dtype_name(tensor.dtype));
@@ -57,8 +58,8 @@ std::vector<float> tensor_floats(const TensorView& tensor, const std::string& fi
   const auto bad =
       std::ranges::find_if_not(values, [](float value) { return std::isfinite(value); });
   if (bad != values.end()) {
-    fail(ErrorCode::kData, "{}: tensor {} holds {} at element {}; get the file again", file,
-         show_text(tensor.name), *bad, bad - values.begin());
+    fail(ErrorCode::kData, "{}: tensor {} holds {} at element {}; {}", file, show_text(tensor.name),
+         *bad, bad - values.begin(), advice);
   }
   return values;
 }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/dtype.h"
+#include "base/error.h"
 
 namespace chunkllm {
 
@@ -39,7 +40,8 @@ const TensorView& require_tensor(const TensorMap& tensors, std::string_view name
                                  const std::vector<int64_t>& shape, const std::string& file);
 
 // The tensor as float32. Throws Error (kData) naming `file` if it holds integers or blocks, or a
-// value that is NaN or infinite.
-std::vector<float> tensor_floats(const TensorView& tensor, const std::string& file);
+// value that is NaN or infinite; of such a value `advice` ends the message.
+std::vector<float> tensor_floats(const TensorView& tensor, const std::string& file,
+                                 std::string_view advice = kGetFileAgain);
 
 }  // namespace chunkllm

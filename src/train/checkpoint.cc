@@ -66,7 +66,7 @@ void save_checkpoint(const std::filesystem::path& folder, const CheckpointState&
 CheckpointState load_checkpoint(const std::filesystem::path& folder,
                                 const std::string& expected_settings, Adapter& adapter) {
   const std::filesystem::path path = checkpoint_path(folder);
-  const SafetensorsFile file(path);
+  const SafetensorsFile file(path, kDamaged);
   const auto found = file.metadata().find(kStateKey);
   if (found == file.metadata().end()) {
     fail(ErrorCode::kData, "{} is no checkpoint of a training; start without --resume",
@@ -78,7 +78,7 @@ CheckpointState load_checkpoint(const std::filesystem::path& folder,
     fail(ErrorCode::kData, "{}: the checksum is not that of the content; {}", path.string(),
          kDamaged);
   }
-  const nlohmann::json json = parse_json(found->second, path.string());
+  const nlohmann::json json = parse_json(found->second, path.string(), kDamaged);
   const JsonFields fields(json, path.string());
   CheckpointState state;
   state.n_stages = fields.integer("stages", 0, int64_t{1} << 20);
@@ -87,7 +87,7 @@ CheckpointState load_checkpoint(const std::filesystem::path& folder,
   state.n_tokens = fields.integer("tokens", 0, int64_t{1} << 60);
   state.seconds = fields.number("seconds", 0.0, 1e12);
   state.settings = fields.string("settings");
-  parse_json(fields.string("report"), path.string() + ", report");
+  parse_json(fields.string("report"), path.string() + ", report", kDamaged);
   state.report = nlohmann::ordered_json::parse(fields.string("report"));
   check_same_settings(path.string(), state.settings, expected_settings, "resume it with the same");
   for (const NamedArray& array : arrays_of(adapter)) {

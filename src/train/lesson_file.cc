@@ -139,7 +139,7 @@ void write_lesson(const std::filesystem::path& path, const Lesson& lesson,
 
 LessonFile::LessonFile(const std::filesystem::path& path, const std::string& expected_settings,
                        int64_t n_layers, int64_t d_model)
-    : file_(path) {
+    : file_(path, kDamaged) {
   const auto settings = file_.metadata().find(kSettingsKey);
   if (settings == file_.metadata().end()) {
     fail(ErrorCode::kData, "{} is no lesson of a training; keep lessons in a folder of their own",

@@ -47,7 +47,7 @@ std::vector<Line> parse_lines(std::string_view text, const std::filesystem::path
   for (size_t end; (end = text.find('\n')) != text.npos; text.remove_prefix(end + 1)) {
     const std::string where = fmt::format("{}:{}", path.string(), lines.size() + 1);
     const std::string_view line = text.substr(0, end);
-    nlohmann::json record = parse_json(line, where);
+    nlohmann::json record = parse_json(line, where, "remove this line");
     // Asked for its type and range; the value is looked up again where it is needed.
     JsonFields(record, where).integer("step", 0, std::numeric_limits<int64_t>::max());
     lines.push_back({line, std::move(record)});

@@ -319,7 +319,7 @@ TEST(Cache, SavedAndLoadedAnswersTheSame) {
           {"saved", "--kv-budget", "not 201"});
   refused({"--dtype", "f32"}, {"saved", "--policy"});
   scratch.file("saved", read_text(scratch.path("saved")).substr(0, 100000));
-  refused(common, {"saved", "get the file again"});
+  refused(common, {"saved", "make the cache anew"});
 }
 
 TEST(Cache, UnwritablePathsAreRefusedBeforeTheWork) {

@@ -117,6 +117,7 @@ TEST_F(LessonFileTest, DamageIsNamed) {
   write_lesson(path_, some_lesson(), kSettings);
   std::filesystem::resize_file(path_, std::filesystem::file_size(path_) / 2);
   expect_error(ErrorCode::kData, "00000.lesson", [&] { open(); });
+  expect_error(ErrorCode::kData, "a run without --resume makes it again", [&] { open(); });
 }
 
 // No changed bit is learned from: it is refused, or it is where it changes nothing.

@@ -213,6 +213,7 @@ TEST_F(TrainerTest, ATruncatedCheckpointIsAnError) {
   TrainOptions resume = options("out");
   resume.resume = true;
   expect_error(ErrorCode::kData, "checkpoint.safetensors", [&] { train(resume); });
+  expect_error(ErrorCode::kData, "remove it and train anew", [&] { train(resume); });
 }
 
 // No changed bit is taken for a state: it is refused, or it is where it changes nothing.
