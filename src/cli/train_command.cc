@@ -170,6 +170,8 @@ void run(const TrainArgs& args) {
   check_out(args.out);
   const CancelToken& cancel = interrupt_token();
   Engine engine = open_engine(args.engine);
+  require_held_out({args.data.begin(), args.data.end()},
+                   {args.eval_data.begin(), args.eval_data.end()});
   const auto read = [](const std::vector<std::string>& paths) {
     return read_corpus({paths.begin(), paths.end()});
   };

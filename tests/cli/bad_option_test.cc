@@ -180,7 +180,16 @@ INSTANTIATE_TEST_SUITE_P(
         training("adapter_dim_0", {"--adapter-dim", "0"}, {"--adapter-dim"}),
         training("chat_share_nan", {"--chat-share", "nan"}, {"--chat-share"}),
         training("prompt_end_weight_nan", {"--prompt-end-weight", "nan"}, {"--prompt-end-weight"}),
-        training("save_every_0", {"--save-every", "0"}, {"--save-every"})),
+        training("save_every_0", {"--save-every", "0"}, {"--save-every"}),
+        BadInput{"eval_data_is_data",
+                 kUsage,
+                 {"--eval-data", "text.txt is in --data"},
+                 [](const Scratch& scratch) {
+                   Command command{train_arguments(scratch)};
+                   command.arguments.insert(command.arguments.end(),
+                                            {"--eval-data", scratch / "./text.txt"});
+                   return command;
+                 }}),
     bad_input_name);
 
 }  // namespace

@@ -131,7 +131,7 @@ TEST(OptionValues, TextsAreTakenWhole) {
 
 TEST(OptionValues, PathsAreTakenWhole) {
   const Scratch scratch;
-  for (const std::string name : {"[2024]", "a,b", "{}"}) {
+  for (const std::string name : {"[2024]", "a,b", "{}", "[eval]"}) {
     std::filesystem::create_directories(scratch.path(name));
     scratch.file(name + "/a.txt", training_text(40));
   }
@@ -154,7 +154,7 @@ TEST(OptionValues, PathsAreTakenWhole) {
                       "--data",
                       scratch / "{}",
                       "--eval-data",
-                      scratch / "[2024]"};
+                      scratch / "[eval]"};
   const ProgramResult result = run_program(arguments);
   EXPECT_EQ(result.exit_code, 0) << result.err;
   expect_failure(run_program({"train", "-m", needle_model(), "--data", "[2024]", "--out", "out"}),

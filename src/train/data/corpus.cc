@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <set>
 #include <span>
 #include <string_view>
 
@@ -42,6 +43,13 @@ std::vector<std::filesystem::path> list_files(const std::filesystem::path& path)
   if (error) fail(ErrorCode::kIo, "cannot list {}: {}", path.string(), error.message());
   std::ranges::sort(files);
   return files;
+}
+
+// What one file is called, however it was named.
+std::filesystem::path true_path(const std::filesystem::path& file) {
+  std::error_code error;
+  const std::filesystem::path canonical = std::filesystem::canonical(file, error);
+  return error ? file : canonical;
 }
 
 void add_document(Corpus& corpus, std::string name, std::string text) {
@@ -121,6 +129,22 @@ Corpus read_corpus(const std::vector<std::filesystem::path>& paths) {
   }
   add_fingerprint(corpus);
   return corpus;
+}
+
+void require_held_out(const std::vector<std::filesystem::path>& data,
+                      const std::vector<std::filesystem::path>& eval_data) {
+  std::set<std::filesystem::path> learned;
+  for (const std::filesystem::path& path : data) {
+    for (const std::filesystem::path& file : list_files(path)) learned.insert(true_path(file));
+  }
+  for (const std::filesystem::path& path : eval_data) {
+    for (const std::filesystem::path& file : list_files(path)) {
+      if (!learned.contains(true_path(file))) continue;
+      fail(ErrorCode::kInvalidArgument,
+           "--eval-data: {} is in --data, too; hold out texts that training does not see",
+           file.string());
+    }
+  }
 }
 
 Corpus make_default_corpus(uint64_t seed, int64_t n_bytes) {

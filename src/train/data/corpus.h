@@ -29,6 +29,11 @@ struct Corpus {
 // or JSON, naming file and line, and if there is no text at all.
 Corpus read_corpus(const std::vector<std::filesystem::path>& paths);
 
+// Throws Error (kInvalidArgument) naming a file that is in both, whatever path leads to it: texts
+// that were learned from say nothing of others. Also kIo and kData, as read_corpus() does.
+void require_held_out(const std::vector<std::filesystem::path>& data,
+                      const std::vector<std::filesystem::path>& eval_data);
+
 // The texts that adapters learn from where nobody gives any: about `n_bytes` of prose, dialogue,
 // code, JSON, tables, lists, logs and verse, all made up, a page of one kind after another. The
 // same seed gives the same corpus on every machine. Throws Error (kInvalidArgument) unless n_bytes

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "testing/expect_error.h"
 #include "testing/temp_folder.h"
 
 namespace chunkllm {
@@ -23,6 +24,27 @@ TEST(Corpus, AByteOrderMarkIsNoText) {
   EXPECT_EQ(fingerprint("marked.jsonl"), fingerprint("plain.jsonl"));
   EXPECT_EQ(fingerprint("blank.jsonl"), fingerprint("plain.jsonl"));
   EXPECT_NE(fingerprint("plain.txt"), fingerprint("plain.jsonl"));
+}
+
+TEST(Corpus, NoFileIsLearnedFromAndHeldOut) {
+  const TempFolder folder;
+  std::filesystem::create_directories(folder / "data" / "more");
+  std::filesystem::create_directories(folder / "eval");
+  write_text(folder / "data" / "more" / "a.txt", "One house.");
+  write_text(folder / "eval" / "b.txt", "One house.");
+  EXPECT_NO_THROW(require_held_out({folder / "data"}, {folder / "eval"}));
+  EXPECT_NO_THROW(require_held_out({}, {folder / "eval"}));
+  EXPECT_NO_THROW(require_held_out({folder / "data"}, {}));
+  const auto refused = [&](const std::filesystem::path& eval_data) {
+    expect_error(ErrorCode::kInvalidArgument, "--data, too", [&] {
+      require_held_out({folder / "data"}, {folder / "eval", eval_data});
+    });
+  };
+  refused(folder / "data");
+  refused(folder / "data" / "more" / "a.txt");
+  refused(folder / "eval" / ".." / "data" / "more" / "a.txt");
+  std::filesystem::create_symlink(folder / "data" / "more" / "a.txt", folder / "link.txt");
+  refused(folder / "link.txt");
 }
 
 }  // namespace
