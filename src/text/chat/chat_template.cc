@@ -116,6 +116,21 @@ void cut(jinja::MarkedText& text, size_t begin, size_t end) {
   std::erase_if(text.marks, [](const jinja::Mark& mark) { return mark.begin == mark.end; });
 }
 
+bool lacks_content(const nlohmann::ordered_json& message) {
+  return !message.contains("content") || message["content"].is_null();
+}
+
+// The first message without a content, of those that call no tool if there is one.
+std::optional<size_t> message_without_content(const nlohmann::ordered_json& messages) {
+  std::optional<size_t> first;
+  for (size_t i = 0; i < messages.size(); ++i) {
+    if (!lacks_content(messages[i])) continue;
+    if (!messages[i].contains("tool_calls")) return i;
+    if (!first) first = i;
+  }
+  return first;
+}
+
 std::string read_file(const std::filesystem::path& path) {
   constexpr std::streamsize kMaxBytes = 1 << 20;
   std::ifstream file(path, std::ios::binary);
@@ -259,7 +274,30 @@ jinja::MarkedText ChatTemplate::render_marked(const std::vector<ChatMessage>& me
     }
   }
   for (const auto& [name, text] : special_tokens_) variables[name] = text;
-  return template_.render(variables, now_, origin_of);
+  try {
+    return template_.render(variables, now_, origin_of);
+  } catch (const Error& error) {
+    const std::optional<size_t> empty = message_without_content(variables["messages"]);
+    if (empty && renders_with_contents(variables)) {
+      fail(error.code(),
+           "message {}, of the role {}, has no content, and the chat template needs one; give it a "
+           "text ({})",
+           *empty + 1, messages[*empty].role, error.what());
+    }
+    throw;
+  }
+}
+
+bool ChatTemplate::renders_with_contents(nlohmann::ordered_json variables) const {
+  for (nlohmann::ordered_json& message : variables["messages"]) {
+    if (lacks_content(message)) message["content"] = "";
+  }
+  try {
+    template_.render(variables, now_, origin_of);
+    return true;
+  } catch (const Error&) {
+    return false;
+  }
 }
 
 std::vector<ChatPiece> ChatTemplate::render(const std::vector<ChatMessage>& messages,

@@ -92,6 +92,8 @@ class ChatTemplate {
   ChatTemplate(std::string_view source, const std::string& where, SpecialTokens special_tokens);
   jinja::MarkedText render_marked(const std::vector<ChatMessage>& messages,
                                   bool add_generation_prompt) const;
+  // Whether what could not be written can be where each message has a content.
+  bool renders_with_contents(nlohmann::ordered_json variables) const;
   // The byte at which each assistant message's answer begins, or nothing.
   std::vector<std::optional<size_t>> answer_begins(const std::vector<ChatMessage>& messages,
                                                    const std::string& whole) const;

@@ -179,6 +179,31 @@ TEST(ChatTemplate, SeesAllMembersOfAMessage) {
             "tool:4|||c1|True|['name', 'tool_call_id', 'content', 'role']\n");
 }
 
+TEST(ChatTemplate, SaysWhichMessageHasNoContent) {
+  const auto given = [](const char* json) {
+    const auto object = nlohmann::ordered_json::parse(json);
+    return ChatMessage{object["role"], "", object};
+  };
+  const ChatMessage empty = given(R"({"role": "user", "content": null})");
+  const ChatMessage call = given(R"({"role": "assistant", "tool_calls": []})");
+  const auto encode = [](const std::vector<ChatMessage>& messages, const char* more = "") {
+    const ChatTemplate format = ChatTemplate::from_text(
+        std::string("{% for m in messages %}{{ '<' + m.content }}{% endfor %}") + more, "T", {});
+    format.encode(small_tokenizer(), messages, true);
+  };
+  expect_error(ErrorCode::kData, "message 2, of the role user, has no content", [&] {
+    encode({{"user", "hi"}, empty});
+  });
+  expect_error(ErrorCode::kData, "message 1, of the role assistant, has no content",
+               [&] { encode({call}); });
+  expect_error(ErrorCode::kData, "message 2, of the role user, has no content", [&] {
+    encode({call, empty});
+  });
+  // What else is wrong is not laid on the message.
+  expect_error(ErrorCode::kData, "T, line 1 of the chat template",
+               [&] { encode({empty}, "{{ raise_exception('never') }}"); });
+}
+
 TEST(ChatTemplate, MarkersInAnyMemberAreText) {
   const Tokenizer tokenizer = small_tokenizer();
   const ChatTemplate format = ChatTemplate::from_text(
