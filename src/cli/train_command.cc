@@ -34,11 +34,17 @@ struct TrainArgs {
 
 // The N of "name:N". Throws Error (kInvalidArgument) naming the option.
 int64_t parse_suffix(const char* option, const std::string& text, size_t name_length) {
+  constexpr int64_t kMost = int64_t{1} << 30;
   int64_t n = 0;
   const char* end = text.data() + text.size();
   if (text.size() > name_length + 1 && text[name_length] == ':') {
     const auto [stop, error] = std::from_chars(text.data() + name_length + 1, end, n);
-    if (error == std::errc() && stop == end && n > 0 && n <= (int64_t{1} << 30)) return n;
+    if (error == std::errc() && stop == end && n > 0 && n <= kMost) return n;
+    const bool is_negative = text[name_length + 1] == '-';
+    if (stop == end && !is_negative && (n > kMost || error == std::errc::result_out_of_range)) {
+      fail(ErrorCode::kInvalidArgument, "{} {}: the number is too large; at most {}", option, text,
+           kMost);
+    }
   }
   fail(ErrorCode::kInvalidArgument, "{} {}: give a number of tokens above 0 after the colon",
        option, text);

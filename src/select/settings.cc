@@ -12,9 +12,19 @@ namespace {
 
 using Json = nlohmann::json;
 
+constexpr int64_t kMost = int64_t{1} << 40;  // of any number of tokens or chunks
+
+// Whether the text is a whole number above kMost.
+bool is_too_large(std::string_view text) {
+  int64_t n = 0;
+  const char* end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, n);
+  if (stop != end || text.starts_with('-')) return false;
+  return error == std::errc::result_out_of_range || (error == std::errc() && n > kMost);
+}
+
 // A whole number of at least `min`; `what` names the option.
 int64_t parse_count(std::string_view what, std::string_view text, int64_t min) {
-  constexpr int64_t kMost = int64_t{1} << 40;
   int64_t n = 0;
   const char* end = text.data() + text.size();
   const auto [stop, error] = std::from_chars(text.data(), end, n);
@@ -59,6 +69,10 @@ void set_refresh(SelectionSettings& settings, std::string_view text) {
     const std::string_view n = text.substr(std::min(name.size() + 1, text.size()));
     const auto [stop, error] =
         std::from_chars(n.data(), n.data() + n.size(), settings.refresh_every);
+    if (is_too_large(n)) {
+      fail(ErrorCode::kInvalidArgument, "--refresh {}: N in every:N is too large; at most {}", text,
+           kMost);
+    }
     if (error == std::errc() && stop == n.data() + n.size() && settings.refresh_every > 0) return;
     fail(ErrorCode::kInvalidArgument, "--refresh {}: N in every:N must be a number above 0", text);
   }
@@ -174,6 +188,10 @@ KvBudget KvBudget::parse(std::string_view text, std::string_view option) {
       return budget;
     }
   } else {
+    if (is_too_large(text)) {
+      fail(ErrorCode::kInvalidArgument, "{} {} is too large; at most {} tokens", option, text,
+           kMost);
+    }
     int64_t n_tokens = 0;
     const auto [stop, error] = std::from_chars(text.data(), end, n_tokens);
     if (error == std::errc() && stop == end && n_tokens > 0) {
