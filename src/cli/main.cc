@@ -34,6 +34,12 @@ int report(const std::string& message, int exit_code) {
   return exit_code;
 }
 
+// The program's end where nothing was wrong: what it printed must have arrived.
+int finish() {
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return 0;
+  return report("cannot write to standard output; is the disk full?", kExitFailure);
+}
+
 // What is wrong with the words of the command line; empty if nothing is that can be seen without
 // their values. CLI11 would complain first about what is missing, and in words of its own.
 std::string wrong_word(const CLI::App& app, std::span<const std::string> words) {
@@ -102,14 +108,10 @@ int main(int argc, char** argv) {
     const std::string wrong = wrong_word(app, words);
     if (!wrong.empty()) return report(wrong, kExitUsage);
     app.parse(chunkllm::cli::reversed_words(app, words));
-    if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
-      return report("cannot write to standard output; is the disk full?", kExitFailure);
-    }
-    return 0;
-  } catch (const CLI::CallForHelp& e) {
-    return app.exit(e);
-  } catch (const CLI::CallForVersion& e) {
-    return app.exit(e);
+    return finish();
+  } catch (const CLI::Success& e) {  // --help and --version
+    app.exit(e);
+    return finish();
   } catch (const CLI::ParseError& e) {
     return report(std::string(e.what()) + "; see chunkllm --help", kExitUsage);
   } catch (const chunkllm::Error& e) {

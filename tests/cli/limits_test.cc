@@ -89,7 +89,11 @@ TEST(Limits, FullDiskLeavesNoHalfWrittenAdapter) {
 TEST(Limits, FullStandardOutputIsAnError) {
   const Scratch scratch;
   const std::vector<std::pair<std::string, std::vector<std::string>>> cases{
+      {"full_stdout_help", {"--help"}},
+      {"full_stdout_train_help", {"train", "--help"}},
+      {"full_stdout_version", {"--version"}},
       {"full_stdout_inspect", {"inspect", tiny_llama()}},
+      {"full_stdout_inspect_json", {"inspect", tiny_llama(), "--json"}},
       {"full_stdout_generate", generate_with(needle_model()).arguments},
       {"full_stdout_json", generate_with(needle_model(), {"--json"}).arguments},
       {"full_stdout_bench", bench_with(tiny_llama()).arguments}};
