@@ -220,6 +220,7 @@ class Bench {
 
 void run(const BenchArgs& args) {
   SessionOptions options;
+  options.ctx_options = "-p, -n or -d";
   options.selection = to_settings(args.selection);
   const CancelToken& cancel = interrupt_token();
   Engine engine = open_engine(args.engine);

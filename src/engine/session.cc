@@ -36,8 +36,8 @@ Session::Session(const Engine& engine, const SessionOptions& options)
 
 void Session::check_fits(int64_t n_tokens) const {
   if (n_tokens <= options_.ctx) return;
-  fail(ErrorCode::kInvalidArgument, "{} tokens do not fit the context of {}; use a larger --ctx",
-       n_tokens, options_.ctx);
+  fail(ErrorCode::kInvalidArgument, "{} tokens do not fit the context of {}; use a larger {}",
+       n_tokens, options_.ctx, options_.ctx_options);
 }
 
 // Before the policy hears of them: a refused token leaves the state as it was.

@@ -24,7 +24,8 @@ struct SessionOptions {
   SelectionSettings selection;
   int64_t ctx = 0;  // tokens the KV cache can hold
   KvType kv_type = KvType::kF32;
-  int64_t block_tokens = 512;  // most tokens of one prefill pass
+  int64_t block_tokens = 512;              // most tokens of one prefill pass
+  std::string_view ctx_options = "--ctx";  // what the user sets `ctx` with, for messages
 };
 
 // What was attended, counted over the passes that yield a token.

@@ -43,11 +43,12 @@ SessionMemory session_memory(const ModelConfig& config, const AdapterConfig* ada
 
 void require_session_memory(const Engine& engine, const SessionOptions& options) {
   if (options.ctx < 1) {
-    fail(ErrorCode::kInvalidArgument, "--ctx {} must be at least 1", options.ctx);
+    fail(ErrorCode::kInvalidArgument, "{} {} must be at least 1", options.ctx_options, options.ctx);
   }
   const bool smallest =
       options.kv_type == KvType::kQ8_0 || !kv_type_fits(KvType::kQ8_0, engine.config().head_dim);
-  const char* advice = smallest ? "try a smaller --ctx" : "try --kv-type q8_0 or a smaller --ctx";
+  const std::string advice =
+      fmt::format("try {}a smaller {}", smallest ? "" : "--kv-type q8_0 or ", options.ctx_options);
   const std::string cache = fmt::format("the KV cache at {} tokens", options.ctx);
   const int64_t session_bytes =
       session_memory(engine.config(), adapter_config(engine), options).total_bytes();
