@@ -94,7 +94,7 @@ std::optional<ChatTemplate> find_chat_template(const Engine& engine,
     return engine.chat_template();
   } catch (const Error& e) {
     if (e.code() != ErrorCode::kUnsupported) throw;
-    callbacks.message(fmt::format("asking in plain text: {}", e.what()));
+    callbacks.message("the model has no chat template; questions are asked in plain text");
     return std::nullopt;
   }
 }
