@@ -128,7 +128,7 @@ void settle_policy(Completer& completer, int64_t n_tokens) {
     SessionOptions options = completer.session;
     options.ctx = n_tokens;
     try {
-      const Crossover crossover = measure_crossover(completer.engine, options);
+      const Crossover crossover = measure_crossover(completer.engine, options, &interrupt_token());
       if (n_tokens < crossover.n_tokens) completer.session.policy = &full_policy();
       if (n_tokens <= crossover.n_same) {
         why = crossover.n_same == kNeverFaster

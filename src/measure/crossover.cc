@@ -41,13 +41,13 @@ class DepthTimer {
   }
 
   // Runs a prompt and forgets it.
-  void run() {
+  void run(const CancelToken* cancel) {
     const std::vector<int32_t> prompt(static_cast<size_t>(n_prompt_), session_.tokens().front());
     const int64_t end = n_prompt_ - 1;
     int64_t n_blocks = 0;
     int64_t n_done = session_.n_done();
     Timer timer;
-    session_.prefill(prompt, {&end, 1}, [&](int64_t, int64_t) {
+    const auto time_block = [&](int64_t, int64_t) {
       const auto n_tokens = static_cast<double>(session_.n_done() - n_done);
       // The first block may be short.
       if (n_blocks > 0 && n_blocks <= kBlocks) {
@@ -56,7 +56,8 @@ class DepthTimer {
       ++n_blocks;
       n_done = session_.n_done();
       timer = Timer();
-    });
+    };
+    session_.prefill(prompt, {&end, 1}, time_block, cancel);
     session_.truncate(depth_);
   }
 
@@ -105,7 +106,8 @@ int64_t crossover_length(const TokenCost& full, const TokenCost& selecting, int6
   return std::max(n_same + 1, static_cast<int64_t>(std::ceil(n)));
 }
 
-Crossover measure_crossover(const Engine& engine, const SessionOptions& options) {
+Crossover measure_crossover(const Engine& engine, const SessionOptions& options,
+                            const CancelToken* cancel) {
   const Timer timer;
   Crossover crossover;
   crossover.n_same = same_until(engine, options.selection);
@@ -120,8 +122,8 @@ Crossover measure_crossover(const Engine& engine, const SessionOptions& options)
     DepthTimer full(engine, measured, full_policy(), depth);
     DepthTimer selecting(engine, measured, *options.policy, depth);
     for (int i = 0; i < kRounds; ++i) {
-      full.run();
-      selecting.run();
+      full.run(cancel);
+      selecting.run(cancel);
     }
     return std::pair(full.token_seconds(), selecting.token_seconds());
   };

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <limits>
 
+#include "base/cancel.h"
 #include "engine/session.h"
 
 namespace chunkllm {
@@ -36,7 +37,9 @@ struct Crossover {
 // Times blocks of a prefill under `full` and under the policy of `options` by turns, after made-up
 // contexts, and solves for crossover_length(). `options` are those of the session to come, their
 // policy one that reads a budget. The engine must have its weights and an adapter. Takes about as
-// long as 5000 tokens of prefill, or no time where both would do the same. Throws Error.
-Crossover measure_crossover(const Engine& engine, const SessionOptions& options);
+// long as 5000 tokens of prefill, or no time where both would do the same. Throws Error;
+// (kInterrupted) when cancelled.
+Crossover measure_crossover(const Engine& engine, const SessionOptions& options,
+                            const CancelToken* cancel = nullptr);
 
 }  // namespace chunkllm

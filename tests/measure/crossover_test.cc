@@ -71,6 +71,13 @@ TEST(Crossover, LiesAboveTheBudget) {
             options.selection.budget.n_tokens);
 }
 
+TEST(Crossover, EndsWhenCancelled) {
+  CancelToken cancel;
+  cancel.request();
+  expect_error(ErrorCode::kInterrupted, "interrupted",
+               [&] { measure_crossover(needle_engine(), small_budget(), &cancel); });
+}
+
 TEST(SyntheticContext, AttendsAsARealOneDoes) {
   const SessionOptions options = small_budget();
   const int64_t depth = 1500;
