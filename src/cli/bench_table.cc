@@ -15,12 +15,23 @@ std::string cell(const nlohmann::ordered_json& value) {
   return std::abs(number) >= 100 ? fmt::format("{:.1f}", number) : fmt::format("{:.4g}", number);
 }
 
+// A field of CSV as RFC 4180 has it: quoted where it holds a comma, a quote or a line end.
+std::string csv_field(const std::string& text) {
+  if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
+  std::string quoted = "\"";
+  for (const char c : text) {
+    if (c == '"') quoted += '"';
+    quoted += c;
+  }
+  return quoted + '"';
+}
+
 std::string line(const std::vector<std::string>& cells, bool csv) {
   std::string text = csv ? "" : "|";
   for (const std::string& cell : cells) {
     if (csv) {
       if (!text.empty()) text += ',';
-      text += cell;
+      text += csv_field(cell);
     } else {
       text += ' ' + cell + " |";
     }

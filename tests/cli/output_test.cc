@@ -326,6 +326,16 @@ TEST(Bench, EveryOutputHasARowForEachTest) {
   EXPECT_EQ(std::ranges::count(table, '|'), 6 * 18);
 }
 
+TEST(Bench, CsvQuotesWhatWouldEndAField) {
+  const Scratch scratch;
+  const std::string model = scratch / "a \"b\", c";
+  std::filesystem::create_symlink(needle_model(), model);
+  const std::string csv =
+      output_of({"bench", "-m", model, "-p", "0", "-n", "1", "-r", "1", "-o", "csv"});
+  EXPECT_THAT(csv, testing::HasSubstr("\n\"a \"\"b\"\", c\","));
+  EXPECT_THAT(csv, testing::StartsWith("model,weights,"));
+}
+
 TEST(Bench, SaysWhatItReadsAndWhereItGoesTooFar) {
   const Scratch scratch;
   const std::string file = scratch / "needle.gguf";
