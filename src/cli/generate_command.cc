@@ -186,11 +186,17 @@ void run_one(const GenerateArgs& args, Completer& completer) {
   require_session_memory(engine, completer.session);
   engine.load_weights();
   settle_policy(completer, prompt.n_tokens());
+  const bool has_sources = args.show_chunks && completer.session.policy->shows_chunks;
+  if (args.show_chunks && !has_sources) {
+    std::fputs(fmt::format("note: --show-chunks has no effect under policy {}\n",
+                           completer.session.policy->name)
+                   .c_str(),
+               stderr);
+  }
   Session session(engine, completer.session);
   if (!args.load_cache.empty()) load_prompt_cache(args.load_cache, prompt, session);
   const double load_seconds = load_timer.seconds();
   const GenerateResult result = complete(session, prompt, completer.generate, !args.json);
-  const bool has_sources = args.show_chunks && completer.session.policy->needs_adapter;
   nlohmann::ordered_json sources;
   if (has_sources) sources = sources_at(session, prompt);
   if (args.json) {
@@ -269,12 +275,6 @@ void run(const GenerateArgs& args) {
     fail(ErrorCode::kInvalidArgument, "--input needs --output, the file for the results");
   }
   const std::unique_ptr<Completer> completer = open_completer(args.completion);
-  if (args.show_chunks && !completer->session.policy->needs_adapter) {
-    std::fputs(fmt::format("note: --show-chunks has no effect under policy {}\n",
-                           completer->session.policy->name)
-                   .c_str(),
-               stderr);
-  }
   if (args.input.empty()) {
     run_one(args, *completer);
   } else {

@@ -30,6 +30,7 @@ constexpr PolicyEntry kPolicies[] = {
     {.name = "chunk",
      .help = "the chunks that trained adapters choose",
      .needs_adapter = true,
+     .shows_chunks = true,
      .settings = kChunkSettings,
      .make = make_from_adapter<ChunkPolicy>,
      .index_bytes = ChunkPolicy::index_bytes,

@@ -26,6 +26,7 @@ struct PolicyEntry {
   std::string_view name;
   std::string_view help;                   // what tokens attend to, in a few words
   bool needs_adapter = false;              // made from trained adapters
+  bool shows_chunks = false;               // SelectionPolicy::chosen_at() knows what it chose
   std::span<const Setting> settings = {};  // those it reads; none: it attends to everything
   // The state of an empty sequence. `inputs` has an adapter where one is needed. Throws Error
   // (kInvalidArgument) for settings that it cannot use.

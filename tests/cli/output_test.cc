@@ -219,12 +219,18 @@ TEST(Generate, ShownChunksHoldWhatSomebodyWrote) {
   }
 }
 
-TEST(Generate, ShownChunksAreNoneUnderFullAttention) {
-  const ProgramResult result =
-      run_program(chat_arguments({"--prompt", kDocument, "--show-chunks", "--json"}));
-  EXPECT_EQ(result.exit_code, 0);
-  EXPECT_FALSE(json::parse(result.out).contains("sources"));
-  EXPECT_THAT(result.err, testing::HasSubstr("--show-chunks has no effect under policy full"));
+TEST(Generate, ShownChunksAreNoneUnderPoliciesWithoutAnIndex) {
+  const auto expect_none = [](const std::string& policy) {
+    const ProgramResult result =
+        run_program(chat_arguments({"--adapter", needle_adapter(), "--policy", policy, "--prompt",
+                                    kDocument, "--show-chunks", "--json"}));
+    EXPECT_EQ(result.exit_code, 0);
+    EXPECT_FALSE(json::parse(result.out).contains("sources"));
+    EXPECT_THAT(result.err, testing::HasSubstr("--show-chunks has no effect under policy"));
+  };
+  expect_none("full");
+  expect_none("oracle");
+  expect_none("auto");  // which is full for a text within the budget
 }
 
 TEST(Generate, MaxTokensEndsTheText) {
