@@ -15,8 +15,7 @@ namespace chunkllm {
 void check_cache_target(const std::filesystem::path& path);
 
 // Writes all tokens of the session: how they came in, their keys and values, and the policy's
-// state. Atomic. Throws Error (kIo; kInvalidArgument for an empty session; kUnsupported for a
-// policy that cannot be saved).
+// state. Atomic. Throws Error (kIo; kInvalidArgument for an empty session).
 void save_prompt_cache(const std::filesystem::path& path, const Session& session);
 
 // Fills an empty session with the longest begin of `prompt` that the file serves, up to the first

@@ -54,13 +54,11 @@ class SelectionPolicy : public RowSelector {
   // still earlier.
   virtual int64_t truncate(int64_t n_tokens) = 0;
 
-  // Copies what another policy made alike needs to go on from here. Throws Error (kUnsupported) if
-  // the policy cannot be saved.
-  virtual PolicyState state() const;
+  // Copies what another policy made alike needs to go on from here.
+  virtual PolicyState state() const = 0;
   // Takes over the state of a sequence of `tokens`, whose prompts were announced before; must be
-  // followed by truncate(). Throws Error (kData) if no sequence of these tokens has that state,
-  // (kUnsupported) as above.
-  virtual void restore(std::span<const int32_t> tokens, const PolicyState& state);
+  // followed by truncate(). Throws Error (kData) if no sequence of these tokens has that state.
+  virtual void restore(std::span<const int32_t> tokens, const PolicyState& state) = 0;
 
   // Rows that the last token of the last block attended to in a layer.
   virtual int64_t rows_attended(int64_t layer) const = 0;
