@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "kernels/attention/attention.h"
 #include "model/architecture.h"
 #include "model/config_limits.h"
 #include "model/gguf_config.h"
@@ -119,10 +120,11 @@ ModelConfig parse_model_config(const nlohmann::json& json, const std::string& wh
     fail(ErrorCode::kData, "{}: hidden_size {} is no multiple of num_attention_heads {}", where,
          config.d_model, config.n_heads);
   }
-  config.head_dim = fields.integer_or("head_dim", 1, kMaxHeadDim, config.d_model / config.n_heads);
-  if (config.head_dim % 8 != 0 || config.head_dim > 256) {
-    fail(ErrorCode::kUnsupported, "{}: head_dim {} is not supported; multiples of 8 up to 256 are",
-         where, config.head_dim);
+  config.head_dim =
+      fields.integer_or("head_dim", 1, kMaxDimension, config.d_model / config.n_heads);
+  if (config.head_dim % 8 != 0 || config.head_dim > kMaxHeadDim) {
+    fail(ErrorCode::kUnsupported, "{}: head_dim {} is not supported; multiples of 8 up to {} are",
+         where, config.head_dim, kMaxHeadDim);
   }
   family.configure(fields, where, config);
   config.eos_ids = read_eos_ids(own, where);

@@ -9,7 +9,6 @@ namespace chunkllm {
 inline constexpr int64_t kMaxDimension = int64_t{1} << 20;
 inline constexpr int64_t kMaxLayers = 512;
 inline constexpr int64_t kMaxHeads = 4096;
-inline constexpr int64_t kMaxHeadDim = 65536;
 inline constexpr int64_t kMaxPositions = int64_t{1} << 30;
 // Each token of an answer is looked for among those that end it.
 inline constexpr size_t kMaxEndTokens = 1024;

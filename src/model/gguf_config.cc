@@ -46,7 +46,7 @@ class ConfigReader {
     config.output_bias = has_tensor("blk.0.attn_output.bias");
     config.ffn_bias = has_tensor("blk.0.ffn_gate.bias");
     config.tied_embeddings = !has_tensor("output.weight");
-    const int64_t n_rotated = integer_or("rope.dimension_count", kMaxHeadDim, config.head_dim);
+    const int64_t n_rotated = integer_or("rope.dimension_count", kMaxDimension, config.head_dim);
     if (n_rotated != config.head_dim) {
       fail(ErrorCode::kUnsupported,
            "{}: {} is {}, and heads have {} numbers; only whole heads can be rotated", where_,
@@ -103,9 +103,9 @@ class ConfigReader {
     // even share of the width.
     const int64_t n_heads = integer("attention.head_count", kMaxHeads);
     config["num_key_value_heads"] = integer_or("attention.head_count_kv", kMaxHeads, n_heads);
-    const int64_t head_dim = integer_or("attention.key_length", kMaxHeadDim,
+    const int64_t head_dim = integer_or("attention.key_length", kMaxDimension,
                                         integer("embedding_length", kMaxDimension) / n_heads);
-    const int64_t value_length = integer_or("attention.value_length", kMaxHeadDim, head_dim);
+    const int64_t value_length = integer_or("attention.value_length", kMaxDimension, head_dim);
     if (value_length != head_dim) {
       fail(ErrorCode::kUnsupported,
            "{}: values of {} numbers a head beside keys of {} are not supported", where_,

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "model/config_limits.h"
 
 namespace chunkllm {
 namespace {
@@ -14,7 +15,6 @@ namespace {
 constexpr double kMinTheta = 1.01;  // at 1 all dimensions turn alike, and YaRN divides by log 1
 constexpr double kMaxTheta = 1e15;
 constexpr double kMaxFactor = 1e6;
-constexpr double kMaxPositions = 1e12;
 
 constexpr std::pair<RopeKind, const char*> kKinds[] = {{RopeKind::kDefault, "default"},
                                                        {RopeKind::kLinear, "linear"},
@@ -60,8 +60,9 @@ void read_parameters(const JsonFields& fields, const std::string& where, int64_t
   if (rope.kind == RopeKind::kDefault) return;
   rope.factor = fields.number("factor", 1.0, kMaxFactor);
   if (rope.kind == RopeKind::kLinear) return;
-  rope.original_positions = fields.number_or("original_max_position_embeddings", 1.0, kMaxPositions,
-                                             static_cast<double>(max_positions));
+  rope.original_positions =
+      fields.number_or("original_max_position_embeddings", 1.0, static_cast<double>(kMaxPositions),
+                       static_cast<double>(max_positions));
   if (rope.kind == RopeKind::kYarn) return read_yarn(fields, rope);
   rope.low_freq_factor = fields.number("low_freq_factor", 1e-6, kMaxFactor);
   rope.high_freq_factor = fields.number("high_freq_factor", 1e-6, kMaxFactor);

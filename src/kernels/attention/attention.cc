@@ -16,8 +16,6 @@
 namespace chunkllm {
 namespace {
 
-constexpr int64_t kMaxHeadDim = 256;
-
 // Memory that only grows, aligned for vectors.
 class Scratch {
  public:

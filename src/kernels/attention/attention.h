@@ -22,6 +22,9 @@ inline constexpr auto kEnumNames<KvType> = std::to_array<EnumName<KvType>>({{KvT
                                                                             {KvType::kQ8_0,
                                                                              "q8_0"}});
 
+// The most elements of a head.
+inline constexpr int64_t kMaxHeadDim = 256;
+
 // Whether rows of head_dim elements can be cached as this type.
 inline bool kv_type_fits(KvType type, int64_t head_dim) {
   return type != KvType::kQ8_0 || head_dim % kSmallBlock == 0;

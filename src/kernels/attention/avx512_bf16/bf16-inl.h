@@ -36,8 +36,7 @@ constexpr int kGroup = 16;               // columns of a group
 constexpr int kPairs = kKvTileRows / 2;  // a tile's rows, two by two
 constexpr float kSlack = 8.0f;           // weights are at most 2^kSlack
 constexpr int32_t kNoRow = INT32_MAX;    // the position of what fills up a tile: after every query
-constexpr int64_t kMaxHeadDim = 256;
-constexpr int64_t kTileColumns = 512;  // from which on more would not make it more efficient
+constexpr int64_t kTileColumns = 512;    // from which on more would not make it more efficient
 
 alignas(64) const uint16_t kZeroRow[kMaxHeadDim] = {};
 
