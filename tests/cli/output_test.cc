@@ -292,7 +292,8 @@ TEST(Train, SummaryIsALineAndATable) {
   EXPECT_THAT(out, testing::HasSubstr(" steps, "));
   EXPECT_THAT(out, testing::HasSubstr(scratch / "out"));
   EXPECT_THAT(out, testing::HasSubstr("boundary precision"));
-  EXPECT_EQ(std::ranges::count(out, '\n'), 2 + 2 + 6);  // two lines, two of heading, layers
+  EXPECT_THAT(out, testing::HasSubstr("boundary F1 in made-up text"));
+  EXPECT_EQ(std::ranges::count(out, '\n'), 3 + 2 + 6);  // three lines, two of heading, layers
 }
 
 TEST(Train, EndsWithATrialOfFullAttentionBesideTheAdapters) {
