@@ -302,8 +302,7 @@ void dot_rows(const float* x, int64_t n_x, const float* y, int64_t n_y, int64_t 
   const int64_t tile_rows = std::max<int64_t>(1, kTileElements / std::max<int64_t>(n, 1));
   const int64_t n_tiles = (n_y + tile_rows - 1) / tile_rows;
   const auto kernel = HWY_DYNAMIC_DISPATCH(dot_rows_tile);
-  const bool parallel = n_tiles > 1 && n_x * n_y * n >= 8 * kMinParallelElements;
-  parallel_for(n_tiles, parallel ? 1 : n_tiles, [&](int64_t first, int64_t end, int) {
+  share(n_tiles, n_x * n_y * n, [&](int64_t first, int64_t end) {
     for (int64_t tile = first; tile < end; ++tile) {
       const int64_t begin = tile * tile_rows;
       kernel(x, n_x, y, begin, std::min(n_y, begin + tile_rows), n, scale, out, n_y);

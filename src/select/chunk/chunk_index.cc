@@ -2,7 +2,6 @@
 
 #include <cmath>
 
-#include "kernels/linear/sgemm.h"
 #include "kernels/ops/ops.h"
 
 namespace chunkllm {
@@ -32,8 +31,8 @@ void ChunkIndex::project(const std::vector<float>& weight, int64_t n, std::vecto
   if (n == 0) return;
   const size_t old_size = target.size();
   target.resize(old_size + static_cast<size_t>(n * adapter_dim_));
-  sgemm({.transpose_b = true, .m = n, .n = adapter_dim_, .k = d_model_}, 1.0f, inputs_.data(),
-        d_model_, weight.data(), d_model_, 0.0f, target.data() + old_size, adapter_dim_);
+  dot_rows(inputs_.data(), n, weight.data(), adapter_dim_, d_model_, 1.0f,
+           target.data() + old_size);
 }
 
 void ChunkIndex::scores(Range refreshes, Range chunks, float* out) const {

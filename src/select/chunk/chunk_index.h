@@ -40,7 +40,8 @@ class ChunkIndex {
   }
 
  private:
-  // Appends inputs_ [n, d_model] times weight^T to `target`.
+  // Appends inputs_ [n, d_model] times weight^T to `target`. Each row is the same whatever others
+  // share the call, so a token decoded alone has the query that it has in a prompt.
   void project(const std::vector<float>& weight, int64_t n, std::vector<float>& target);
 
   const QkAdapter& adapter_;

@@ -41,9 +41,9 @@ int64_t local_range_begin(const ChunkTrack& track, int64_t position, const Selec
 // Whether the limits let a refresh at `position` attend to everything, whatever the scores.
 bool everything_fits(int64_t position, const SelectionLimits& limits);
 
-// Chooses eligible chunks by descending score (ties to the lower index) until the next would exceed
-// the budget; rows that are attended anyway cost nothing. scores[j] belongs to chunk eligible.begin
-// + j.
+// Chooses eligible chunks by descending score (ties to the lower index, NaN as -infinity) until the
+// next would exceed the budget; rows that are attended anyway cost nothing. scores[j] belongs to
+// chunk eligible.begin + j.
 Selection select_chunks(const ChunkTrack& track, int64_t position, const SelectionLimits& limits,
                         std::span<const float> scores);
 

@@ -3,6 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
+#include <cmath>
+#include <functional>
 #include <limits>
 #include <numeric>
 #include <set>
@@ -80,6 +83,102 @@ TEST(Selection, EqualsTheDefinition) {
       for (int64_t r = range.begin; r < range.end; ++r) EXPECT_TRUE(rows.insert(r).second);
     }
     EXPECT_EQ(rows, attended_by_definition(known, position, limits, score_of)) << "trial " << trial;
+  }
+}
+
+// The chunks that are chosen and the first score that is not, by sorting them all.
+struct SortedChoice {
+  std::vector<int64_t> chunks;
+  float first_refused_score = -std::numeric_limits<float>::infinity();
+};
+
+SortedChoice choice_by_sorting(const ChunkTrack& track, int64_t position,
+                               const SelectionLimits& limits, const std::vector<float>& scores) {
+  const Range eligible = eligible_chunks(track, position, limits);
+  const int64_t local_begin = local_range_begin(track, position, limits);
+  const int64_t sink = std::min(limits.sink, local_begin);
+  const auto score = [&](int64_t j) { return scores[static_cast<size_t>(j - eligible.begin)]; };
+  const auto ordered = [&](int64_t j) {
+    return std::isnan(score(j)) ? -std::numeric_limits<float>::infinity() : score(j);
+  };
+  std::vector<int64_t> order(static_cast<size_t>(eligible.size()));
+  std::iota(order.begin(), order.end(), eligible.begin);
+  std::ranges::stable_sort(order, std::greater(), ordered);
+  SortedChoice choice;
+  int64_t rows_left = limits.budget - sink - (position + 1 - local_begin);
+  for (const int64_t j : order) {
+    const int64_t cost = track.chunk(j).end - std::max(track.chunk(j).begin, sink);
+    if (std::ssize(choice.chunks) >= limits.top_k_chunks && cost > rows_left) {
+      choice.first_refused_score = score(j);
+      break;
+    }
+    rows_left -= cost;
+    choice.chunks.push_back(j);
+  }
+  std::ranges::sort(choice.chunks);
+  return choice;
+}
+
+TEST(Selection, IsWhatSortingGivesWhateverTheScores) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+  const auto pick = [](Rng& rng, auto values) {
+    return values[static_cast<size_t>(rng.below(std::ssize(values)))];
+  };
+  // Each makes one score.
+  const std::vector<std::function<float(Rng&)>> kinds = {
+      [](Rng& rng) { return static_cast<float>(rng.normal()); },
+      [](Rng& rng) { return std::round(static_cast<float>(rng.normal() * 3)); },
+      [](Rng&) { return 2.5f; },
+      [](Rng& rng) { return static_cast<float>(std::exp(20 * rng.normal())); },
+      // One far above or below the others, which then share a group.
+      [](Rng& rng) { return static_cast<float>(rng.uniform()) + (rng.below(300) == 0 ? 1e6f : 0); },
+      [](Rng& rng) { return static_cast<float>(rng.uniform()) - (rng.below(300) == 0 ? 1e6f : 0); },
+      [](Rng& rng) { return 1 + static_cast<float>(rng.below(40)) * 0x1p-23f; },
+      [](Rng& rng) { return static_cast<float>(rng.below(9)) * 0x1p-149f; },
+      [&](Rng& rng) {
+        return pick(rng, std::array{0.0f, -0.0f});
+      },
+      [&](Rng& rng) {
+        return pick(rng, std::array{3e38f, -3e38f, 1.0f});
+      },
+      [&](Rng& rng) {
+        return pick(rng, std::array{kInfinity, -kInfinity, 1.0f, 2.0f});
+      },
+      [&](Rng& rng) {
+        return pick(rng, std::array{-kInfinity, 1.0f, 2.0f});
+      },
+      [&](Rng& rng) {
+        return pick(rng, std::array{kNan, 1.0f, 2.0f, 3.0f});
+      },
+      [&](Rng& rng) {
+        return pick(rng, std::array{kNan, -kInfinity, kInfinity, -1.0f});
+      },
+      [&](Rng&) { return kNan; },
+  };
+  Rng rng(17);
+  for (size_t kind = 0; kind < kinds.size(); ++kind) {
+    for (int trial = 0; trial < 60; ++trial) {
+      const int64_t n_tokens = 1 + rng.below(trial % 2 == 0 ? 200 : 9000);
+      const ChunkTrack track = random_track(rng, n_tokens);
+      const int64_t position = n_tokens - 1;
+      SelectionLimits limits{
+          .sink = rng.below(30), .window = 1 + rng.below(80), .budget = 1 + rng.below(n_tokens)};
+      if (trial % 3 == 0) limits.top_k_chunks = 1 + rng.below(track.n_chunks() + 1);
+      if (trial % 5 == 0) limits.budget = 1;  // less than what is attended anyway
+      if (everything_fits(position, limits)) continue;
+      const Range eligible = eligible_chunks(track, position, limits);
+      std::vector<float> scores(static_cast<size_t>(eligible.size()));
+      for (float& score : scores) score = kinds[kind](rng);
+      const Selection selection = select_chunks(track, position, limits, scores);
+      const SortedChoice expected = choice_by_sorting(track, position, limits, scores);
+      ASSERT_EQ(selection.chunks, expected.chunks) << "kind " << kind << ", trial " << trial;
+      if (std::isnan(expected.first_refused_score)) {
+        EXPECT_TRUE(std::isnan(selection.first_refused_score));
+      } else {
+        EXPECT_EQ(selection.first_refused_score, expected.first_refused_score);
+      }
+    }
   }
 }
 
