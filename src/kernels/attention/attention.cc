@@ -1,13 +1,12 @@
 #include "kernels/attention/attention.h"
 
-#include <hwy/aligned_allocator.h>
-
 #include <atomic>
 #include <cmath>
 #include <limits>
 #include <new>
 
 #include "base/error.h"
+#include "base/scratch.h"
 #include "base/thread_pool.h"
 #include "base/threads.h"
 #include "kernels/attention/kernels.h"
@@ -16,32 +15,13 @@
 namespace chunkllm {
 namespace {
 
-// Memory that only grows, aligned for vectors.
-class Scratch {
- public:
-  float* floats(size_t n) {
-    if (n > size_) {
-      data_.reset();
-      size_ = 0;
-      data_ = hwy::AllocateAligned<float>(n);
-      if (data_ == nullptr) throw std::bad_alloc();
-      size_ = n;
-    }
-    return data_.get();
-  }
-
- private:
-  hwy::AlignedFreeUniquePtr<float[]> data_;
-  size_t size_ = 0;
-};
-
 // What a calling thread keeps from one call to the next, for itself and the threads it starts.
 struct Workspace {
   AttentionPlan plan;
   MassPlan mass_plan;
   std::vector<int> parts_to_come;  // of each merge group
-  Scratch kernels;                 // a part for each thread
-  Scratch states;                  // [n_states, head_dim + 2]: outputs, then maxima, then sums
+  Scratch<float> kernels;          // a part for each thread
+  Scratch<float> states;           // [n_states, head_dim + 2]: outputs, then maxima, then sums
 };
 
 Workspace& workspace() {
@@ -211,8 +191,9 @@ void attend(const AttentionBlock& block, const KvLayerView& kv,
     scratch_floats = round_to_lines(
         std::max(kernels.token.scratch_floats(n_heads, head_dim),
                  tile_kernel.scratch_floats(plan.max_tile_tokens, n_heads, head_dim)));
-    scratch = work.kernels.floats(static_cast<size_t>(n_threads) * scratch_floats);
-    states = work.states.floats(static_cast<size_t>(plan.n_states * (head_dim + 2)));
+    scratch =
+        work.kernels.get(static_cast<int64_t>(n_threads) * static_cast<int64_t>(scratch_floats));
+    states = work.states.get(plan.n_states * (head_dim + 2));
     work.parts_to_come.resize(plan.groups.size());
     for (size_t i = 0; i < plan.groups.size(); ++i) {
       work.parts_to_come[i] = static_cast<int>(plan.groups[i].n_parts);
@@ -282,7 +263,8 @@ void chunk_attention_mass(const ChunkMassQuery& query, const KvLayerView& kv,
     const int n_threads = plan.parallel ? current_threads() : 1;
     scratch_floats =
         round_to_lines(kernel.scratch_floats(plan.max_tile_queries, n_heads, kv.head_dim));
-    scratch = work.kernels.floats(static_cast<size_t>(n_threads) * scratch_floats);
+    scratch =
+        work.kernels.get(static_cast<int64_t>(n_threads) * static_cast<int64_t>(scratch_floats));
   });
 
   const auto n_chunks = static_cast<int64_t>(chunks.size());

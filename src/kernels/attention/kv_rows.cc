@@ -11,6 +11,8 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include "kernels/ops/bf16-inl.h"
+
 HWY_BEFORE_NAMESPACE();
 namespace chunkllm {
 namespace HWY_NAMESPACE {
@@ -24,19 +26,9 @@ constexpr int64_t kStep = HWY_MIN(HWY_LANES(float), 8);
 
 void round_to_bf16(const float* HWY_RESTRICT from, int64_t n, uint16_t* HWY_RESTRICT to) {
   const Tag d;
-  const hn::RebindToUnsigned<Tag> du;
-  const hn::RebindToSigned<Tag> di;
   const hn::Rebind<uint16_t, Tag> d16;
   for (int64_t i = 0; i < n; i += kStep) {
-    const auto x = hn::LoadU(d, from + i);
-    const auto bits = hn::BitCast(du, x);
-    const auto upper = hn::ShiftRight<16>(bits);
-    const auto odd = hn::And(upper, hn::Set(du, 1));
-    const auto rounded = hn::ShiftRight<16>(hn::Add(bits, hn::Add(odd, hn::Set(du, 0x7fff))));
-    const auto quiet = hn::Or(upper, hn::Set(du, 0x40));
-    const auto is_nan = hn::RebindMask(du, hn::IsNaN(x));
-    const auto result = hn::IfThenElse(is_nan, quiet, rounded);
-    hn::StoreU(hn::DemoteTo(d16, hn::BitCast(di, result)), d16, to + i);
+    hn::StoreU(bf16_words(d, hn::LoadU(d, from + i)), d16, to + i);
   }
 }
 

@@ -14,6 +14,7 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 #include <hwy/contrib/math/math-inl.h>
+#include "kernels/ops/bf16-inl.h"
 // clang-format on
 
 HWY_BEFORE_NAMESPACE();
@@ -158,21 +159,6 @@ void add_to_all(const float* x, int64_t n, float* y) {
   for_vectors(n, [&](auto d, int64_t i) HWY_ATTR {
     hn::StoreU(hn::Add(hn::LoadU(d, y + i), hn::LoadU(d, x + i)), d, y + i);
   });
-}
-
-// The rule of to_bf16(): to nearest, ties to even, NaN stays (quiet) NaN.
-template <typename D>
-HWY_INLINE auto bf16_words(D /*d*/, hn::Vec<D> x) {
-  const hn::RebindToUnsigned<D> du;
-  const hn::RebindToSigned<D> di;
-  const hn::Rebind<uint16_t, D> d16;
-  const auto bits = hn::BitCast(du, x);
-  const auto upper = hn::ShiftRight<16>(bits);
-  const auto tie = hn::And(upper, hn::Set(du, 1u));
-  const auto rounded = hn::ShiftRight<16>(hn::Add(bits, hn::Add(tie, hn::Set(du, 0x7fffu))));
-  const auto quiet = hn::Or(upper, hn::Set(du, 0x0040u));
-  const auto is_nan = hn::RebindMask(du, hn::IsNaN(x));
-  return hn::DemoteTo(d16, hn::BitCast(di, hn::IfThenElse(is_nan, quiet, rounded)));
 }
 
 void round_to_bf16_all(const float* x, int64_t n, uint16_t* y) {
