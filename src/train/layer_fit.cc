@@ -62,7 +62,10 @@ class LayerModel {
                            .chunk_keys = keys_.data(),
                            .teacher = problem.teacher(),
                            .eligible = problem.eligible(),
-                           .weights = problem.weights()},
+                           .weights = problem.weights(),
+                           .distance_features = problem.distance_features(),
+                           .positions = problem.positions(),
+                           .chunk_ends = problem.chunk_ends()},
                           {.d_q_hat = with_gradients ? d_q_hat_.data() : nullptr,
                            .d_chunk_keys = with_gradients ? d_keys_.data() : nullptr,
                            .scores = with_scores ? scores_.data() : nullptr});
@@ -164,6 +167,8 @@ class LayerFit {
          {std::pair(&weights.q, &options_.start.q), std::pair(&weights.k, &options_.start.k)}) {
       for (float& value : *values) value = static_cast<float>(deviation * rng_.normal());
       for (size_t i = 0; i < start->size(); ++i) (*values)[i] += (*start)[i] / scales_[i % d_model];
+      // No weight of distance yet, and no component of keys in its place.
+      if (options_.reading.distance_term) std::fill(values->end() - d_model, values->end(), 0.0f);
     }
     return weights;
   }

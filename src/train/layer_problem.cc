@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/thread_pool.h"
+#include "select/chunk/distance.h"
 
 namespace chunkllm {
 namespace {
@@ -67,6 +68,14 @@ void LayerProblem::unpack(const LayerLessonView& lesson, const LessonReading& re
   const int64_t n_queries = lesson.n_queries();
   n_chunks_ = lesson.n_chunks();
   eligible_ = lesson.eligible;
+  positions_ = lesson.positions;
+  chunk_ends_ = lesson.chunk_ends;
+  if (reading.distance_term) {
+    const int64_t greatest = positions_.empty() ? 0 : positions_.back();
+    for (int64_t d = std::ssize(distance_features_); d <= greatest + 1; ++d) {
+      distance_features_.push_back(distance_feature(d));
+    }
+  }
   widen_rows(lesson.query_inputs, {}, scale, query_inputs_);
   if (reading.key == ChunkKey::kMean) {
     widen_rows(lesson.mean_inputs, {}, scale, key_inputs_);

@@ -34,6 +34,7 @@ inline constexpr auto kEnumNames<TeacherTarget> =
 struct LessonReading {
   TeacherTarget target = TeacherTarget::kChunk;
   ChunkKey key = ChunkKey::kMean;
+  bool distance_term = true;
   // Of prompt ends and of the tokens of answers, beside other queries with the same mass.
   float prompt_end_weight = 10.0f;
   float answer_weight = 3.0f;
@@ -55,10 +56,16 @@ class LayerProblem {
   const float* teacher() const { return teacher_.data(); }  // [n_queries, n_chunks], where eligible
   std::span<const Range> eligible() const { return eligible_; }
   std::span<const float> weights() const { return weights_; }
+  std::span<const int64_t> positions() const { return positions_; }
+  std::span<const int64_t> chunk_ends() const { return chunk_ends_; }
+  // By distance in tokens; empty without a distance term.
+  std::span<const float> distance_features() const { return distance_features_; }
 
  private:
   int64_t n_chunks_ = 0;
   std::span<const Range> eligible_;
+  std::span<const int64_t> positions_, chunk_ends_;
+  std::vector<float> distance_features_;  // kept from one lesson to the next
   std::vector<float> query_inputs_, key_inputs_, teacher_, weights_;
 };
 

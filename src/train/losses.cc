@@ -24,6 +24,12 @@ void check_inputs(const SelectionInputs& in) {
          "needed",
          in.n_queries, in.eligible.size(), in.weights.size());
   }
+  if (!in.distance_features.empty() &&
+      (std::ssize(in.positions) != in.n_queries || std::ssize(in.chunk_ends) != in.n_chunks)) {
+    fail(ErrorCode::kInvalidArgument,
+         "selection loss: {} positions and {} chunk ends come with {} queries and {} chunks",
+         in.positions.size(), in.chunk_ends.size(), in.n_queries, in.n_chunks);
+  }
   for (int64_t i = 0; i < in.n_queries; ++i) {
     const Range range = in.eligible[i];
     if (!range.empty() && (range.begin < 0 || range.end > in.n_chunks)) {
@@ -111,6 +117,30 @@ Range covered_columns(const SelectionInputs& in, Range rows) {
   return columns;
 }
 
+// The feature of an eligible chunk's distance.
+float feature_of(const SelectionInputs& in, int64_t query, int64_t chunk) {
+  const int64_t distance =
+      in.positions[static_cast<size_t>(query)] + 1 - in.chunk_ends[static_cast<size_t>(chunk)];
+  return in.distance_features[static_cast<size_t>(distance)];
+}
+
+// Adds weight times the feature of each eligible chunk to its score in a tile's row.
+void add_distances(const SelectionInputs& in, int64_t query, float weight, float* row) {
+  const Range eligible = in.eligible[static_cast<size_t>(query)];
+  for (int64_t j = eligible.begin; j < eligible.end; ++j)
+    row[j] += weight * feature_of(in, query, j);
+}
+
+// What the gradient by the scores says of that weight.
+float distance_gradient(const SelectionInputs& in, int64_t query, const float* d_row) {
+  const Range eligible = in.eligible[static_cast<size_t>(query)];
+  double sum = 0;
+  for (int64_t j = eligible.begin; j < eligible.end; ++j) {
+    sum += double{d_row[j]} * double{feature_of(in, query, j)};
+  }
+  return static_cast<float>(sum);
+}
+
 // Copies the scores of one tile, `tile` [rows, columns], to where the caller wants them.
 void store_scores(const SelectionInputs& in, Range rows, Range columns, const float* tile,
                   float* scores) {
@@ -163,6 +193,7 @@ SelectionResult selection_loss(const SelectionInputs& in, const SelectionOutputs
   }
 
   const int64_t dim = in.adapter_dim;
+  const bool has_distances = !in.distance_features.empty();
   const double score_scale = 1.0 / std::sqrt(static_cast<double>(dim));
   if (out.d_q_hat) std::fill_n(out.d_q_hat, in.n_queries * dim, 0.0f);
   if (out.d_chunk_keys) std::fill_n(out.d_chunk_keys, in.n_chunks * dim, 0.0f);
@@ -186,6 +217,18 @@ SelectionResult selection_loss(const SelectionInputs& in, const SelectionOutputs
 
     sgemm({.transpose_b = true, .m = rows.size(), .n = width, .k = dim},
           static_cast<float>(score_scale), q_hat, dim, keys, dim, 0.0f, tile.data(), width);
+    // Row of a query in the tile, by chunk.
+    const auto row_of = [&](int64_t i) {
+      return tile.data() + (i - rows.begin) * width - columns.begin;
+    };
+    if (has_distances) {
+      parallel_for(rows.size(), queries_a_piece(width), [&](int64_t begin, int64_t end, int) {
+        for (int64_t i = rows.begin + begin; i < rows.begin + end; ++i) {
+          const float weight = in.q_hat[(i + 1) * dim - 1];
+          add_distances(in, i, static_cast<float>(score_scale) * weight, row_of(i));
+        }
+      });
+    }
     if (out.scores) store_scores(in, rows, columns, tile.data(), out.scores);
 
     const auto finish_row = [&](int64_t i) {
@@ -210,10 +253,20 @@ SelectionResult selection_loss(const SelectionInputs& in, const SelectionOutputs
       sgemm({.m = rows.size(), .n = dim, .k = width}, 1.0f, tile.data(), width, keys, dim, 0.0f,
             out.d_q_hat + rows.begin * dim, dim);
     }
+    if (out.d_q_hat && has_distances) {
+      parallel_for(rows.size(), queries_a_piece(width), [&](int64_t begin, int64_t end, int) {
+        for (int64_t i = rows.begin + begin; i < rows.begin + end; ++i) {
+          out.d_q_hat[(i + 1) * dim - 1] = distance_gradient(in, i, row_of(i));
+        }
+      });
+    }
     if (out.d_chunk_keys) {
       sgemm({.transpose_a = true, .m = width, .n = dim, .k = rows.size()}, 1.0f, tile.data(), width,
             q_hat, dim, 1.0f, out.d_chunk_keys + columns.begin * dim, dim);
     }
+  }
+  if (out.d_chunk_keys && has_distances) {
+    for (int64_t j = 0; j < in.n_chunks; ++j) out.d_chunk_keys[(j + 1) * dim - 1] = 0.0f;
   }
   if (result.n_used == 0) return result;
 

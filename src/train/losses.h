@@ -31,6 +31,11 @@ struct SelectionInputs {
   const float* teacher = nullptr;        // [n_queries, n_chunks], masses >= 0, of any sum
   std::span<const Range> eligible = {};  // [n_queries], chunk indices; an empty range is "none"
   std::span<const float> weights = {};   // [n_queries], >= 0
+  // With a distance term (select/chunk/distance.h): features by distance in tokens, of which the
+  // last component of q_hat is the weight. The last of chunk_keys must be 0 then. Else all empty.
+  std::span<const float> distance_features = {};  // [greatest distance + 1]
+  std::span<const int64_t> positions = {};        // [n_queries]
+  std::span<const int64_t> chunk_ends = {};       // [n_chunks]
 };
 
 // Where the results go; each may be null. Everything is overwritten, nothing added to.
@@ -51,13 +56,14 @@ struct SelectionResult {
 constexpr int64_t kSelectionScratchBytes = int64_t{16} << 20;
 
 // KL(teacher || softmax(s)) over the eligible chunks of each query, with
-// s = q_hat . chunk_key / sqrt(adapter_dim) in float32 and the teacher renormalised over the same
-// chunks. A query is used if its eligible teacher mass and its weight are positive. With no used
-// query the loss and the gradients are 0. Scores that are not finite give a loss and gradients that
-// are not finite either. Runs on all threads, one call at a time; the result is the same bit
-// for bit at the same number of threads. Queries are taken in tiles whose scores fill at most
-// max_scratch_bytes (at least one row). Throws Error: kInvalidArgument on sizes, ranges or weights
-// that do not fit, kData on a teacher mass that is negative or not finite.
+// s = q_hat . chunk_key / sqrt(adapter_dim) in float32, where a distance term takes the place of
+// the last component, and the teacher renormalised over the same chunks. A query is used if its
+// eligible teacher mass and its weight are positive. With no used query the loss and the gradients
+// are 0. Scores that are not finite give a loss and gradients that are not finite either. Runs on
+// all threads, one call at a time; the result is the same bit for bit at the same number of
+// threads. Queries are taken in tiles whose scores fill at most max_scratch_bytes (at least one
+// row). Throws Error: kInvalidArgument on sizes, ranges or weights that do not fit, kData on a
+// teacher mass that is negative or not finite.
 SelectionResult selection_loss(const SelectionInputs& inputs, const SelectionOutputs& outputs,
                                int64_t max_scratch_bytes = kSelectionScratchBytes);
 

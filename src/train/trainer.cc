@@ -58,6 +58,7 @@ Adapter initial_adapter(const ModelWeights& weights, const TrainOptions& options
   config.first_layer_tokens = options.first_layer_tokens;
   config.fixed_chunk = options.fixed_chunk;
   config.chunk_key = options.reading.key;
+  config.distance_term = options.reading.distance_term;
   config.max_chunk = std::max(config.max_chunk, config.fixed_chunk);
   adapter.boundary_weight.assign(static_cast<size_t>(config.d_model), 0.0f);
   adapter.layers.resize(static_cast<size_t>(config.n_layers));
@@ -84,6 +85,7 @@ nlohmann::ordered_json settings_json(const TrainOptions& options, const AdapterC
   json["prompt_end_weight"] = options.reading.prompt_end_weight;
   json["answer_weight"] = options.reading.answer_weight;
   json["adapter_dim"] = config.adapter_dim;
+  json["distance_term"] = config.distance_term;
   json["seed"] = options.seed;
   return json;
 }
@@ -557,6 +559,7 @@ void check_options(const TrainOptions& options) {
           "--prompt-end-weight must lie between 0 and 1000");
   require(options.reading.answer_weight >= 0 && options.reading.answer_weight <= 1000,
           "--answer-weight must lie between 0 and 1000");
+  require(options.adapter_dim == 0 || options.adapter_dim >= 2, "--adapter-dim must be at least 2");
   require(options.save_every >= 1, "--save-every must be at least 1 layer");
 }
 

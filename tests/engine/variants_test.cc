@@ -27,6 +27,7 @@ std::vector<Variant> variants() {
       {"WindowFirst", {{"first_layer", {{"kind", "window"}, {"window", 64}}}}, same},
       {"DenseFirst", {{"first_layer", {{"kind", "dense"}}}}, same},
       {"MeanKeys", {{"chunk_key", "mean"}}, same},
+      {"DistanceTerm", {{"distance_term", true}}, same},
       {"FixedChunks", {{"chunks", {{"fixed", 24}}}}, same},
       {"EverySixteen", nlohmann::json::object(),
        [](SelectionSettings& s) {
@@ -65,12 +66,17 @@ std::vector<Variant> variants() {
 class VariantTest : public testing::TestWithParam<Variant> {
  protected:
   VariantTest() {
-    nlohmann::json config =
-        nlohmann::json::parse(read_text(needle_adapter() / "adapter_config.json"));
+    Adapter adapter = load_adapter(needle_adapter());
+    if (GetParam().adapter_changes.contains("distance_term")) {
+      // The last component of keys makes room.
+      for (QkAdapter& layer : adapter.layers) {
+        std::fill_n(layer.k.end() - adapter.config.d_model, adapter.config.d_model, 0.0f);
+      }
+    }
+    save_adapter(adapter, folder_.path());
+    nlohmann::json config = nlohmann::json::parse(read_text(folder_ / "adapter_config.json"));
     config.update(GetParam().adapter_changes);
     write_text(folder_ / "adapter_config.json", config.dump());
-    std::filesystem::copy_file(needle_adapter() / "adapter_model.safetensors",
-                               folder_ / "adapter_model.safetensors");
     EngineOptions options;
     options.model = needle_model();
     options.adapter = folder_.path();

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/random.h"
+#include "testing/expect_error.h"
 
 namespace chunkllm {
 namespace {
@@ -98,6 +99,9 @@ struct Problem {
   std::vector<float> teacher = {};
   std::vector<Range> eligible = {};
   std::vector<float> weights = {};
+  std::vector<float> distance_features = {};
+  std::vector<int64_t> positions = {};
+  std::vector<int64_t> chunk_ends = {};
 
   SelectionInputs inputs() const {
     return {.n_queries = n_queries,
@@ -107,7 +111,10 @@ struct Problem {
             .chunk_keys = chunk_keys.data(),
             .teacher = teacher.data(),
             .eligible = eligible,
-            .weights = weights};
+            .weights = weights,
+            .distance_features = distance_features,
+            .positions = positions,
+            .chunk_ends = chunk_ends};
   }
 };
 
@@ -140,6 +147,21 @@ Problem random_problem(uint64_t seed, int64_t n_queries, int64_t n_chunks, int64
   return problem;
 }
 
+// The same with a distance term: chunks of 3 tokens, queries behind all of them.
+Problem with_distances(Problem problem) {
+  for (int64_t i = 0; i < problem.n_queries; ++i) {
+    problem.positions.push_back(3 * problem.n_chunks + 2 * i);
+  }
+  for (int64_t j = 0; j < problem.n_chunks; ++j) {
+    problem.chunk_ends.push_back(3 * (j + 1));
+    problem.chunk_keys[static_cast<size_t>((j + 1) * problem.adapter_dim - 1)] = 0.0f;
+  }
+  for (int64_t d = 0; d <= problem.positions.back() + 1; ++d) {
+    problem.distance_features.push_back(static_cast<float>(std::sin(static_cast<double>(d))));
+  }
+  return problem;
+}
+
 // The loss as METHOD defines it, in double, one query after the other.
 double plain_selection_loss(const Problem& problem, const std::vector<double>& q_hat,
                             const std::vector<double>& keys) {
@@ -154,6 +176,10 @@ double plain_selection_loss(const Problem& problem, const std::vector<double>& q
     for (int64_t j = range.begin; j < range.end; ++j) {
       mass += double{problem.teacher[i * problem.n_chunks + j]};
       for (int64_t d = 0; d < dim; ++d) scores[j] += q_hat[i * dim + d] * keys[j * dim + d];
+      if (!problem.distance_features.empty()) {
+        const int64_t distance = problem.positions[i] + 1 - problem.chunk_ends[j];
+        scores[j] += q_hat[(i + 1) * dim - 1] * double{problem.distance_features[distance]};
+      }
       scores[j] /= std::sqrt(static_cast<double>(dim));
       exp_sum += std::exp(scores[j]);
     }
@@ -197,6 +223,27 @@ TEST(SelectionLoss, LossAndGradientsMatchFiniteDifferences) {
       EXPECT_NEAR(gradients.keys[i], finite_difference(keys, i, loss), 1e-6) << "key " << i;
     }
   }
+}
+
+TEST(SelectionLoss, ADistanceTermHasItsGradient) {
+  const Problem problem = with_distances(random_problem(8, 23, 11, 5));
+  Gradients gradients(problem);
+  const SelectionResult result = selection_loss(problem.inputs(), gradients.outputs(), 2 * 11 * 4);
+  std::vector<double> q_hat = as_double(problem.q_hat);
+  std::vector<double> keys = as_double(problem.chunk_keys);
+  const auto loss = [&] { return plain_selection_loss(problem, q_hat, keys); };
+  EXPECT_NEAR(result.loss, loss(), 1e-6);
+  for (size_t i = 0; i < q_hat.size(); ++i) {
+    EXPECT_NEAR(gradients.q_hat[i], finite_difference(q_hat, i, loss), 1e-6) << "q_hat " << i;
+  }
+  for (size_t i = 0; i < keys.size(); ++i) {
+    const double expected = i % 5 == 4 ? 0.0 : finite_difference(keys, i, loss);
+    EXPECT_NEAR(gradients.keys[i], expected, 1e-6) << "key " << i;
+  }
+  Problem short_of_one = problem;
+  short_of_one.positions.pop_back();
+  expect_error(ErrorCode::kInvalidArgument, "22 positions",
+               [&] { selection_loss(short_of_one.inputs(), {}); });
 }
 
 TEST(SelectionLoss, QueriesLeftOutHaveNoSay) {

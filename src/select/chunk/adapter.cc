@@ -14,7 +14,9 @@
 namespace chunkllm {
 namespace {
 
-constexpr int64_t kVersion = 1;
+constexpr int64_t kVersion = 2;
+// Written where nothing needs a newer one, so that older programs read it.
+constexpr int64_t kVersionWithoutDistance = 1;
 constexpr int64_t kDefaultMinChunk = 8;
 constexpr const char* kConfigFile = "adapter_config.json";
 constexpr const char* kTensorFile = "adapter_model.safetensors";
@@ -85,6 +87,7 @@ AdapterConfig read_config(const std::filesystem::path& path) {
   config.chunk_key =
       parse_enum<ChunkKey>(where + ": chunk_key", fields.string("chunk_key"), ErrorCode::kData);
   read_chunks(fields, where, config);
+  config.distance_term = fields.boolean_or("distance_term", false);
   config.alpha = static_cast<float>(fields.number("alpha", 1e-6, 1.0 - 1e-6));
   config.max_chunk = fields.integer("max_chunk", 1, int64_t{1} << 30);
   if (fields.has("min_chunk")) {
@@ -101,13 +104,14 @@ AdapterConfig read_config(const std::filesystem::path& path) {
 nlohmann::ordered_json to_json(const AdapterConfig& config) {
   nlohmann::ordered_json json;
   json["format"] = "chunkllm";
-  json["version"] = kVersion;
+  json["version"] = config.distance_term ? kVersion : kVersionWithoutDistance;
   json["model_type"] = config.model_type;
   json["num_hidden_layers"] = config.n_layers;
   json["hidden_size"] = config.d_model;
   json["fingerprint"] = config.fingerprint;
   json["adapter_dim"] = config.adapter_dim;
   json["selection_heads"] = 1;
+  if (config.distance_term) json["distance_term"] = true;
   json["chunk_key"] = enum_name(config.chunk_key);
   if (config.fixed_chunk > 0) {
     json["chunks"]["fixed"] = config.fixed_chunk;
@@ -185,6 +189,12 @@ Adapter load_adapter(const std::filesystem::path& folder) {
     QkAdapter& layer = adapter.layers[static_cast<size_t>(i)];
     layer.q = file.require_floats(layer_tensor(i, "q"), {config.adapter_dim, config.d_model});
     layer.k = file.require_floats(layer_tensor(i, "k"), {config.adapter_dim, config.d_model});
+    const auto last_row = std::span(layer.k).last(static_cast<size_t>(config.d_model));
+    if (config.distance_term && !std::ranges::all_of(last_row, [](float v) { return v == 0; })) {
+      fail(ErrorCode::kData,
+           "{}: the last row of {} is not zero, as it is where distance_term is set; train again",
+           (folder / kTensorFile).string(), layer_tensor(i, "k"));
+    }
   }
   return adapter;
 }

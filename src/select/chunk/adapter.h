@@ -36,6 +36,9 @@ struct AdapterConfig {
   int64_t d_model = 0;
   std::string fingerprint;  // ModelWeights::fingerprint() of the backbone
   int64_t adapter_dim = 0;
+  // Whether the last component of q^ weighs distance (distance.h) instead of a component of keys,
+  // whose last is zero.
+  bool distance_term = false;
   ChunkKey chunk_key = ChunkKey::kBoundary;  // of all layers but the first, whose key is the mean
   int64_t fixed_chunk = 0;                   // tokens a chunk, or 0: chunks are sentences
   float alpha = 0.5f;                        // boundary threshold of p

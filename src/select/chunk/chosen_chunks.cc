@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "select/chunk/chunk_policy.h"
+#include "select/chunk/distance.h"
 
 namespace chunkllm {
 namespace {
@@ -47,13 +48,18 @@ std::vector<ChosenChunk> ChunkPolicy::chosen_at(int64_t position) const {
   const auto n_layers = static_cast<double>(upper.size());
   const auto n_before = static_cast<double>(before.size());
   std::vector<float> scores(chunks.size());
+  std::vector<float> distances(chunks.size());
+  const auto score = [&](const ChunkIndex& index, int64_t i) {
+    distance_features(sentences_, {i, i + 1}, eligible, distances.data());
+    index.scores({i, i + 1}, eligible, distances.data(), scores.data());
+  };
   for (const int64_t layer : upper) {
     const ChunkIndex& index = layers_[static_cast<size_t>(layer)].index;
     for (const int64_t i : before) {
-      index.scores({i, i + 1}, eligible, scores.data());
+      score(index, i);
       add_softmax(scores, 1 / n_layers / n_before, &ChosenChunk::usual_mass, chunks);
     }
-    index.scores({refresh, refresh + 1}, eligible, scores.data());
+    score(index, refresh);
     add_softmax(scores, 1 / n_layers, &ChosenChunk::mass, chunks);
     for (const int64_t j : select_chunks(sentences_, at, limits, scores).chunks) {
       chunks[static_cast<size_t>(j - eligible.begin)].layers += 1 / n_layers;

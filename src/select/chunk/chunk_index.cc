@@ -10,6 +10,7 @@ ChunkIndex::ChunkIndex(const QkAdapter& adapter, const AdapterConfig& config, Ch
     : adapter_(adapter),
       d_model_(config.d_model),
       adapter_dim_(config.adapter_dim),
+      distance_term_(config.distance_term),
       key_inputs_(config.d_model, chunk_key, config.sink) {}
 
 void ChunkIndex::extend(const ChunkTrack& track, Range positions, const float* x) {
@@ -35,10 +36,16 @@ void ChunkIndex::project(const std::vector<float>& weight, int64_t n, std::vecto
            target.data() + old_size);
 }
 
-void ChunkIndex::scores(Range refreshes, Range chunks, float* out) const {
-  dot_rows(queries_.data() + refreshes.begin * adapter_dim_, refreshes.size(),
-           keys_.data() + chunks.begin * adapter_dim_, chunks.size(), adapter_dim_,
-           1.0f / std::sqrt(static_cast<float>(adapter_dim_)), out);
+void ChunkIndex::scores(Range refreshes, Range chunks, const float* distances, float* out) const {
+  const float scale = 1.0f / std::sqrt(static_cast<float>(adapter_dim_));
+  const float* queries = queries_.data() + refreshes.begin * adapter_dim_;
+  dot_rows(queries, refreshes.size(), keys_.data() + chunks.begin * adapter_dim_, chunks.size(),
+           adapter_dim_, scale, out);
+  if (!distance_term_) return;
+  for (int64_t i = 0; i < refreshes.size(); ++i) {
+    const float weight = scale * queries[(i + 1) * adapter_dim_ - 1];
+    for (int64_t j = 0; j < chunks.size(); ++j) *out++ += weight * *distances++;
+  }
 }
 
 bool ChunkIndex::restore(const ChunkTrack& track, const std::vector<float>& keys,

@@ -21,8 +21,9 @@ class ChunkIndex {
 
   // Scores s(t, j) (docs/method.md, "The chunk score") of the refreshes with these numbers against
   // `chunks`: out [n_refreshes, n_chunks]. Those of one refresh do not depend on the others in the
-  // call.
-  void scores(Range refreshes, Range chunks, float* out) const;
+  // call. `distances` as distance_features() gives them, for adapters with a distance term; else
+  // not looked at.
+  void scores(Range refreshes, Range chunks, const float* distances, float* out) const;
 
   // Forgets everything from position `n` on; `track` is truncated already. With mean keys `n` must
   // be the begin of a chunk.
@@ -47,6 +48,7 @@ class ChunkIndex {
   const QkAdapter& adapter_;
   int64_t d_model_;
   int64_t adapter_dim_;
+  bool distance_term_;
   KeyInputs key_inputs_;
   std::vector<float> keys_;     // [n_chunks, adapter_dim]
   std::vector<float> queries_;  // [n_refreshes, adapter_dim]

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "kernels/ops/ops.h"
+#include "select/chunk/distance.h"
 
 namespace chunkllm {
 namespace {
@@ -218,7 +219,20 @@ void ChunkPolicy::score(int64_t layer, std::span<const PlannedSpan> spans) {
   const auto n = static_cast<size_t>(scored_refreshes_.size() * scored_chunks_.size());
   if (scores_.size() < n) scores_.resize(n);
   layers_[static_cast<size_t>(layer)].index.scores(scored_refreshes_, scored_chunks_,
-                                                   scores_.data());
+                                                   distances(track), scores_.data());
+}
+
+const float* ChunkPolicy::distances(const ChunkTrack& track) {
+  if (!adapter_.config.distance_term) return nullptr;
+  if (distances_.track != &track || distances_.refreshes != scored_refreshes_ ||
+      distances_.chunks != scored_chunks_) {
+    distances_.track = &track;
+    distances_.refreshes = scored_refreshes_;
+    distances_.chunks = scored_chunks_;
+    distances_.values.resize(static_cast<size_t>(scored_refreshes_.size() * scored_chunks_.size()));
+    distance_features(track, scored_refreshes_, scored_chunks_, distances_.values.data());
+  }
+  return distances_.values.data();
 }
 
 const Selection& ChunkPolicy::select(int64_t layer, std::span<const PlannedSpan> spans) {
@@ -285,6 +299,7 @@ int64_t ChunkPolicy::truncate(int64_t n_tokens) {
   grid_.truncate(first_done_);
   prompts_.truncate(n_tokens);
   cutter_.reset();
+  distances_.track = nullptr;
   for (int64_t layer = 0; layer < adapter_.config.n_layers; ++layer) {
     LayerState& state = layers_[static_cast<size_t>(layer)];
     state.chosen_for = {};

@@ -97,6 +97,7 @@ class ChunkPolicy : public SelectionPolicy {
   const Selection& select(int64_t layer, std::span<const PlannedSpan> spans);
   // Scores the refreshes of the first spans, all in one pass over the keys, for select().
   void score(int64_t layer, std::span<const PlannedSpan> spans);
+  const float* distances(const ChunkTrack& track);
   int64_t decided_at(int64_t chunk) const;
   int64_t restorable_chunks(int64_t n_tokens) const;
 
@@ -133,6 +134,14 @@ class ChunkPolicy : public SelectionPolicy {
   Range scored_refreshes_;
   Range scored_chunks_;
   std::vector<float> scores_;
+  // Those of the scores' refreshes and chunks in a track, kept from one layer to the next.
+  struct Distances {
+    const ChunkTrack* track = nullptr;
+    Range refreshes = {};
+    Range chunks = {};
+    std::vector<float> values = {};
+  };
+  Distances distances_;
 };
 
 }  // namespace chunkllm

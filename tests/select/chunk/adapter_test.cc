@@ -73,6 +73,25 @@ TEST_F(AdapterTest, ComesBackAsItWasSaved) {
   EXPECT_NO_THROW(check_adapter_fits(loaded, weights_, folder_.path()));
 }
 
+TEST_F(AdapterTest, ADistanceTermTakesThePlaceOfTheKeysLastComponent) {
+  const auto version = [&] {
+    return nlohmann::json::parse(read_text(folder_ / "adapter_config.json"))["version"];
+  };
+  save_adapter(adapter_, folder_.path());
+  EXPECT_EQ(version(), 1) << "older programs read what needs nothing newer";
+  EXPECT_FALSE(load_adapter(folder_.path()).config.distance_term);
+  adapter_.config.distance_term = true;
+  save_adapter(adapter_, folder_.path());
+  EXPECT_EQ(version(), 2);
+  expect_error(ErrorCode::kData, "last row of layers.0.k_adapter.weight is not zero",
+               [&] { load_adapter(folder_.path()); });
+  for (QkAdapter& layer : adapter_.layers) {
+    std::fill_n(layer.k.end() - adapter_.config.d_model, adapter_.config.d_model, 0.0f);
+  }
+  save_adapter(adapter_, folder_.path());
+  EXPECT_TRUE(load_adapter(folder_.path()).config.distance_term);
+}
+
 TEST_F(AdapterTest, AFolderThatDoesNotNameItsLeastChunkHasNone) {
   save_adapter(adapter_, folder_.path());
   nlohmann::json json = nlohmann::json::parse(read_text(folder_ / "adapter_config.json"));

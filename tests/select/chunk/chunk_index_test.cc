@@ -3,8 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/random.h"
+#include "select/chunk/distance.h"
 
 namespace chunkllm {
 namespace {
@@ -63,6 +65,44 @@ TEST(ChunkIndex, HasTheSameKeysAndQueriesInAnyBlocks) {
       }
     }
   }
+}
+
+TEST(ChunkIndex, ADistanceTermAddsTheFeatureOfTheDistance) {
+  Rng rng(2);
+  AdapterConfig config;
+  config.d_model = 32;
+  config.adapter_dim = kDim;
+  config.distance_term = true;
+  QkAdapter adapter{.q = random_values(rng, kDim * 32), .k = random_values(rng, kDim * 32)};
+  std::fill(adapter.k.end() - 32, adapter.k.end(), 0.0f);
+  const std::vector<float> x = random_values(rng, kTokens * 32);
+  ChunkTrack track;
+  for (int64_t t = 9; t < kTokens; t += 10) track.ends.push_back(t + 1);
+  track.refreshes = {70, 71, 119};
+  ChunkIndex index(adapter, config, ChunkKey::kMean);
+  index.extend(track, {0, kTokens}, x.data());
+  constexpr Range kRefreshes{1, 3};
+  constexpr Range kChunks{2, 6};
+  std::vector<float> distances(2 * 4);
+  std::vector<float> scores(2 * 4);
+  distance_features(track, kRefreshes, kChunks, distances.data());
+  index.scores(kRefreshes, kChunks, distances.data(), scores.data());
+  for (int64_t i = 0; i < 2; ++i) {
+    const float* q = index.queries().data() + (i + 1) * kDim;
+    for (int64_t j = 0; j < 4; ++j) {
+      const float* k = index.keys().data() + (j + 2) * kDim;
+      double expected = 0;
+      for (int64_t d = 0; d + 1 < kDim; ++d) expected += double{q[d]} * double{k[d]};
+      // The chunk's last token is 10 (j + 3) - 1.
+      const auto distance =
+          static_cast<double>(track.refreshes[static_cast<size_t>(i + 1)] + 1 - 10 * (j + 3));
+      expected -= double{q[kDim - 1]} * std::log(distance / 64);
+      EXPECT_NEAR(scores[static_cast<size_t>(4 * i + j)], expected / 4, 1e-3);  // sqrt(kDim)
+    }
+  }
+  EXPECT_EQ(distance_feature(64), 0.0f);
+  EXPECT_GT(distance_feature(1), distance_feature(2));
+  EXPECT_EQ(distance_feature(0), distance_feature(1));
 }
 
 }  // namespace
