@@ -131,7 +131,7 @@ constexpr SettingEntry kEntries[] = {
      [](const SelectionSettings& settings) { return Json(enum_name(settings.prefill)); }},
     {Setting::kPrefillBudget, "--prefill-budget", "N|0.x",
      "Tokens that prompt tokens attend to, as --kv-budget has them (default: --kv-budget); never "
-     "fewer than that or 1024",
+     "fewer than that or 2048",
      [](SelectionSettings& settings, std::string_view text) {
        settings.prefill_budget = KvBudget::parse(text, "--prefill-budget");
      },

@@ -64,7 +64,7 @@ struct KvBudget {
 };
 
 // The least tokens that a prompt is read with: at its begin a tenth of the past is nothing.
-inline constexpr int64_t kPrefillFloor = 1024;
+inline constexpr int64_t kPrefillFloor = 2048;
 
 struct SelectionSettings {
   KvBudget budget;
