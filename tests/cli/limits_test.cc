@@ -77,7 +77,7 @@ TEST(Limits, FullDiskLeavesNoHalfWrittenAdapter) {
     RunOptions options;
     options.file_size_bytes = limit;
     const ProgramResult result =
-        run_program(train_arguments(scratch, {"--adapter-dim", "1"}), options);
+        run_program(train_arguments(scratch, {"--adapter-dim", "2"}), options);
     expect_failure(result, kFailure, {"cannot", "out", "File too large"},
                    "full_disk_after_" + std::to_string(limit));
     for (const std::string& name : list_files(scratch.path("out"))) {
