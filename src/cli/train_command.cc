@@ -255,7 +255,7 @@ void add_train_command(CLI::App& app) {
                    "other options (default: in --out, and removed at the end)")
       ->type_name("DIR");
   command->add_option("--adapter-dim", train.adapter_dim, "Size of q^ and k^")
-      ->transform(whole_number(1, 65536))
+      ->transform(whole_number(2, 65536))
       ->default_str("64");
   add_enum_option(*command, "--chunk-key", train.reading.key,
                   "What stands for a chunk: mean (of its tokens) or boundary (its last token) "
