@@ -107,6 +107,11 @@ void run(Options& options) {
   engine_options.adapter = options.adapter;
   engine_options.dtype = parse_enum<DtypeChoice>("--dtype", options.dtype);
   Engine engine(engine_options);
+  for (const std::string& name : options.policies) {
+    if (policy_named(name).needs_adapter && engine.adapter() == nullptr) {
+      fail(ErrorCode::kInvalidArgument, "the policy '{}' needs --adapter", name);
+    }
+  }
   engine.load_weights();
 
   std::string text;

@@ -14,7 +14,7 @@ constexpr const char* kSettingsKey = "chunkllm_lesson";
 // Lessons made by earlier programs have none and are read without.
 constexpr const char* kChecksumKey = "chunkllm_lesson_sha256";
 constexpr const char* kDamaged =
-    "this lesson is damaged; remove it, and a run without --resume makes it again";
+    "this lesson is damaged; remove it and train with another --out, which makes it again";
 constexpr const char* kMassNames[kMassKinds] = {"mass_own", "mass_next", "mass_chunk"};
 
 std::string layer_name(size_t layer, const char* array) {

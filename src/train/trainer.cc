@@ -445,14 +445,11 @@ void Run::fit_chunk_adapter() {
                      });
   adapter_.boundary_weight = std::move(result.weight);
   adapter_.boundary_bias = result.bias;
-  state_.n_steps += result.n_steps;
-  add_boundaries(state_.report["lessons"], result.last_epoch);
   nlohmann::ordered_json record;
-  record["step"] = state_.n_steps;
+  record["step"] = n_steps + result.n_steps;
   for (const auto& [kind, _] : kTextShares) {
     add_boundaries(record["by_kind"][enum_name(kind)], boundaries_of(kind, first_layer));
   }
-  state_.report["lessons"]["boundaries_by_kind"] = record["by_kind"];
   if (eval_lessons_) {
     std::vector<TrainingSequence> held_out;
     for (const LessonFile& lesson : eval_lessons_->lessons()) held_out.push_back(lesson.sequence());
@@ -461,6 +458,10 @@ void Run::fit_chunk_adapter() {
     add_boundaries(state_.report["eval"], report);
     add_boundaries(record["eval"], report);
   }
+  // Last, since a fit that is interrupted while it is measured begins anew.
+  state_.n_steps += result.n_steps;
+  add_boundaries(state_.report["lessons"], result.last_epoch);
+  state_.report["lessons"]["boundaries_by_kind"] = record["by_kind"];
   log_epoch(std::move(record), timer.seconds());
   state_.seconds += timer.seconds();
 }

@@ -27,7 +27,7 @@ std::vector<Variant> variants() {
       {"WindowFirst", {{"first_layer", {{"kind", "window"}, {"window", 64}}}}, same},
       {"DenseFirst", {{"first_layer", {{"kind", "dense"}}}}, same},
       {"MeanKeys", {{"chunk_key", "mean"}}, same},
-      {"DistanceTerm", {{"distance_term", true}}, same},
+      {"DistanceTerm", {{"distance_term", true}, {"version", 2}}, same},
       {"FixedChunks", {{"chunks", {{"fixed", 24}}}}, same},
       {"EverySixteen", nlohmann::json::object(),
        [](SelectionSettings& s) {

@@ -117,7 +117,7 @@ TEST_F(LessonFileTest, DamageIsNamed) {
   write_lesson(path_, some_lesson(), kSettings);
   std::filesystem::resize_file(path_, std::filesystem::file_size(path_) / 2);
   expect_error(ErrorCode::kData, "00000.lesson", [&] { open(); });
-  expect_error(ErrorCode::kData, "a run without --resume makes it again", [&] { open(); });
+  expect_error(ErrorCode::kData, "train with another --out, which makes it again", [&] { open(); });
 }
 
 // No changed bit is learned from: it is refused, or it is where it changes nothing.
@@ -148,7 +148,8 @@ TEST_F(LessonFileTest, AChangedBitIsAnError) {
   std::string bytes = good;
   bytes.back() = static_cast<char>(bytes.back() ^ 1);
   write_text(path_, bytes);
-  expect_error(ErrorCode::kData, "damaged; remove it, and a run without --resume makes it again",
+  expect_error(ErrorCode::kData,
+               "damaged; remove it and train with another --out, which makes it again",
                [&] { open(); });
 }
 

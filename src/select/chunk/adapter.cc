@@ -15,7 +15,7 @@ namespace chunkllm {
 namespace {
 
 constexpr int64_t kVersion = 2;
-// Written where nothing needs a newer one, so that older programs read it.
+// Of folders without a distance term, which older programs read.
 constexpr int64_t kVersionWithoutDistance = 1;
 constexpr int64_t kDefaultMinChunk = 8;
 constexpr const char* kConfigFile = "adapter_config.json";
@@ -88,6 +88,14 @@ AdapterConfig read_config(const std::filesystem::path& path) {
       parse_enum<ChunkKey>(where + ": chunk_key", fields.string("chunk_key"), ErrorCode::kData);
   read_chunks(fields, where, config);
   config.distance_term = fields.boolean_or("distance_term", false);
+  if (config.distance_term != (version >= kVersion)) {
+    fail(ErrorCode::kData, "{}: version {} and distance_term {} do not go together; train again",
+         where, version, config.distance_term);
+  }
+  if (config.distance_term && config.adapter_dim < 2) {
+    fail(ErrorCode::kData, "{}: adapter_dim 1 leaves nothing beside the distance term; train again",
+         where);
+  }
   config.alpha = static_cast<float>(fields.number("alpha", 1e-6, 1.0 - 1e-6));
   config.max_chunk = fields.integer("max_chunk", 1, int64_t{1} << 30);
   if (fields.has("min_chunk")) {

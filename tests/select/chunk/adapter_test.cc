@@ -90,6 +90,14 @@ TEST_F(AdapterTest, ADistanceTermTakesThePlaceOfTheKeysLastComponent) {
   }
   save_adapter(adapter_, folder_.path());
   EXPECT_TRUE(load_adapter(folder_.path()).config.distance_term);
+  edit_config("distance_term", false);
+  expect_error(ErrorCode::kData, "do not go together", [&] { load_adapter(folder_.path()); });
+  edit_config("distance_term", true);
+  edit_config("version", 1);
+  expect_error(ErrorCode::kData, "do not go together", [&] { load_adapter(folder_.path()); });
+  edit_config("version", 2);
+  edit_config("adapter_dim", 1);
+  expect_error(ErrorCode::kData, "adapter_dim 1", [&] { load_adapter(folder_.path()); });
 }
 
 TEST_F(AdapterTest, AFolderThatDoesNotNameItsLeastChunkHasNone) {
