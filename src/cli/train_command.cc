@@ -17,8 +17,6 @@
 namespace chunkllm::cli {
 namespace {
 
-constexpr int64_t kDefaultCorpusBytes = int64_t{2} << 20;
-
 struct TrainArgs {
   EngineArgs engine;
   std::vector<std::string> data;

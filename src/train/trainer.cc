@@ -28,8 +28,7 @@ constexpr int64_t kMostTokens = 128000;
 constexpr int64_t kMostSequences = 100000;
 // A run's lessons for evaluation, beside those it trains on.
 constexpr int64_t kEvalShare = 4;
-constexpr int64_t kMadeUpBytes = int64_t{2} << 20;  // for boundaries, beside the data
-constexpr int64_t kBoundaryStage = -1;              // beside layers, which are numbers from 0
+constexpr int64_t kBoundaryStage = -1;  // beside layers, which are numbers from 0
 // Keep the draws for different purposes apart.
 constexpr uint64_t kFitStream = 1;
 constexpr uint64_t kTrainStream = 2;
@@ -250,8 +249,8 @@ void Run::add_lesson(const Corpus& data, uint64_t stream, LessonStore& store) {
 // are made up, since a user's texts may lack most kinds.
 std::vector<std::vector<TrainingSequence>> Run::boundary_epochs() const {
   const int64_t n = lessons_->n_lessons();
-  const Corpus made_up =
-      make_default_corpus(stream_rng(options_.seed, kBoundaryStream, -1).next(), kMadeUpBytes);
+  const Corpus made_up = make_default_corpus(stream_rng(options_.seed, kBoundaryStream, -1).next(),
+                                             kDefaultCorpusBytes);
   std::vector<std::vector<TrainingSequence>> epochs(1);
   for (const LessonFile& lesson : lessons_->lessons()) epochs[0].push_back(lesson.sequence());
   for (int64_t epoch = 1; epoch < std::min(options_.epochs, kBoundaryEpochs); ++epoch) {
@@ -371,7 +370,6 @@ LayerFitOptions Run::layer_options(int64_t layer) const {
   options.reading.key = adapter_.config.key_of(layer);
   options.epochs = options_.epochs;
   options.learning_rate = options_.learning_rate;
-  options.start = own_projections(engine_.weights(), layer, options.adapter_dim);
   options.seed = stream_rng(options_.seed, kFitStream, layer).next();
   return options;
 }
@@ -384,7 +382,8 @@ void Run::log_epoch(nlohmann::ordered_json record, double seconds_so_far) {
 void Run::fit_one_layer(int64_t layer) {
   const Timer timer;
   const std::vector<LayerLessonView> lessons = lessons_->layer(layer);
-  const LayerFitOptions options = layer_options(layer);
+  LayerFitOptions options = layer_options(layer);
+  options.start = own_projections(engine_.weights(), layer, options.adapter_dim);
   if (lessons.empty()) {
     fail(ErrorCode::kData, "the lessons have no query for layer {}; train on longer texts", layer);
   }

@@ -34,6 +34,9 @@ Corpus read_corpus(const std::vector<std::filesystem::path>& paths);
 void require_held_out(const std::vector<std::filesystem::path>& data,
                       const std::vector<std::filesystem::path>& eval_data);
 
+// Enough made-up text to draw a training's sequences from.
+inline constexpr int64_t kDefaultCorpusBytes = int64_t{2} << 20;
+
 // The texts that adapters learn from where nobody gives any: about `n_bytes` of prose, dialogue,
 // code, JSON, tables, lists, logs and verse, all made up, a page of one kind after another. The
 // same seed gives the same corpus on every machine. Throws Error (kInvalidArgument) unless n_bytes
