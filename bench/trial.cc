@@ -108,9 +108,7 @@ void run(Options& options) {
   engine_options.dtype = parse_enum<DtypeChoice>("--dtype", options.dtype);
   Engine engine(engine_options);
   for (const std::string& name : options.policies) {
-    if (policy_named(name).needs_adapter && engine.adapter() == nullptr) {
-      fail(ErrorCode::kInvalidArgument, "the policy '{}' needs --adapter", name);
-    }
+    require_adapter(policy_named(name), engine.adapter());
   }
   engine.load_weights();
 

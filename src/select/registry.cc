@@ -81,12 +81,15 @@ std::string policy_help() {
   return text;
 }
 
+void require_adapter(const PolicyEntry& policy, const Adapter* adapter) {
+  if (!policy.needs_adapter || adapter != nullptr) return;
+  fail(ErrorCode::kInvalidArgument, "the policy '{}' needs trained adapters; give --adapter DIR",
+       policy.name);
+}
+
 std::unique_ptr<SelectionPolicy> make_policy(const PolicyEntry& policy,
                                              const PolicyInputs& inputs) {
-  if (policy.needs_adapter && inputs.adapter == nullptr) {
-    fail(ErrorCode::kInvalidArgument, "the policy '{}' needs trained adapters; give --adapter DIR",
-         policy.name);
-  }
+  require_adapter(policy, inputs.adapter);
   return policy.make(inputs);
 }
 

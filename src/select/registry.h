@@ -52,7 +52,9 @@ const PolicyEntry& policy_named(std::string_view name, std::string_view also = {
 // "full (everything), chunk (...)": names and help.
 std::string policy_help();
 
-// Throws Error (kInvalidArgument) if an adapter is needed and there is none.
+// Throws Error (kInvalidArgument) if the policy needs an adapter and there is none.
+void require_adapter(const PolicyEntry& policy, const Adapter* adapter);
+// Throws Error as require_adapter() does.
 std::unique_ptr<SelectionPolicy> make_policy(const PolicyEntry& policy, const PolicyInputs& inputs);
 
 // The settings with the adapter's where the user left them open. `adapter` may be null.
