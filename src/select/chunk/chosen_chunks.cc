@@ -48,18 +48,24 @@ std::vector<ChosenChunk> ChunkPolicy::chosen_at(int64_t position) const {
   const auto n_layers = static_cast<double>(upper.size());
   const auto n_before = static_cast<double>(before.size());
   std::vector<float> scores(chunks.size());
-  std::vector<float> distances(chunks.size());
-  const auto score = [&](const ChunkIndex& index, int64_t i) {
-    distance_features(sentences_, {i, i + 1}, eligible, distances.data());
-    index.scores({i, i + 1}, eligible, distances.data(), scores.data());
-  };
+  // [1 + n_before, n_chunks]: of `refresh` and those before it, for all layers.
+  std::vector<float> distances;
+  if (adapter_.config.distance_term) {
+    distances.resize((1 + before.size()) * chunks.size());
+    float* row = distances.data();
+    distance_features(sentences_, {refresh, refresh + 1}, eligible, row);
+    for (const int64_t i : before) {
+      distance_features(sentences_, {i, i + 1}, eligible, row += chunks.size());
+    }
+  }
   for (const int64_t layer : upper) {
     const ChunkIndex& index = layers_[static_cast<size_t>(layer)].index;
-    for (const int64_t i : before) {
-      score(index, i);
+    for (size_t i = 0; i < before.size(); ++i) {
+      const float* row = distances.empty() ? nullptr : distances.data() + (i + 1) * chunks.size();
+      index.scores({before[i], before[i] + 1}, eligible, row, scores.data());
       add_softmax(scores, 1 / n_layers / n_before, &ChosenChunk::usual_mass, chunks);
     }
-    score(index, refresh);
+    index.scores({refresh, refresh + 1}, eligible, distances.data(), scores.data());
     add_softmax(scores, 1 / n_layers, &ChosenChunk::mass, chunks);
     for (const int64_t j : select_chunks(sentences_, at, limits, scores).chunks) {
       chunks[static_cast<size_t>(j - eligible.begin)].layers += 1 / n_layers;
