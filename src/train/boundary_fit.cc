@@ -9,6 +9,7 @@
 #include "select/chunk/chunk_policy.h"
 #include "select/chunk/token_marks.h"
 #include "train/adamw.h"
+#include "train/feature_scales.h"
 #include "train/losses.h"
 
 namespace chunkllm {
@@ -40,16 +41,6 @@ class FirstLayerListener : public RowSelector {
   int64_t d_model_;
   std::vector<float>& hidden_;
 };
-
-// 1 / RMS of each feature.
-std::vector<float> feature_scales(std::span<const float> mean_squares) {
-  constexpr float kSmallest = 1e-6f;  // a feature that is always zero teaches nothing
-  std::vector<float> scales;
-  for (const float square : mean_squares) {
-    scales.push_back(1.0f / std::max(std::sqrt(square), kSmallest));
-  }
-  return scales;
-}
 
 // The logistic regression on scaled features.
 class BoundaryFit {

@@ -9,6 +9,7 @@
 #include "base/timer.h"
 #include "kernels/linear/sgemm.h"
 #include "train/adamw.h"
+#include "train/feature_scales.h"
 
 namespace chunkllm {
 namespace {
@@ -19,19 +20,14 @@ constexpr double kInitialDeviation = 0.3;
 constexpr double kDeviationFromStart = 0.03;
 constexpr AdamWOptions kOptimizer{.beta1 = 0.9, .beta2 = 0.95, .weight_decay = 0.01};
 
-// 1 / RMS of each feature over the lessons.
-std::vector<float> feature_scales(std::span<const LayerLessonView> lessons) {
+// Of each feature over the lessons.
+std::vector<double> mean_squares(std::span<const LayerLessonView> lessons) {
   std::vector<double> squares(static_cast<size_t>(lessons.front().d_model()), 0.0);
   for (const LayerLessonView& lesson : lessons) {
     for (size_t j = 0; j < squares.size(); ++j) squares[j] += double{lesson.mean_squares[j]};
   }
-  constexpr double kSmallest = 1e-6;  // a feature that is always zero teaches nothing
-  std::vector<float> scales;
-  for (const double sum : squares) {
-    const double rms = std::sqrt(sum / static_cast<double>(lessons.size()));
-    scales.push_back(static_cast<float>(1.0 / std::max(rms, kSmallest)));
-  }
-  return scales;
+  for (double& square : squares) square /= static_cast<double>(lessons.size());
+  return squares;
 }
 
 // q^ and k^ of a problem with some weights, the loss, and its gradients by the weights.
@@ -98,7 +94,7 @@ class LayerFit {
   LayerFit(std::span<const LayerLessonView> lessons, const LayerFitOptions& options)
       : lessons_(lessons),
         options_(options),
-        scales_(feature_scales(lessons)),
+        scales_(feature_scales<double>(mean_squares(lessons))),
         rng_(options.seed),
         model_(lessons.front().d_model(), options.adapter_dim),
         weights_(initial_weights()),
