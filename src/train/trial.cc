@@ -274,7 +274,7 @@ double TrialRow::mean_score(size_t column) const {
   return all.empty() ? 0.0 : sum(all) / static_cast<double>(all.size());
 }
 
-TrialRatio TrialReport::ratio(size_t length, size_t column) const {
+std::optional<TrialRatio> TrialReport::ratio(size_t length, size_t column) const {
   // By haystack, sums over tasks.
   std::vector<double> own;
   std::vector<double> first;
@@ -290,7 +290,8 @@ TrialRatio TrialReport::ratio(size_t length, size_t column) const {
   const auto divide = [](double a, double b) { return b > 0 ? a / b : 0.0; };
   const double own_sum = sum(own);
   const double first_sum = sum(first);
-  TrialRatio ratio{divide(own_sum, first_sum), 0.0};
+  if (!(first_sum > 0)) return std::nullopt;
+  TrialRatio ratio{own_sum / first_sum, 0.0};
   const auto n = static_cast<double>(own.size());
   if (own.size() < 2) return ratio;
   double squares = 0;
@@ -346,9 +347,10 @@ std::string trial_table(const TrialReport& report) {
           [&](size_t column) { return fmt::format("{:.2f}", row.mean_score(column)); });
     }
     add("share of " + report.columns.front(), [&](size_t column) {
-      const TrialRatio ratio = report.ratio(length, column);
-      return ratio.error > 0 ? fmt::format("{:.3f} ± {:.3f}", ratio.value, ratio.error)
-                             : fmt::format("{:.3f}", ratio.value);
+      const std::optional<TrialRatio> ratio = report.ratio(length, column);
+      if (!ratio) return std::string("-");
+      return ratio->error > 0 ? fmt::format("{:.3f} ± {:.3f}", ratio->value, ratio->error)
+                              : fmt::format("{:.3f}", ratio->value);
     });
     add("KV retention", [&](size_t column) {
       return fmt::format("{:.1f}%", 100 * costs[column].decode.kv_retention());
@@ -381,13 +383,13 @@ nlohmann::ordered_json trial_json(const TrialReport& report) {
   for (size_t length = 0; length < report.costs.size(); ++length) {
     for (size_t column = 0; column < report.columns.size(); ++column) {
       const TrialCost& cost = report.costs[length][column];
-      const TrialRatio ratio = report.ratio(length, column);
+      const std::optional<TrialRatio> ratio = report.ratio(length, column);
       nlohmann::ordered_json entry;
       entry["ctx"] = cost.ctx;
       entry["column"] = report.columns[column];
       entry["prompt_tokens"] = cost.n_prompt_tokens;
-      entry["share"] = ratio.value;
-      entry["share_error"] = ratio.error;
+      entry["share"] = ratio ? nlohmann::ordered_json(ratio->value) : nullptr;
+      entry["share_error"] = ratio ? nlohmann::ordered_json(ratio->error) : nullptr;
       entry["kv_retention"] = cost.decode.kv_retention();
       entry["prefill_retention"] = cost.prefill.retention();
       entry["prefilled_tokens"] = cost.n_prefilled;

@@ -75,8 +75,9 @@ struct TrialReport {
   std::vector<std::vector<TrialCost>> costs;  // [n_lengths][n_columns]
   double seconds = 0;
 
-  // The sum of a column's scores at costs[length] over the sum of the first column's.
-  TrialRatio ratio(size_t length, size_t column) const;
+  // The sum of a column's scores at costs[length] over the sum of the first column's; nothing where
+  // the first column scores nothing.
+  std::optional<TrialRatio> ratio(size_t length, size_t column) const;
 };
 
 struct TrialAnswer {

@@ -125,16 +125,31 @@ TEST(TrialReport, SharesAreOfSumsAndErrorsByHaystack) {
   report.costs[0][0].ctx = report.costs[0][1].ctx = 100;
   report.costs[1][0].ctx = report.costs[1][1].ctx = 200;
   EXPECT_EQ(report.rows[0].mean_score(1), 0.5);
-  EXPECT_EQ(report.ratio(0, 0).value, 1);
-  EXPECT_EQ(report.ratio(0, 0).error, 0);
-  EXPECT_DOUBLE_EQ(report.ratio(0, 1).value, 5.5 / 7);
+  EXPECT_EQ(report.ratio(0, 0).value().value, 1);
+  EXPECT_EQ(report.ratio(0, 0).value().error, 0);
+  EXPECT_DOUBLE_EQ(report.ratio(0, 1).value().value, 5.5 / 7);
   // Leaving out each haystack: 3.5/5, 4.5/5, 3.5/5, 5/6.
   double squares = 0;
   for (const double without : {3.5 / 5, 4.5 / 5, 3.5 / 5, 5.0 / 6}) {
     squares += (without - 5.5 / 7) * (without - 5.5 / 7);
   }
-  EXPECT_DOUBLE_EQ(report.ratio(0, 1).error, std::sqrt(squares * 3 / 4));
-  EXPECT_EQ(report.ratio(1, 1).value, 0);
+  EXPECT_DOUBLE_EQ(report.ratio(0, 1).value().error, std::sqrt(squares * 3 / 4));
+  EXPECT_EQ(report.ratio(1, 1).value().value, 0);
+}
+
+TEST(TrialReport, OfNothingThereIsNoShare) {
+  TrialReport report;
+  report.columns = {"full", "chunk"};
+  report.rows.push_back({100, TaskKind::kNumber, {{0, 0}, {0, 1}}});
+  report.costs.resize(1, std::vector<TrialCost>(2));
+  report.costs[0][0].ctx = report.costs[0][1].ctx = 100;
+  EXPECT_FALSE(report.ratio(0, 0));
+  EXPECT_FALSE(report.ratio(0, 1));
+  EXPECT_THAT(trial_table(report), testing::HasSubstr("| share of full | - | - |"));
+  for (const auto& length : trial_json(report).at("lengths")) {
+    EXPECT_TRUE(length.at("share").is_null()) << length;
+    EXPECT_TRUE(length.at("share_error").is_null()) << length;
+  }
 }
 
 }  // namespace
