@@ -26,7 +26,9 @@ void add_boundaries(nlohmann::ordered_json& json, const BoundaryReport& report) 
   json["boundary_precision"] = report.counts.precision();
   json["boundary_recall"] = report.counts.recall();
   json["boundary_f1"] = report.counts.f1();
-  if (report.line_ends != BoundaryCounts{}) json["boundary_f1_line_ends"] = report.line_ends.f1();
+  if (!report.line_ends.has_no_boundary()) {
+    json["boundary_f1_line_ends"] = report.line_ends.f1();
+  }
 }
 
 double mean_of(const nlohmann::ordered_json& json, const char* field) {

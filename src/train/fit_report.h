@@ -15,7 +15,7 @@ namespace chunkllm {
 void add_layer(nlohmann::ordered_json& json, int64_t layer, const LayerReport& report);
 
 // Adds loss_bce, boundary_precision, boundary_recall and boundary_f1, and boundary_f1_line_ends
-// where these were counted.
+// where a line end was a boundary or was taken for one.
 void add_boundaries(nlohmann::ordered_json& json, const BoundaryReport& report);
 
 // The mean over layers of one of the figures; 0 where there is none.

@@ -21,6 +21,10 @@ struct BoundaryCounts {
   // zero or not. Throws Error (kInvalidArgument) on unequal sizes and on an alpha outside.
   void add(std::span<const float> logits, std::span<const uint8_t> labels, double alpha);
 
+  // Whether no token is a boundary or was taken for one: then precision, recall and F1 say nothing.
+  bool has_no_boundary() const {
+    return n_true_positive + n_false_positive + n_false_negative == 0;
+  }
   // Each is 0 where its denominator is.
   double precision() const;
   double recall() const;
