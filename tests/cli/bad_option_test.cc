@@ -197,6 +197,16 @@ INSTANTIATE_TEST_SUITE_P(
                    command.arguments.insert(command.arguments.end(),
                                             {"--eval-data", scratch / "./text.txt"});
                    return command;
+                 }},
+        BadInput{"eval_data_is_a_copy",
+                 kUsage,
+                 {"--eval-data", "held_out.txt is a copy of", "text.txt in --data"},
+                 [](const Scratch& scratch) {
+                   Command command{train_arguments(scratch)};
+                   const std::string copy =
+                       scratch.file("held_out.txt", read_text(scratch.path("text.txt")));
+                   command.arguments.insert(command.arguments.end(), {"--eval-data", copy});
+                   return command;
                  }}),
     bad_input_name);
 

@@ -1,6 +1,7 @@
 #include "train/data/corpus.h"
 
 #include <algorithm>
+#include <map>
 #include <numeric>
 #include <set>
 #include <span>
@@ -50,6 +51,19 @@ std::filesystem::path true_path(const std::filesystem::path& file) {
   std::error_code error;
   const std::filesystem::path canonical = std::filesystem::canonical(file, error);
   return error ? file : canonical;
+}
+
+uintmax_t size_bytes_of(const std::filesystem::path& file) {
+  std::error_code error;
+  const uintmax_t size = std::filesystem::file_size(file, error);
+  return error ? 0 : size;  // what cannot be read is named where it is read
+}
+
+// SHA-256 of a file's bytes.
+std::string digest_of(const std::filesystem::path& file) {
+  Sha256 hash;
+  hash.update(std::as_bytes(MappedFile(file).bytes()));
+  return hash.hex_digest();
 }
 
 void add_document(Corpus& corpus, std::string name, std::string text) {
@@ -134,15 +148,32 @@ Corpus read_corpus(const std::vector<std::filesystem::path>& paths) {
 void require_held_out(const std::vector<std::filesystem::path>& data,
                       const std::vector<std::filesystem::path>& eval_data) {
   std::set<std::filesystem::path> learned;
+  std::multimap<uintmax_t, std::filesystem::path> learned_by_size;
   for (const std::filesystem::path& path : data) {
-    for (const std::filesystem::path& file : list_files(path)) learned.insert(true_path(file));
+    for (const std::filesystem::path& file : list_files(path)) {
+      if (!learned.insert(true_path(file)).second) continue;
+      learned_by_size.emplace(size_bytes_of(file), file);
+    }
   }
+  std::map<std::filesystem::path, std::string> digests;  // of files of `data`, made when needed
   for (const std::filesystem::path& path : eval_data) {
     for (const std::filesystem::path& file : list_files(path)) {
-      if (!learned.contains(true_path(file))) continue;
-      fail(ErrorCode::kInvalidArgument,
-           "--eval-data: {} is in --data, too; hold out texts that training does not see",
-           file.string());
+      if (learned.contains(true_path(file))) {
+        fail(ErrorCode::kInvalidArgument,
+             "--eval-data: {} is in --data, too; hold out texts that training does not see",
+             file.string());
+      }
+      const auto [first, last] = learned_by_size.equal_range(size_bytes_of(file));
+      if (first == last || first->first == 0) continue;
+      const std::string digest = digest_of(file);
+      for (auto same_size = first; same_size != last; ++same_size) {
+        std::string& other = digests[same_size->second];
+        if (other.empty()) other = digest_of(same_size->second);
+        if (other != digest) continue;
+        fail(ErrorCode::kInvalidArgument,
+             "--eval-data: {} is a copy of {} in --data; hold out texts that training does not see",
+             file.string(), same_size->second.string());
+      }
     }
   }
 }

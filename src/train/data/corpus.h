@@ -29,8 +29,9 @@ struct Corpus {
 // or JSON, naming file and line, and if there is no text at all.
 Corpus read_corpus(const std::vector<std::filesystem::path>& paths);
 
-// Throws Error (kInvalidArgument) naming a file that is in both, whatever path leads to it: texts
-// that were learned from say nothing of others. Also kIo and kData, as read_corpus() does.
+// Throws Error (kInvalidArgument) naming a file that is in both, whatever path leads to it, or that
+// has the bytes of one in `data`: texts that were learned from say nothing of others. Also kIo and
+// kData, as read_corpus() does.
 void require_held_out(const std::vector<std::filesystem::path>& data,
                       const std::vector<std::filesystem::path>& eval_data);
 

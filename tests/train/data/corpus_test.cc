@@ -31,7 +31,7 @@ TEST(Corpus, NoFileIsLearnedFromAndHeldOut) {
   std::filesystem::create_directories(folder / "data" / "more");
   std::filesystem::create_directories(folder / "eval");
   write_text(folder / "data" / "more" / "a.txt", "One house.");
-  write_text(folder / "eval" / "b.txt", "One house.");
+  write_text(folder / "eval" / "b.txt", "Two horse.");  // as many bytes
   EXPECT_NO_THROW(require_held_out({folder / "data"}, {folder / "eval"}));
   EXPECT_NO_THROW(require_held_out({}, {folder / "eval"}));
   EXPECT_NO_THROW(require_held_out({folder / "data"}, {}));
@@ -45,6 +45,14 @@ TEST(Corpus, NoFileIsLearnedFromAndHeldOut) {
   refused(folder / "eval" / ".." / "data" / "more" / "a.txt");
   std::filesystem::create_symlink(folder / "data" / "more" / "a.txt", folder / "link.txt");
   refused(folder / "link.txt");
+
+  write_text(folder / "copy.txt", "One house.");
+  expect_error(ErrorCode::kInvalidArgument, "copy.txt is a copy of", [&] {
+    require_held_out({folder / "data"}, {folder / "eval", folder / "copy.txt"});
+  });
+  write_text(folder / "data" / "empty.txt", "");
+  write_text(folder / "eval" / "empty.txt", "");
+  EXPECT_NO_THROW(require_held_out({folder / "data"}, {folder / "eval"}));
 }
 
 }  // namespace
