@@ -31,21 +31,21 @@ struct TrainArgs {
 };
 
 // The N of "name:N". Throws Error (kInvalidArgument) naming the option.
-int64_t parse_suffix(const char* option, const std::string& text, size_t name_length) {
-  constexpr int64_t kMost = int64_t{1} << 30;
+int64_t parse_suffix(const char* option, const std::string& text, size_t name_length,
+                     int64_t most) {
   int64_t n = 0;
   const char* end = text.data() + text.size();
   if (text.size() > name_length + 1 && text[name_length] == ':') {
     const auto [stop, error] = std::from_chars(text.data() + name_length + 1, end, n);
-    if (error == std::errc() && stop == end && n > 0 && n <= kMost) return n;
+    if (error == std::errc() && stop == end && n > 0 && n <= most) return n;
     const bool is_negative = text[name_length + 1] == '-';
-    if (stop == end && !is_negative && (n > kMost || error == std::errc::result_out_of_range)) {
-      fail(ErrorCode::kInvalidArgument, "{} {}: the number is too large; at most {}", option, text,
-           kMost);
+    if (stop == end && !is_negative && (n > most || error == std::errc::result_out_of_range)) {
+      fail(ErrorCode::kInvalidArgument, "{} {}: the number is too large; give one from 1 to {}",
+           option, text, most);
     }
   }
-  fail(ErrorCode::kInvalidArgument, "{} {}: give a number of tokens above 0 after the colon",
-       option, text);
+  fail(ErrorCode::kInvalidArgument, "{} {}: give a number of tokens from 1 to {} after the colon",
+       option, text, most);
 }
 
 TrainOptions to_options(const TrainArgs& args) {
@@ -62,13 +62,14 @@ TrainOptions to_options(const TrainArgs& args) {
   }
   options.first_layer = *first_layer;
   if (options.first_layer != FirstLayerKind::kDense) {
-    options.first_layer_tokens = parse_suffix("--first-layer", args.first_layer, kind.size());
+    options.first_layer_tokens =
+        parse_suffix("--first-layer", args.first_layer, kind.size(), kMaxTokens);
   } else if (kind != args.first_layer) {
     fail(ErrorCode::kInvalidArgument, "--first-layer {}: dense has no number of tokens",
          args.first_layer);
   }
   if (args.chunks.starts_with("fixed")) {
-    options.fixed_chunk = parse_suffix("--chunks", args.chunks, 5);
+    options.fixed_chunk = parse_suffix("--chunks", args.chunks, 5, AdapterConfig{}.max_chunk);
   } else if (args.chunks != "sentence") {
     fail(ErrorCode::kInvalidArgument, "--chunks {}: must be sentence or fixed:N", args.chunks);
   }
@@ -277,7 +278,10 @@ void add_train_command(CLI::App& app) {
       ->add_option("--first-layer", args->first_layer,
                    "How the first layer attends: grid:N, window:N, dense")
       ->capture_default_str();
-  command->add_option("--chunks", args->chunks, "What a chunk is: sentence or fixed:N")
+  command
+      ->add_option("--chunks", args->chunks,
+                   fmt::format("What a chunk is: sentence, or fixed:N, N tokens, at most {}",
+                               AdapterConfig{}.max_chunk))
       ->capture_default_str();
   command
       ->add_option("--chat-share", train.chat_share, "Share of sequences that are retrieval chats")

@@ -58,7 +58,6 @@ Adapter initial_adapter(const ModelWeights& weights, const TrainOptions& options
   config.fixed_chunk = options.fixed_chunk;
   config.chunk_key = options.reading.key;
   config.distance_term = options.reading.distance_term;
-  config.max_chunk = std::max(config.max_chunk, config.fixed_chunk);
   adapter.boundary_weight.assign(static_cast<size_t>(config.d_model), 0.0f);
   adapter.layers.resize(static_cast<size_t>(config.n_layers));
   const auto n = static_cast<size_t>(config.adapter_dim * config.d_model);
@@ -559,6 +558,11 @@ void check_options(const TrainOptions& options) {
           "--prompt-end-weight must lie between 0 and 1000");
   require(options.reading.answer_weight >= 0 && options.reading.answer_weight <= 1000,
           "--answer-weight must lie between 0 and 1000");
+  const int64_t max_chunk = AdapterConfig{}.max_chunk;
+  if (options.fixed_chunk < 0 || options.fixed_chunk > max_chunk) {
+    fail(ErrorCode::kInvalidArgument, "--chunks fixed:{} must have from 1 to {} tokens",
+         options.fixed_chunk, max_chunk);
+  }
   require(options.adapter_dim == 0 || options.adapter_dim >= 2, "--adapter-dim must be at least 2");
   require(options.save_every >= 1, "--save-every must be at least 1 layer");
 }
