@@ -320,7 +320,7 @@ void Run::announce_lessons() const {
           : std::max(options_.chat_share > 0 ? kMostTokens : kEnoughTokens, longest);
   const int64_t lesson_bytes = foretold_lesson_bytes(adapter_.config, longest);
   callbacks_.message(fmt::format(
-      "first lessons of at most {} tokens or so, up to {} of files in {}; then a fit of each layer",
+      "first lessons of at most about {} tokens, about {} of files in {}; then a fit of each layer",
       n_tokens, format_bytes(lesson_bytes / std::max<int64_t>(longest, 1) * n_tokens),
       (options_.lessons.empty() ? options_.out / "lessons" : options_.lessons).string()));
 }
@@ -354,7 +354,7 @@ void Run::announce(double seconds_of_lesson) const {
   }
   callbacks_.message(fmt::format(
       "training {} parameters ({:.2f}% of the model's) in {} fits of {} epochs on {}{:.0f} tokens: "
-      "about {} for lessons, {} for fits",
+      "about {} for lessons and about {} for fits",
       adapter_.n_parameters(),
       100.0 * static_cast<double>(adapter_.n_parameters()) /
           static_cast<double>(engine_.weights().n_parameters()),
