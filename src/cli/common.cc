@@ -48,14 +48,16 @@ std::string from_here(const std::filesystem::path& path) {
 void add_engine_options(CLI::App& app, EngineArgs& args, bool with_adapter) {
   app.add_option("-m,--model", args.model, "Folder of a Hugging Face checkpoint, or GGUF file")
       ->required()
-      ->type_name("DIR|FILE");
+      ->type_name("DIR|FILE")
+      ->check(not_empty("name a folder or a GGUF file"));
   if (with_adapter) {
     app.add_option(
            "--adapter", args.adapter,
            fmt::format("Folder of trained adapters; {}: without them (default: those of the "
                        "model that are found)",
                        kNoAdapter))
-        ->type_name(fmt::format("DIR|{}", kNoAdapter));
+        ->type_name(fmt::format("DIR|{}", kNoAdapter))
+        ->check(not_empty(fmt::format("name a folder; --adapter {} runs without", kNoAdapter)));
   }
   add_dtype_option(app, args.dtype);
   app.add_option("-t,--threads", args.threads, "Threads; default: the cores this process may use")

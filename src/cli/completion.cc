@@ -57,7 +57,8 @@ void add_completion_options(CLI::App& app, CompletionArgs& args) {
   app.add_option("--policy", args.policy,
                  "What tokens attend to: " + policy_help() + ", or " + kAutoPolicy +
                      ", which measures what is faster (default: chunk with an adapter, named or "
-                     "found, else full)");
+                     "found, else full)")
+      ->check(not_empty("name a policy, or leave it out"));
   add_selection_options(app, args.selection);
   add_kv_type_option(app, args.kv_type);
   add_given_text(app, "--system", args.system, "The system message of a chat")->type_name("TEXT");

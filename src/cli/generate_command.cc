@@ -288,21 +288,25 @@ void add_prompt_options(CLI::App& command, GenerateArgs& args) {
   source
       ->add_option("-f,--prompt-file,prompt-file", args.prompt_file,
                    "A file, or - for standard input")
-      ->type_name("FILE");
+      ->type_name("FILE")
+      ->check(not_empty("name a file, or - for standard input"));
   source
       ->add_option("--messages", args.messages_file,
                    "A JSON file: an array of {\"role\", \"content\"}, a chat so far")
-      ->type_name("FILE");
+      ->type_name("FILE")
+      ->check(not_empty("name a file"));
   source
       ->add_option("--input", args.input,
                    "A JSON Lines file, a prompt a line: {\"prompt\"} or {\"messages\"}, and \"id\"")
-      ->type_name("FILE");
+      ->type_name("FILE")
+      ->check(not_empty("name a file"));
   source->require_option(1);
   CLI::Option* input = source->get_option("--input");
   command
       .add_option("--output", args.output,
                   "With --input: the file of results, a line each; an interrupted run goes on")
       ->type_name("FILE")
+      ->check(not_empty("name a file"))
       ->needs(input);
   command.add_flag("--chat", args.chat, "The prompt is one user turn of the model's chat format");
   command
@@ -310,11 +314,13 @@ void add_prompt_options(CLI::App& command, GenerateArgs& args) {
           "--load-cache", args.load_cache,
           "A file of --save-cache: the begin of the prompt that it holds does not run again")
       ->type_name("FILE")
+      ->check(not_empty("name a file, or leave it out"))
       ->excludes(input);
   command
       .add_option("--save-cache", args.save_cache,
                   "Saves what prompt and answer left in the KV cache")
       ->type_name("FILE")
+      ->check(not_empty("name a file, or leave it out"))
       ->excludes(input);
 }
 

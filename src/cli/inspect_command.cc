@@ -211,13 +211,15 @@ void add_inspect_command(CLI::App& app) {
   command
       ->add_option("path", args->path,
                    "Model folder, GGUF file, adapter folder or .safetensors file")
-      ->required();
+      ->required()
+      ->check(not_empty("name a folder or a file"));
   command
       ->add_option("--adapter", args->adapter,
                    fmt::format("Adapter folder: adds its share and its memory; {}: without (the "
                                "default)",
                                kNoAdapter))
-      ->type_name(fmt::format("DIR|{}", kNoAdapter));
+      ->type_name(fmt::format("DIR|{}", kNoAdapter))
+      ->check(not_empty(fmt::format("name a folder; --adapter {} does without", kNoAdapter)));
   command
       ->add_option("--ctx", args->ctx, "Tokens to foretell memory for (default: the model's limit)")
       ->transform(whole_number(1, kMaxTokens));

@@ -101,6 +101,13 @@ CLI::Validator decimal_number(double min, double max) {
   return decimal_validator(min, max, fmt::format("{} to {}", min, max));
 }
 
+CLI::Validator not_empty(const std::string& instead) {
+  return {[instead](std::string& text) {
+            return text.empty() ? "the value is empty; " + instead : std::string();
+          },
+          ""};
+}
+
 CLI::Option* add_texts(CLI::App& app, const std::string& names, std::vector<std::string>& texts,
                        const std::string& description) {
   return add_list(app, names, description, 1, keep_in(texts));

@@ -20,6 +20,10 @@ CLI::Validator whole_number(int64_t min, int64_t max);
 CLI::Validator decimal_number();
 CLI::Validator decimal_number(double min, double max);
 
+// For Option::check. Refuses an empty value, which would else be as if the option were not given;
+// `instead` says how to do without: "leave it out for standard output".
+CLI::Validator not_empty(const std::string& instead);
+
 // An option that takes one text each time it is given, and any text at all.
 CLI::Option* add_texts(CLI::App& app, const std::string& names, std::vector<std::string>& texts,
                        const std::string& description);

@@ -96,8 +96,12 @@ void add_quantize_command(CLI::App& app) {
   auto args = std::make_shared<QuantizeArgs>();
   CLI::App* command =
       app.add_subcommand("quantize", "Write a model as a GGUF file of another precision");
-  command->add_option("in", args->in, "Hugging Face folder or GGUF file")->required();
-  command->add_option("out", args->out, "The GGUF file to write")->required();
+  command->add_option("in", args->in, "Hugging Face folder or GGUF file")
+      ->required()
+      ->check(not_empty("name a folder or a GGUF file"));
+  command->add_option("out", args->out, "The GGUF file to write")
+      ->required()
+      ->check(not_empty("name a file"));
   command->add_option("--type", args->type, "Type of the matrices: " + listed(type_names()))
       ->required()
       ->check(CLI::IsMember(type_names()));

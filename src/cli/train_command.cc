@@ -228,7 +228,8 @@ void add_train_command(CLI::App& app) {
       ->type_name("PATH...");
   command->add_option("--out", args->out, "Folder for adapters, checkpoint and train.jsonl")
       ->required()
-      ->type_name("DIR");
+      ->type_name("DIR")
+      ->check(not_empty("name a folder"));
   add_paths(*command, "--eval-data", args->eval_data, "Text to measure on, none of --data")
       ->type_name("PATH...");
   command
@@ -252,7 +253,8 @@ void add_train_command(CLI::App& app) {
       ->add_option("--lessons", args->lessons,
                    "Folder that keeps what the model taught, to go on with or to fit again with "
                    "other options (default: in --out, and removed at the end)")
-      ->type_name("DIR");
+      ->type_name("DIR")
+      ->check(not_empty("name a folder, or leave it out"));
   command->add_option("--adapter-dim", train.adapter_dim, "Size of q^ and k^")
       ->transform(whole_number(2, 65536))
       ->default_str("64");

@@ -161,6 +161,32 @@ TEST(OptionValues, PathsAreTakenWhole) {
                  kFailure, {"[2024] does not exist"}, "bracketed_folder");
 }
 
+TEST(OptionValues, AnEmptyNameIsNotAsIfTheOptionWereLeftOut) {
+  const std::string model = needle_model();
+  const auto refused = [](Arguments arguments, const std::string& option,
+                          const std::string& instead) {
+    arguments.push_back(option + "=");
+    expect_failure(run_program(arguments), kUsage, {option + ":", "is empty", instead},
+                   arguments[0] + " " + option);
+  };
+  for (const std::string command : {"generate", "chat", "bench", "inspect"}) {
+    refused(complete(command), "--adapter", "--adapter none");
+  }
+  for (const std::string option : {"--save-cache", "--load-cache", "--policy"}) {
+    refused(complete("generate"), option, "leave it out");
+  }
+  for (const std::string option : {"--prompt-file", "--messages", "--input"}) {
+    refused({"generate", "-m", model}, option, "name a file");
+  }
+  refused({"generate", "-m", model, "--input", "x"}, "--output", "name a file");
+  refused({"train", "-m", model}, "--out", "name a folder");
+  refused({"train", "-m", model, "--out", "o"}, "--lessons", "leave it out");
+  refused({"generate", "-p", "x"}, "--model", "name a folder or a GGUF file");
+  expect_failure(run_program({"inspect", ""}), kUsage, {"path", "is empty"}, "inspect nothing");
+  expect_failure(run_program({"quantize", "--type", "f16", model, ""}), kUsage, {"out", "is empty"},
+                 "quantize to nothing");
+}
+
 TEST(OptionValues, ListsNameEachValue) {
   const auto bench = [](const Arguments& more) {
     Arguments arguments{"bench", "-m", needle_model(), "-n", "0", "-r", "1", "-o", "json"};
