@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "base/atomic_file.h"
 #include "base/error.h"
 #include "base/threads.h"
 #include "cli/selection_options.h"
@@ -100,6 +101,7 @@ void print_answer(const TrialAnswer& answer) {
 }
 
 void run(Options& options) {
+  if (!options.json.empty()) check_writable_file(options.json);
   active_isa();
   set_threads(options.threads > 0 ? options.threads : usable_cores());
   EngineOptions engine_options;
@@ -139,11 +141,7 @@ void run(Options& options) {
     std::fflush(stdout);
     all.push_back(trial_json(report));
   }
-  if (!options.json.empty()) {
-    std::ofstream file(options.json);
-    file << all.dump(1) << '\n';
-    if (!file.flush()) fail(ErrorCode::kIo, "cannot write {}", options.json);
-  }
+  if (!options.json.empty()) write_file_atomically(options.json, all.dump(1) + '\n');
 }
 
 }  // namespace

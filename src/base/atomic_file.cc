@@ -15,11 +15,20 @@ std::filesystem::path parent_of(const std::filesystem::path& path) {
   return path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
 }
 
+constexpr const char* kProbe = ".probe";
+
+[[noreturn]] void fail_to_make_folder(const std::filesystem::path& path, const std::string& why) {
+  fail(ErrorCode::kIo, "cannot make the folder {}: {}; choose another one", path.string(), why);
+}
+
 // The file itself where `path` is a link to one: the link stays. Throws Error (kIo) for what is no
 // file, since a rename would take its place.
 std::filesystem::path file_behind(const std::filesystem::path& path) {
   std::error_code error;
   const std::filesystem::file_status status = std::filesystem::status(path, error);
+  if (std::filesystem::is_directory(status)) {
+    fail(ErrorCode::kIo, "{} is a folder; name a file", path.string());
+  }
   // What nobody may look at is of no known type; opening it says why.
   if (std::filesystem::is_other(status) && status.type() != std::filesystem::file_type::unknown) {
     fail(ErrorCode::kIo, "{} is no regular file, and would be replaced by one; name a file",
@@ -78,14 +87,28 @@ void write_file_atomically(const std::filesystem::path& path, std::string_view t
   file.commit();
 }
 
+void check_writable_file(const std::filesystem::path& path) { const AtomicFile probe(path); }
+
 void make_writable_folder(const std::filesystem::path& path) {
   std::error_code error;
   std::filesystem::create_directories(path, error);
   if (error || !std::filesystem::is_directory(path)) {
-    fail(ErrorCode::kIo, "cannot make the folder {}: {}; choose another one", path.string(),
-         error ? error.message() : std::string("it is a file"));
+    fail_to_make_folder(path, error ? error.message() : std::string("it is a file"));
   }
-  const AtomicFile probe(path / ".probe");
+  check_writable_file(path / kProbe);
+}
+
+void check_writable_folder(const std::filesystem::path& path) {
+  std::error_code error;
+  std::filesystem::path there = std::filesystem::absolute(path, error).lexically_normal();
+  if (error) fail_to_make_folder(path, error.message());
+  while (!std::filesystem::exists(there, error) && there.has_relative_path()) {
+    there = there.parent_path();
+  }
+  if (!std::filesystem::is_directory(there, error)) {
+    fail_to_make_folder(path, there.string() + " is a file");
+  }
+  check_writable_file(there / kProbe);
 }
 
 }  // namespace chunkllm

@@ -11,8 +11,8 @@ namespace chunkllm {
 
 // Collects a file beside its final path and moves it there in commit(): write, fsync, rename, fsync
 // of the folder. A link to a file stays, and its file is replaced. Without commit() the destructor
-// removes what was written. Every failure is an Error (kIo) that names the path; devices, pipes and
-// sockets are refused. One thread at a time.
+// removes what was written. Every failure is an Error (kIo) that names the path; folders, devices,
+// pipes and sockets are refused. One thread at a time.
 class AtomicFile {
  public:
   explicit AtomicFile(const std::filesystem::path& path);
@@ -35,8 +35,14 @@ class AtomicFile {
 // Writes `text` to `path` as one AtomicFile.
 void write_file_atomically(const std::filesystem::path& path, std::string_view text);
 
+// Throws Error (kIo) unless a file can be made at `path`, or take the place of the one there. Makes
+// none.
+void check_writable_file(const std::filesystem::path& path);
+
 // Makes `path` a folder, with its parents, and checks that files can be made in it. Throws Error
 // (kIo).
 void make_writable_folder(const std::filesystem::path& path);
+// Throws Error (kIo) where that one would, but makes no folder.
+void check_writable_folder(const std::filesystem::path& path);
 
 }  // namespace chunkllm

@@ -8,6 +8,7 @@
 #include <csignal>
 #include <cstdio>
 
+#include "base/atomic_file.h"
 #include "base/error.h"
 #include "base/threads.h"
 #include "cli/options.h"
@@ -104,6 +105,26 @@ void note_unread_settings(const SelectionArgs& args, std::span<const PolicyEntry
                          flags.size() == 1 ? "has" : "have", fmt::join(names, " or "))
                  .c_str(),
              stderr);
+}
+
+void check_output_file(std::string_view option, const std::string& path) {
+  std::error_code error;
+  if (std::filesystem::is_directory(path, error)) {
+    fail(ErrorCode::kInvalidArgument, "{} {} is a folder; name a file", option, path);
+  }
+  try {
+    check_writable_file(path);
+  } catch (const Error& e) {
+    fail(e.code(), "{}: {}", option, e.what());
+  }
+}
+
+void check_output_folder(std::string_view option, const std::string& path) {
+  try {
+    check_writable_folder(path);
+  } catch (const Error& e) {
+    fail(e.code(), "{}: {}", option, e.what());
+  }
 }
 
 void warn_of_positions(const std::string& what, int64_t n_tokens, int64_t max_positions) {

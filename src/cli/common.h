@@ -57,6 +57,12 @@ SelectionSettings to_settings(const SelectionArgs& args);
 // Says on stderr which of the settings that the user gave none of these policies reads.
 void note_unread_settings(const SelectionArgs& args, std::span<const PolicyEntry* const> policies);
 
+// Throws Error (kIo, kInvalidArgument for a folder) that names the option unless a file can be made
+// at `path`: what would fail after the work is refused before it.
+void check_output_file(std::string_view option, const std::string& path);
+// The same of a folder, which need not be there yet.
+void check_output_folder(std::string_view option, const std::string& path);
+
 // Warns on stderr if `what`, an option or several, asks for more positions than a model was made
 // for.
 void warn_of_positions(const std::string& what, int64_t n_tokens, int64_t max_positions);

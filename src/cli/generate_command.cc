@@ -2,11 +2,12 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <system_error>
 
-#include "base/atomic_file.h"
 #include "base/error.h"
 #include "base/json.h"
 #include "base/memory.h"
@@ -179,10 +180,6 @@ void run_one(const GenerateArgs& args, Completer& completer) {
   Engine& engine = completer.engine;
   const Prompt prompt = encode_prompt(engine, args, interrupt_token());
   completer.session.ctx = choose_ctx(engine, args, prompt.n_tokens(), "the prompt");
-  if (!args.save_cache.empty()) {
-    check_cache_target(args.save_cache);
-    const AtomicFile probe(args.save_cache);  // an impossible path is refused before the work
-  }
   require_session_memory(engine, completer.session);
   engine.load_weights();
   settle_policy(completer, prompt.n_tokens());
@@ -273,6 +270,15 @@ void run_batch(const GenerateArgs& args, Completer& completer) {
 void run(const GenerateArgs& args) {
   if (!args.input.empty() && args.output.empty()) {
     fail(ErrorCode::kInvalidArgument, "--input needs --output, the file for the results");
+  }
+  if (!args.save_cache.empty()) {
+    check_output_file("--save-cache", args.save_cache);
+    check_cache_target(args.save_cache);
+  }
+  // A file that is there is continued; BatchOutput says if it cannot be.
+  std::error_code error;
+  if (!args.output.empty() && !std::filesystem::is_regular_file(args.output, error)) {
+    check_output_file("--output", args.output);
   }
   const std::unique_ptr<Completer> completer = open_completer(args.completion);
   if (args.input.empty()) {

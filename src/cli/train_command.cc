@@ -160,19 +160,24 @@ std::optional<TrialReport> try_adapters(Engine& engine, const std::string& out,
   return run_trial(engine, *options, callbacks, &cancel);
 }
 
-// Beside a model's files an adapter's would be taken for the model's.
-void check_out(const std::string& out) {
+// All that can be said of --out and --lessons before anything is read. Beside a model's files an
+// adapter's would be taken for the model's.
+void check_folders(const TrainOptions& options) {
+  const std::string out = options.out.string();
   for (const char* name : {"config.json", "model.safetensors", "model.safetensors.index.json"}) {
     std::error_code error;
     if (!std::filesystem::exists(std::filesystem::path(out) / name, error)) continue;
     fail(ErrorCode::kInvalidArgument, "--out {} is a model's folder, with {}; name another", out,
          name);
   }
+  check_no_other_training(options);
+  check_output_folder("--out", out);
+  if (!options.lessons.empty()) check_output_folder("--lessons", options.lessons.string());
 }
 
 void run(const TrainArgs& args) {
   const TrainOptions options = to_options(args);
-  check_out(args.out);
+  check_folders(options);
   const CancelToken& cancel = interrupt_token();
   Engine engine = open_engine(args.engine);
   require_held_out({args.data.begin(), args.data.end()},

@@ -205,12 +205,8 @@ int64_t Run::planned_sequences() const {
 // A new folder, or the state that a run left behind.
 void Run::start() {
   make_writable_folder(options_.out);
+  check_no_other_training(options_);
   const bool has_checkpoint = std::filesystem::exists(checkpoint_path(options_.out));
-  if (has_checkpoint && !options_.resume) {
-    fail(ErrorCode::kInvalidArgument,
-         "{} holds a training already; continue it with --resume or choose another --out",
-         options_.out.string());
-  }
   if (has_checkpoint) {
     state_ = load_checkpoint(options_.out, state_.settings, adapter_);
     callbacks_.message(fmt::format("resuming after step {}: {} of {} fits are done", state_.n_steps,
@@ -568,6 +564,14 @@ void check_options(const TrainOptions& options) {
 }
 
 }  // namespace
+
+void check_no_other_training(const TrainOptions& options) {
+  std::error_code error;
+  if (options.resume || !std::filesystem::exists(checkpoint_path(options.out), error)) return;
+  fail(ErrorCode::kInvalidArgument,
+       "{} holds a training already; continue it with --resume or choose another --out",
+       options.out.string());
+}
 
 TrainResult train_adapters(const Engine& engine, const Corpus& data, const Corpus* eval_data,
                            const TrainOptions& options, const TrainCallbacks& callbacks,

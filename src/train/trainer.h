@@ -53,6 +53,9 @@ struct TrainCallbacks {
       progress;
 };
 
+// Throws Error (kInvalidArgument) if `out` holds a training that the options do not continue.
+void check_no_other_training(const TrainOptions& options);
+
 // Trains and writes the adapter folder. The weights of `engine` must be loaded; `eval_data` may be
 // null. The same lessons and options give the same adapters bit for bit, in one run or resumed; the
 // QK Adapters at any number of threads. Throws Error; when cancelled (kInterrupted), or when a fit

@@ -116,5 +116,32 @@ TEST(WritableFolder, RefusesAFile) {
   expect_error(ErrorCode::kIo, "/proc", [] { make_writable_folder("/proc"); });
 }
 
+TEST(AtomicFile, TakesNoFoldersPlace) {
+  const TempFolder folder;
+  std::filesystem::create_directory(folder / "a");
+  expect_error(ErrorCode::kIo, "is a folder; name a file", [&] { AtomicFile file(folder / "a"); });
+  expect_error(ErrorCode::kIo, "is a folder; name a file",
+               [&] { check_writable_file(folder / "a"); });
+  EXPECT_EQ(count_files(folder), 1);
+}
+
+TEST(AtomicFile, ChecksMakeNothing) {
+  const TempFolder folder;
+  check_writable_file(folder / "a");
+  check_writable_folder(folder / "b" / "c");
+  check_writable_folder(folder.path());
+  EXPECT_EQ(count_files(folder), 0);
+  write_text(folder / "a", "old");
+  check_writable_file(folder / "a");
+  EXPECT_EQ(read_text(folder / "a"), "old");
+  expect_error(ErrorCode::kIo, "a is a file; choose another",
+               [&] { check_writable_folder(folder / "a"); });
+  expect_error(ErrorCode::kIo, "a is a file; choose another",
+               [&] { check_writable_folder(folder / "a" / "b" / "c"); });
+  expect_error(ErrorCode::kIo, "No such file", [&] { check_writable_file(folder / "b" / "c"); });
+  // The root user may write anywhere but here.
+  expect_error(ErrorCode::kIo, "/proc", [&] { check_writable_folder("/proc/chunkllm/a"); });
+}
+
 }  // namespace
 }  // namespace chunkllm

@@ -89,5 +89,42 @@ TEST(Target, AFileThatMayNotGrowIsAnErrorOfTheWrite) {
   EXPECT_EQ(list_files(scratch.path(".")), Arguments{"out.cache"}) << "nothing half written";
 }
 
+// Of a model that is not there nothing is said: it was not looked for yet.
+TEST(Target, WhatCannotBeWrittenIsRefusedBeforeTheModelIsOpened) {
+  const Scratch scratch;
+  const std::string folder = scratch / "folder";
+  std::filesystem::create_directory(folder);
+  const std::string text = scratch.file("notes.txt", "somebody's text");
+  const std::string nowhere = scratch / "no/such/file";
+  const std::string model = scratch / "no-model";
+  const auto refused = [&](int exit_code, const Arguments& arguments, const Arguments& parts) {
+    expect_failure(run_program(arguments), exit_code, parts, parts[0] + " " + arguments.back());
+  };
+  const Arguments one{"generate", "-m", model, "-p", "x", "--save-cache"};
+  const Arguments many{"generate", "-m", model, "--input", text, "--output"};
+  const auto with = [](Arguments arguments, const std::string& path) {
+    arguments.push_back(path);
+    return arguments;
+  };
+  refused(kUsage, with(one, folder), {"--save-cache", folder, "is a folder; name a file"});
+  refused(kUsage, with(one, text), {"notes.txt", "no prompt cache"});
+  refused(kFailure, with(one, nowhere), {"--save-cache", nowhere, "No such file"});
+  refused(kUsage, with(many, folder), {"--output", folder, "is a folder; name a file"});
+  refused(kFailure, with(many, nowhere), {"--output", nowhere, "No such file"});
+
+  const Arguments train{"train", "-m", model, "--data", text, "--out"};
+  refused(kFailure, with(train, text), {"--out", text, "is a file; choose another"});
+  refused(kFailure, with(train, text + "/a"), {"--out", text, "is a file; choose another"});
+  refused(kFailure,
+          {"train", "-m", model, "--data", text, "--out", scratch / "out", "--lessons", text},
+          {"--lessons", text, "is a file; choose another"});
+  EXPECT_FALSE(std::filesystem::exists(scratch.path("out")));
+  scratch.file("folder/checkpoint.safetensors", "of a training");
+  refused(kUsage, with(train, folder), {"folder holds a training already", "--resume", "--out"});
+
+  refused(kUsage, {"quantize", needle_model(), "--type", "q8_0", folder},
+          {folder, "is a folder; name a file"});
+}
+
 }  // namespace
 }  // namespace chunkllm
