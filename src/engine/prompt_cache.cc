@@ -53,8 +53,10 @@ Json settings_of(const Session& session) {
   json["--kv-type"] =
       options.kv_type == KvType::kQ8_0 ? "Q8_0" : dtype_name(dtype_of(options.kv_type));
   json["--policy"] = options.policy->name;
-  if (options.policy->needs_adapter) json["adapter digest"] = engine.adapter_digest();
-  const SelectionSettings selection = settings_with_defaults(options.selection, engine.adapter());
+  const bool needs_adapter = options.policy->needs_adapter;
+  if (needs_adapter) json["adapter digest"] = engine.adapter_digest();
+  const SelectionSettings selection =
+      settings_with_defaults(options.selection, needs_adapter ? engine.adapter() : nullptr);
   for (const SettingEntry& entry : setting_entries()) {
     if (!options.policy->reads(entry.setting)) continue;
     const nlohmann::json value = entry.get(selection);

@@ -26,7 +26,8 @@ Session::Session(const Engine& engine, const SessionOptions& options)
       cache_(engine.config(), options.ctx, options.kv_type),
       transformer_(engine.weights(), needs_.least_tokens, needs_.waiting_tokens),
       special_ids_(engine.special_ids()),
-      policy_(make_policy(*options.policy, {.adapter = engine.adapter(),
+      policy_(make_policy(*options.policy, {.model = &engine.config(),
+                                            .adapter = engine.adapter(),
                                             .settings = options.selection,
                                             .special_ids = special_ids_,
                                             .token_marks = engine.token_marks()})) {
@@ -61,7 +62,7 @@ void Session::append(std::span<const int32_t> tokens, std::span<const Origin> or
 void Session::run_waiting(const Progress& progress, const CancelToken* cancel) {
   int64_t n_run = 0;
   while (true) {
-    const Range block = policy_->next_block(n_tokens(), needs_.least_tokens);
+    const Range block = policy_->next_block(tokens_, needs_.least_tokens);
     if (block.empty()) return;
     if (cancel != nullptr) cancel->check();
     const int64_t n_done_before = n_done();

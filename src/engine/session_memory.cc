@@ -8,11 +8,15 @@
 namespace chunkllm {
 namespace {
 
-BlockNeeds block_needs_of(const AdapterConfig* adapter, const SessionOptions& options) {
+// Without the adapter that it needs a policy is refused when it is made.
+bool has_shape(const PolicyShape& shape, const PolicyEntry& policy) {
+  return !policy.needs_adapter || shape.adapter != nullptr;
+}
+
+BlockNeeds block_needs_of(const PolicyShape& shape, const SessionOptions& options) {
+  const PolicyEntry& policy = *options.policy;
   BlockNeeds needs;
-  if (options.policy->block_needs != nullptr && adapter != nullptr) {
-    needs = options.policy->block_needs(*adapter);
-  }
+  if (policy.block_needs != nullptr && has_shape(shape, policy)) needs = policy.block_needs(shape);
   needs.least_tokens = std::max(needs.least_tokens, options.block_tokens);
   needs.waiting_tokens = std::min(needs.waiting_tokens, options.ctx);
   return needs;
@@ -25,18 +29,20 @@ const AdapterConfig* adapter_config(const Engine& engine) {
 }  // namespace
 
 BlockNeeds block_needs(const Engine& engine, const SessionOptions& options) {
-  return block_needs_of(adapter_config(engine), options);
+  return block_needs_of({engine.config(), adapter_config(engine)}, options);
 }
 
 SessionMemory session_memory(const ModelConfig& config, const AdapterConfig* adapter,
                              const SessionOptions& options) {
   SessionMemory memory;
   memory.kv_bytes = options.ctx * kv_bytes_per_position(config, options.kv_type);
-  const BlockNeeds needs = block_needs_of(adapter, options);
+  const PolicyShape shape{config, adapter};
+  const BlockNeeds needs = block_needs_of(shape, options);
   memory.workspace_bytes =
       Transformer::workspace_bytes(config, needs.least_tokens, needs.waiting_tokens);
-  if (options.policy->index_bytes != nullptr && adapter != nullptr) {
-    memory.chunk_index_bytes = options.policy->index_bytes(*adapter, options.ctx);
+  const PolicyEntry& policy = *options.policy;
+  if (policy.index_bytes != nullptr && has_shape(shape, policy)) {
+    memory.chunk_index_bytes = policy.index_bytes(shape, options.ctx);
   }
   return memory;
 }

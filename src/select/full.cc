@@ -13,8 +13,8 @@ std::span<const AttentionSpan> FullPolicy::rows(const LayerInput& input) {
   return full_.rows(input);
 }
 
-Range FullPolicy::next_block(int64_t n_known, int64_t max_tokens) {
-  return {n_tokens_, std::min(n_known, n_tokens_ + max_tokens)};
+Range FullPolicy::next_block(std::span<const int32_t> tokens, int64_t max_tokens) {
+  return {n_tokens_, std::min(std::ssize(tokens), n_tokens_ + max_tokens)};
 }
 
 int64_t FullPolicy::truncate(int64_t n_tokens) {

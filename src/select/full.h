@@ -9,7 +9,7 @@ class FullPolicy : public SelectionPolicy {
  public:
   void begin_block(Range positions, std::span<const int32_t> tokens) override;
   std::span<const AttentionSpan> rows(const LayerInput& input) override;
-  Range next_block(int64_t n_known, int64_t max_tokens) override;
+  Range next_block(std::span<const int32_t> tokens, int64_t max_tokens) override;
   int64_t n_done() const override { return n_tokens_; }
   int64_t truncate(int64_t n_tokens) override;
   PolicyState state() const override { return {}; }

@@ -43,9 +43,9 @@ class SelectionPolicy : public RowSelector {
   // belongs to none. What a policy decides depends on tokens and prompts alone, not on blocks.
   virtual void add_prompt(Range /*positions*/, std::span<const int64_t> /*prompt_ends*/) {}
 
-  // The positions of the next block of at most `max_tokens`, the first `n_known` tokens of the
-  // sequence being known and announced; empty if all of them ran, or the rest must wait for more.
-  virtual Range next_block(int64_t n_known, int64_t max_tokens) = 0;
+  // The positions of the next block of at most `max_tokens`, of a sequence whose `tokens` are known
+  // and announced; empty if all of them ran, or the rest must wait for more.
+  virtual Range next_block(std::span<const int32_t> tokens, int64_t max_tokens) = 0;
   // Tokens that ran through all layers.
   virtual int64_t n_done() const = 0;
 

@@ -21,6 +21,14 @@ std::unique_ptr<SelectionPolicy> make_from_adapter(const PolicyInputs& inputs) {
                                   inputs.token_marks);
 }
 
+int64_t chunk_index_bytes(const PolicyShape& shape, int64_t n_tokens) {
+  return ChunkPolicy::index_bytes(*shape.adapter, n_tokens);
+}
+
+BlockNeeds chunk_block_needs(const PolicyShape& shape) {
+  return ChunkPolicy::block_needs(*shape.adapter);
+}
+
 constexpr PolicyEntry kPolicies[] = {
     {.name = "full",
      .help = "everything",
@@ -33,15 +41,15 @@ constexpr PolicyEntry kPolicies[] = {
      .shows_chunks = true,
      .settings = kChunkSettings,
      .make = make_from_adapter<ChunkPolicy>,
-     .index_bytes = ChunkPolicy::index_bytes,
-     .block_needs = ChunkPolicy::block_needs},
+     .index_bytes = chunk_index_bytes,
+     .block_needs = chunk_block_needs},
     {.name = "oracle",
      .help = "the chunks with most attention, for measuring: as slow as full",
      .needs_adapter = true,
      .settings = kChunkSettings,
      .make = make_from_adapter<OraclePolicy>,
-     .index_bytes = ChunkPolicy::index_bytes,
-     .block_needs = ChunkPolicy::block_needs},
+     .index_bytes = chunk_index_bytes,
+     .block_needs = chunk_block_needs},
 };
 
 }  // namespace
@@ -79,6 +87,11 @@ std::string policy_help() {
     text += fmt::format("{}{} ({})", text.empty() ? "" : ", ", policy.name, policy.help);
   }
   return text;
+}
+
+const PolicyEntry& policy_for(const PolicyEntry& policy, const Adapter* adapter) {
+  const bool has_all = !policy.needs_adapter || adapter != nullptr;
+  return has_all || policy.without_adapter.empty() ? policy : policy_named(policy.without_adapter);
 }
 
 void require_adapter(const PolicyEntry& policy, const Adapter* adapter) {

@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include "model/config.h"
 #include "select/chunk/adapter.h"
 #include "select/policy.h"
 #include "select/settings.h"
@@ -16,10 +17,17 @@ namespace chunkllm {
 
 // What a policy may be made from. All but `settings` must outlive it.
 struct PolicyInputs {
-  const Adapter* adapter = nullptr;  // null: there is none
+  const ModelConfig* model = nullptr;  // never null
+  const Adapter* adapter = nullptr;    // null: there is none
   SelectionSettings settings;
   std::span<const int32_t> special_ids;  // the tokenizer's special tokens, ascending
   std::span<const uint8_t> token_marks;  // by token id (chunk/token_marks.h); may be empty
+};
+
+// What the memory of a policy depends on, beside the length of the context.
+struct PolicyShape {
+  const ModelConfig& model;
+  const AdapterConfig* adapter;  // never null for a policy that needs an adapter
 };
 
 struct PolicyEntry {
@@ -32,9 +40,12 @@ struct PolicyEntry {
   // (kInvalidArgument) for settings that it cannot use.
   std::unique_ptr<SelectionPolicy> (*make)(const PolicyInputs& inputs) = nullptr;
   // Bytes that its index takes at `n_tokens`, foretold; null: it keeps none.
-  int64_t (*index_bytes)(const AdapterConfig& adapter, int64_t n_tokens) = nullptr;
+  int64_t (*index_bytes)(const PolicyShape& shape, int64_t n_tokens) = nullptr;
   // What its blocks need; null: nothing.
-  BlockNeeds (*block_needs)(const AdapterConfig& adapter) = nullptr;
+  BlockNeeds (*block_needs)(const PolicyShape& shape) = nullptr;
+  // The name of the policy that takes its place where it needs an adapter and there is none; empty:
+  // no other does.
+  std::string_view without_adapter = {};
 
   bool reads(Setting setting) const;
   bool selects() const { return !settings.empty(); }
@@ -51,6 +62,9 @@ const PolicyEntry& default_policy(const Adapter* adapter);
 const PolicyEntry& policy_named(std::string_view name, std::string_view also = {});
 // "full (everything), chunk (...)": names and help.
 std::string policy_help();
+
+// The policy itself, or the one that takes its place where it needs an adapter and there is none.
+const PolicyEntry& policy_for(const PolicyEntry& policy, const Adapter* adapter);
 
 // Throws Error (kInvalidArgument) if the policy needs an adapter and there is none.
 void require_adapter(const PolicyEntry& policy, const Adapter* adapter);

@@ -108,12 +108,13 @@ constexpr SettingEntry kEntries[] = {
        settings.budget.top_k_chunks = parse_count("--top-k-chunks", text, 1);
      },
      [](const SelectionSettings& settings) { return get_optional(settings.budget.top_k_chunks); }},
-    {Setting::kWindow, "--window", "N", "Tokens of the local range (default: the adapter's)",
+    {Setting::kWindow, "--window", "N",
+     "Tokens of the local range (default: the adapter's, else 64)",
      [](SelectionSettings& settings, std::string_view text) {
        settings.window = parse_count("--window", text, 1);
      },
      [](const SelectionSettings& settings) { return get_optional(settings.window); }},
-    {Setting::kSink, "--sink", "N", "First tokens always attended (default: the adapter's)",
+    {Setting::kSink, "--sink", "N", "First tokens always attended (default: the adapter's, else 4)",
      [](SelectionSettings& settings, std::string_view text) {
        settings.sink = parse_count("--sink", text, 0);
      },
@@ -150,7 +151,7 @@ constexpr SettingEntry kEntries[] = {
      },
      [](const SelectionSettings& settings) { return Json(enum_name(settings.prefill_selection)); }},
     {Setting::kMinChunk, "--min-chunk", "N",
-     "Tokens before which a predicted boundary ends no chunk (default: the adapter's)",
+     "Tokens before which a predicted boundary ends no chunk (default: the adapter's, else 8)",
      [](SelectionSettings& settings, std::string_view text) {
        settings.min_chunk = parse_count("--min-chunk", text, 1);
      },

@@ -66,6 +66,12 @@ struct KvBudget {
 // The least tokens that a prompt is read with: at its begin a tenth of the past is nothing.
 inline constexpr int64_t kPrefillFloor = 2048;
 
+// What neither a user nor an adapter says otherwise, in tokens.
+inline constexpr int64_t kDefaultSink = 4;
+inline constexpr int64_t kDefaultWindow = 64;
+inline constexpr int64_t kDefaultMinChunk = 8;
+inline constexpr int64_t kDefaultMaxChunk = 128;
+
 struct SelectionSettings {
   KvBudget budget;
   std::optional<int64_t> window;  // tokens; default: the adapter's

@@ -27,16 +27,32 @@ TEST(Policies, AnUnknownNameIsRefusedWithTheList) {
     expect_error(ErrorCode::kInvalidArgument, std::string(policy.name),
                  [] { policy_named("none"); });
   }
-  expect_error(ErrorCode::kInvalidArgument, "--policy none: must be full, chunk, oracle or auto",
-               [] { policy_named("none", "auto"); });
+  expect_error(
+      ErrorCode::kInvalidArgument,
+      "--policy none: must be full, chunk, oracle or auto",
+      [] { policy_named("none", "auto"); });
 }
 
 TEST(Policies, OneThatNeedsAnAdapterIsNotMadeWithout) {
+  ModelConfig model;
+  model.n_layers = 2;
+  model.n_heads = model.n_kv_heads = 1;
+  model.head_dim = 8;
+  PolicyInputs inputs;
+  inputs.model = &model;
   for (const PolicyEntry& policy : policies()) {
     if (!policy.needs_adapter) {
-      EXPECT_NE(make_policy(policy, {}), nullptr);
+      EXPECT_NE(make_policy(policy, inputs), nullptr);
+      EXPECT_EQ(&policy_for(policy, nullptr), &policy);
     } else {
-      expect_error(ErrorCode::kInvalidArgument, "--adapter", [&] { make_policy(policy, {}); });
+      expect_error(ErrorCode::kInvalidArgument, "--adapter", [&] { make_policy(policy, inputs); });
+    }
+    if (!policy.without_adapter.empty()) {
+      const PolicyEntry& other = policy_for(policy, nullptr);
+      EXPECT_EQ(other.name, policy.without_adapter);
+      EXPECT_FALSE(other.needs_adapter);
+      const Adapter adapter;
+      EXPECT_EQ(&policy_for(policy, &adapter), &policy);
     }
   }
 }

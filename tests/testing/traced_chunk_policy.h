@@ -1,5 +1,5 @@
-// `chunk` with its decisions written down or prescribed, so that two runs can be made to decide the
-// same and their own wishes compared.
+// Policies that choose chunks with their decisions written down or prescribed, so that two runs can
+// be made to decide the same and their own wishes compared.
 #pragma once
 
 #include <algorithm>
@@ -45,9 +45,11 @@ struct TraceDifferences {
   double largest_score_gap = 0;     // |score - first refused score| of chunks in one choice only
 };
 
-class TracedChunkPolicy : public ChunkPolicy {
+// A policy made from ChunkedPolicy.
+template <typename Policy>
+class Traced : public Policy {
  public:
-  using ChunkPolicy::ChunkPolicy;
+  using Policy::Policy;
 
   // Writes down every decision from now on; `trace` must outlive the policy.
   void record(SelectionTrace* trace) { record_ = trace; }
@@ -57,6 +59,59 @@ class TracedChunkPolicy : public ChunkPolicy {
     replay_ = trace;
     differences_ = differences;
   }
+
+ protected:
+  Selection choose(const typename Policy::Candidates& candidates) override {
+    Selection selection = Policy::choose(candidates);
+    const int64_t position = candidates.position;
+    if (replay_ != nullptr && position < replay_->n_tokens) {
+      if (const std::vector<int64_t>* chunks = replayed(candidates.layer, key_of(candidates))) {
+        note_difference(selection, candidates, *chunks);
+        selection = selection_of(candidates.track, position, candidates.limits, *chunks);
+      }
+    }
+    if (record_ != nullptr) {
+      record_->n_tokens = std::max(record_->n_tokens, position + 1);
+      record_->choices[candidates.layer][key_of(candidates)] = selection.chunks;
+    }
+    return selection;
+  }
+
+  SelectionTrace* record_ = nullptr;
+  const SelectionTrace* replay_ = nullptr;
+  TraceDifferences* differences_ = nullptr;
+
+ private:
+  static ChoiceKey key_of(const typename Policy::Candidates& candidates) {
+    return {candidates.position, candidates.limits.local_from.value_or(0),
+            candidates.prefill_budget};
+  }
+
+  const std::vector<int64_t>* replayed(int64_t layer, const ChoiceKey& key) const {
+    const auto choices = replay_->choices.find(layer);
+    if (choices == replay_->choices.end()) return nullptr;
+    const auto found = choices->second.find(key);
+    return found == choices->second.end() ? nullptr : &found->second;
+  }
+
+  void note_difference(const Selection& own, const typename Policy::Candidates& candidates,
+                       const std::vector<int64_t>& replayed) {
+    if (own.chunks == replayed || candidates.scores.empty()) return;
+    std::vector<int64_t> different;
+    std::ranges::set_symmetric_difference(own.chunks, replayed, std::back_inserter(different));
+    ++differences_->n_choices;
+    for (const int64_t j : different) {
+      const float score = candidates.scores[static_cast<size_t>(j - candidates.eligible.begin)];
+      differences_->largest_score_gap = std::max(differences_->largest_score_gap,
+                                                 std::abs(double{score} - own.first_refused_score));
+    }
+  }
+};
+
+// Its boundaries too.
+class TracedChunkPolicy : public Traced<ChunkPolicy> {
+ public:
+  using Traced::Traced;
 
  protected:
   bool decide_boundary(int64_t position, float margin, bool own) override {
@@ -75,51 +130,6 @@ class TracedChunkPolicy : public ChunkPolicy {
     }
     return decided;
   }
-
-  Selection choose(const Candidates& candidates) override {
-    Selection selection = ChunkPolicy::choose(candidates);
-    const int64_t position = candidates.position;
-    if (replay_ != nullptr && position < replay_->n_tokens) {
-      if (const std::vector<int64_t>* chunks = replayed(candidates.layer, key_of(candidates))) {
-        note_difference(selection, candidates, *chunks);
-        selection = selection_of(candidates.track, position, candidates.limits, *chunks);
-      }
-    }
-    if (record_ != nullptr) {
-      record_->choices[candidates.layer][key_of(candidates)] = selection.chunks;
-    }
-    return selection;
-  }
-
- private:
-  static ChoiceKey key_of(const Candidates& candidates) {
-    return {candidates.position, candidates.limits.local_from.value_or(0),
-            candidates.prefill_budget};
-  }
-
-  const std::vector<int64_t>* replayed(int64_t layer, const ChoiceKey& key) const {
-    const auto choices = replay_->choices.find(layer);
-    if (choices == replay_->choices.end()) return nullptr;
-    const auto found = choices->second.find(key);
-    return found == choices->second.end() ? nullptr : &found->second;
-  }
-
-  void note_difference(const Selection& own, const Candidates& candidates,
-                       const std::vector<int64_t>& replayed) {
-    if (own.chunks == replayed || candidates.scores.empty()) return;
-    std::vector<int64_t> different;
-    std::ranges::set_symmetric_difference(own.chunks, replayed, std::back_inserter(different));
-    ++differences_->n_choices;
-    for (const int64_t j : different) {
-      const float score = candidates.scores[static_cast<size_t>(j - candidates.eligible.begin)];
-      differences_->largest_score_gap = std::max(differences_->largest_score_gap,
-                                                 std::abs(double{score} - own.first_refused_score));
-    }
-  }
-
-  SelectionTrace* record_ = nullptr;
-  const SelectionTrace* replay_ = nullptr;
-  TraceDifferences* differences_ = nullptr;
 };
 
 // The same options with a TracedChunkPolicy in place of `chunk`.

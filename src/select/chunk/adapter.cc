@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "formats/safetensors.h"
+#include "select/settings.h"
 
 namespace chunkllm {
 namespace {
@@ -17,7 +18,6 @@ namespace {
 constexpr int64_t kVersion = 2;
 // Of folders without a distance term, which older programs read.
 constexpr int64_t kVersionWithoutDistance = 1;
-constexpr int64_t kDefaultMinChunk = 8;
 constexpr const char* kConfigFile = "adapter_config.json";
 constexpr const char* kTensorFile = "adapter_model.safetensors";
 constexpr int64_t kMaxConfigBytes = int64_t{16} << 20;
@@ -164,7 +164,7 @@ AdapterConfig AdapterConfig::for_model(const ModelWeights& weights) {
   config.adapter_dim = 64;
   config.chunk_key = ChunkKey::kMean;
   config.min_chunk = kDefaultMinChunk;
-  config.window = 64;
+  config.window = kDefaultWindow;
   config.backbone_layers = sliding_layers(weights.config);
   if (weights.config.slides(0)) config.first_layer = FirstLayerKind::kBackbone;
   return config;

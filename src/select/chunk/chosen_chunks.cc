@@ -59,7 +59,7 @@ std::vector<ChosenChunk> ChunkPolicy::chosen_at(int64_t position) const {
     }
   }
   for (const int64_t layer : upper) {
-    const ChunkIndex& index = layers_[static_cast<size_t>(layer)].index;
+    const ChunkIndex& index = layers_[static_cast<size_t>(layer)];
     for (size_t i = 0; i < before.size(); ++i) {
       const float* row = distances.empty() ? nullptr : distances.data() + (i + 1) * chunks.size();
       index.scores({before[i], before[i] + 1}, eligible, row, scores.data());

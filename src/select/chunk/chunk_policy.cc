@@ -22,25 +22,16 @@ AdapterConfig with_min_chunk(AdapterConfig config, const SelectionSettings& sett
 
 ChunkPolicy::ChunkPolicy(const Adapter& adapter, const SelectionSettings& settings,
                          std::span<const int32_t> special_ids, std::span<const uint8_t> token_marks)
-    : adapter_(adapter),
-      settings_(settings),
+    : ChunkedPolicy(settings, adapter.config.n_layers, adapter.config.sink, adapter.config.window,
+                    adapter.config.max_chunk),
+      adapter_(adapter),
       logit_threshold_(std::log(adapter.config.alpha / (1.0f - adapter.config.alpha))),
       rules_(with_min_chunk(adapter.config, settings), special_ids,
              {.kind = settings.refresh, .every = settings.refresh_every}, token_marks),
-      cutter_(rules_),
-      prompts_(settings.prefill, settings.prompt_tail),
-      by_own_end_(settings.prefill_selection == PrefillSelection::kOwn &&
-                  settings.refresh != RefreshKind::kEvery &&
-                  settings.prefill == PrefillKind::kChunk),
-      rows_attended_(static_cast<size_t>(adapter.config.n_layers), 0) {
+      cutter_(rules_) {
   const AdapterConfig& config = adapter.config;
-  limits_.sink = settings.sink.value_or(config.sink);
-  limits_.window = settings.window.value_or(config.window);
-  limits_.top_k_chunks = settings.budget.top_k_chunks.value_or(0);
-  least_budget_ = settings.budget.least_tokens(limits_.sink, limits_.window, config.max_chunk);
   for (int64_t i = 0; i < config.n_layers; ++i) {
-    layers_.push_back(
-        {ChunkIndex(adapter.layers[static_cast<size_t>(i)], config, config.key_of(i))});
+    layers_.emplace_back(adapter.layers[static_cast<size_t>(i)], config, config.key_of(i));
   }
 }
 
@@ -50,28 +41,11 @@ BlockNeeds ChunkPolicy::block_needs(const AdapterConfig& adapter) {
           .waiting_tokens = adapter.max_chunk};
 }
 
-SelectionLimits ChunkPolicy::limits_of(const PlannedSpan& span, int64_t position) const {
-  SelectionLimits limits = limits_;
-  limits.local_from = span.local_from;
-  limits.budget = span.prefill_budget ? settings_.prefill_tokens_at(position, least_budget_)
-                                      : settings_.budget.tokens_at(position, least_budget_);
-  return limits;
-}
-
-void ChunkPolicy::add_prompt(Range positions, std::span<const int64_t> prompt_ends) {
-  prompts_.add(positions, prompt_ends);
-}
-
-bool ChunkPolicy::is_whole(int64_t position) const {
-  const PromptSpan* prompt = prompts_.find(position - 1);
-  if (prompt == nullptr) return true;
-  return prompt->positions.end == position && (prompt->has_end || n_known_ > position);
-}
-
 // Blocks end where grid chunks do, or where a prompt does, so that the refreshes that tokens of a
 // prompt attend by lie in their own block; and at multiples of the block's size, so that they are
 // the same for a sequence that goes on from a saved begin.
-Range ChunkPolicy::next_block(int64_t n_known, int64_t max_tokens) {
+Range ChunkPolicy::next_block(std::span<const int32_t> tokens, int64_t max_tokens) {
+  const auto n_known = static_cast<int64_t>(tokens.size());
   n_known_ = n_known;
   const int64_t unit = has_grid() ? adapter_.config.first_layer_tokens : 1;
   const int64_t step = std::max(unit, max_tokens - max_tokens % unit);
@@ -85,10 +59,6 @@ Range ChunkPolicy::next_block(int64_t n_known, int64_t max_tokens) {
     end = std::max(end - end % unit, begin);
   }
   return {first_done_, std::max(first_done_, end)};
-}
-
-TokenRole ChunkPolicy::role_at(int64_t position) const {
-  return role_of(prompts_.find(position) != nullptr, prompts_.is_end(position));
 }
 
 void ChunkPolicy::add_to_grid(Range positions, std::span<const int32_t> tokens) {
@@ -138,35 +108,18 @@ Range ChunkPolicy::ready(Range positions) {
 }
 
 std::span<const AttentionSpan> ChunkPolicy::rows(const LayerInput& input) {
-  spans_.clear();
+  begin_layer();
   const Range positions = input.positions;
   if (adapter_.config.selects(input.layer)) {
-    layers_[static_cast<size_t>(input.layer)].index.extend(track_of(input.layer), positions,
-                                                           input.x);
-    add_selected(input.layer);
+    layers_[static_cast<size_t>(input.layer)].extend(track_of(input.layer), positions, input.x);
+    scored_refreshes_ = {};
+    add_selected(input);
   } else if (adapter_.config.first_layer == FirstLayerKind::kWindow) {
     add_windows(positions);
   } else {
     add_everything(positions);
   }
-  rows_attended_[static_cast<size_t>(input.layer)] = spans_.rows_of_last_query();
-  return spans_.spans();
-}
-
-void ChunkPolicy::add_selected(int64_t layer) {
-  scored_refreshes_ = {};
-  for (size_t i = 0; i < plan_.size(); ++i) {
-    const PlannedSpan& span = plan_[i];
-    int64_t n_left_out = 0;
-    if (span.everything()) {
-      spans_.add_everything(span.queries);
-    } else {
-      const Selection& selection = select(layer, std::span(plan_).subspan(i));
-      spans_.add(span.queries, selection.rows, selection.local_begin);
-      n_left_out = selection.local_begin - count_below(selection.rows, selection.local_begin);
-    }
-    if (span.of_prompt) count_prompt_rows(span.queries, n_left_out);
-  }
+  return end_layer(input.layer);
 }
 
 // The first layer as sink and a sliding window; everything while the context is within the budget.
@@ -188,19 +141,6 @@ void ChunkPolicy::add_windows(Range queries) {
   }
 }
 
-void ChunkPolicy::add_everything(Range queries) {
-  spans_.add_everything(queries);
-  for (int64_t t = queries.begin; t < queries.end; ++t) {
-    if (prompts_.find(t) != nullptr) count_prompt_rows({t, t + 1}, 0);
-  }
-}
-
-void ChunkPolicy::count_prompt_rows(Range queries, int64_t n_left_out) {
-  queries.begin = std::max(queries.begin, count_from_);
-  if (queries.empty()) return;
-  prompt_rows_attended_ += queries.size() * (queries.begin + queries.end + 1 - 2 * n_left_out) / 2;
-}
-
 void ChunkPolicy::score(int64_t layer, std::span<const PlannedSpan> spans) {
   const ChunkTrack& track = track_of(layer);
   scored_refreshes_ = {spans.front().refresh, spans.front().refresh};
@@ -209,7 +149,7 @@ void ChunkPolicy::score(int64_t layer, std::span<const PlannedSpan> spans) {
     if (span.everything()) continue;
     if (span.refresh >= scored_refreshes_.begin + kScoredTogether) break;
     scored_refreshes_.end = std::max(scored_refreshes_.end, span.refresh + 1);
-    const int64_t position = track.refreshes[static_cast<size_t>(span.refresh)];
+    const int64_t position = refresh_position(layer, span);
     const SelectionLimits limits = limits_of(span, position);
     if (everything_fits(position, limits)) continue;
     const Range eligible = eligible_chunks(track, position, limits);
@@ -218,8 +158,8 @@ void ChunkPolicy::score(int64_t layer, std::span<const PlannedSpan> spans) {
   }
   const auto n = static_cast<size_t>(scored_refreshes_.size() * scored_chunks_.size());
   if (scores_.size() < n) scores_.resize(n);
-  layers_[static_cast<size_t>(layer)].index.scores(scored_refreshes_, scored_chunks_,
-                                                   distances(track), scores_.data());
+  layers_[static_cast<size_t>(layer)].scores(scored_refreshes_, scored_chunks_, distances(track),
+                                             scores_.data());
 }
 
 const float* ChunkPolicy::distances(const ChunkTrack& track) {
@@ -235,38 +175,16 @@ const float* ChunkPolicy::distances(const ChunkTrack& track) {
   return distances_.values.data();
 }
 
-const Selection& ChunkPolicy::select(int64_t layer, std::span<const PlannedSpan> spans) {
-  LayerState& state = layers_[static_cast<size_t>(layer)];
-  const PlannedSpan& span = spans.front();
-  if (state.chosen_for.shares_selection(span)) return state.selection;
-  const ChunkTrack& track = track_of(layer);
-  const int64_t position = track.refreshes[static_cast<size_t>(span.refresh)];
-  const SelectionLimits limits = limits_of(span, position);
-  // Boundaries after the span's begin are known in a block, and must not be.
-  const Range eligible = eligible_chunks(track, position, limits);
-  std::span<const float> scores;
-  if (!everything_fits(position, limits)) {
-    if (!scored_refreshes_.contains(span.refresh)) score(layer, spans);
-    const int64_t row = span.refresh - scored_refreshes_.begin;
-    scores = std::span(scores_).subspan(static_cast<size_t>(row * scored_chunks_.size()),
-                                        static_cast<size_t>(eligible.size()));
-  }
-  state.selection = choose({.layer = layer,
-                            .position = position,
-                            .prefill_budget = span.prefill_budget,
-                            .track = track,
-                            .limits = limits,
-                            .eligible = eligible,
-                            .scores = scores});
-  state.chosen_for = span;
-  return state.selection;
+std::span<const float> ChunkPolicy::scores_of(const LayerInput& input,
+                                              std::span<const PlannedSpan> spans, Range eligible) {
+  const int64_t refresh = spans.front().refresh;
+  if (!scored_refreshes_.contains(refresh)) score(input.layer, spans);
+  const int64_t row = refresh - scored_refreshes_.begin;
+  return std::span(scores_).subspan(static_cast<size_t>(row * scored_chunks_.size()),
+                                    static_cast<size_t>(eligible.size()));
 }
 
 bool ChunkPolicy::decide_boundary(int64_t, float, bool own) { return own; }
-
-Selection ChunkPolicy::choose(const Candidates& candidates) {
-  return select_chunks(candidates.track, candidates.position, candidates.limits, candidates.scores);
-}
 
 // The position of the last token that says where a chunk ends: its boundary token, or the one at
 // which a forced cut was made, or the refresh by which that token attended in the first layer.
@@ -300,10 +218,10 @@ int64_t ChunkPolicy::truncate(int64_t n_tokens) {
   prompts_.truncate(n_tokens);
   cutter_.reset();
   distances_.track = nullptr;
+  forget_selections();
   for (int64_t layer = 0; layer < adapter_.config.n_layers; ++layer) {
-    LayerState& state = layers_[static_cast<size_t>(layer)];
-    state.chosen_for = {};
-    if (adapter_.config.selects(layer)) state.index.truncate(track_of(layer));
+    if (!adapter_.config.selects(layer)) continue;
+    layers_[static_cast<size_t>(layer)].truncate(track_of(layer));
   }
   return done_;
 }
@@ -317,15 +235,11 @@ int64_t ChunkPolicy::index_bytes(const AdapterConfig& adapter, int64_t n_tokens)
   return n_rows * n_selecting * adapter.adapter_dim * 4;
 }
 
-int64_t ChunkPolicy::rows_attended(int64_t layer) const {
-  return rows_attended_[static_cast<size_t>(layer)];
-}
-
 int64_t ChunkPolicy::size_bytes() const {
   int64_t n_bytes = static_cast<int64_t>((grid_.ends.size() + grid_.refreshes.size() +
                                           sentences_.ends.size() + sentences_.refreshes.size()) *
                                          sizeof(int64_t));
-  for (const LayerState& state : layers_) n_bytes += state.index.size_bytes();
+  for (const ChunkIndex& index : layers_) n_bytes += index.size_bytes();
   return n_bytes;
 }
 

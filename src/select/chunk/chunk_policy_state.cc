@@ -14,8 +14,8 @@ PolicyState ChunkPolicy::state() const {
   state.positions[kChunkEnds] = sentences_.ends;
   for (size_t i = 0; i < layers_.size(); ++i) {
     if (!adapter_.config.selects(static_cast<int64_t>(i))) continue;
-    state.floats[chunk_keys_name(i)] = layers_[i].index.keys();
-    state.floats[refresh_queries_name(i)] = layers_[i].index.queries();
+    state.floats[chunk_keys_name(i)] = layers_[i].keys();
+    state.floats[refresh_queries_name(i)] = layers_[i].queries();
   }
   return state;
 }
@@ -49,7 +49,7 @@ void ChunkPolicy::restore(std::span<const int32_t> tokens, const PolicyState& st
     const std::vector<float>& keys = find(state.floats, chunk_keys_name(i));
     const std::vector<float>& queries = find(state.floats, refresh_queries_name(i));
     n_used += 2;
-    if (!layers_[i].index.restore(track, keys, queries)) {
+    if (!layers_[i].restore(track, keys, queries)) {
       refuse(fmt::format("layer {} has {} numbers for {} chunks and {} for {} refreshes", i,
                          keys.size(), track.n_chunks(), queries.size(), track.refreshes.size()));
     }

@@ -2,7 +2,9 @@
 // nothing here needs a tokenizer.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <iterator>
 #include <string_view>
 
 namespace chunkllm {
@@ -11,6 +13,20 @@ namespace chunkllm {
 inline constexpr uint8_t kHoldsLineEnd = 1;
 inline constexpr uint8_t kEndsInPunctuation = 2;
 inline constexpr uint8_t kBeginsWithSpace = 4;
+inline constexpr uint8_t kEndsSentence = 8;
+
+// Whether the text ends in a mark that ends sentences, with quotes or brackets that close after it.
+inline bool ends_sentence(std::string_view text) {
+  constexpr std::string_view kClosing[] = {"\"", "'", ")", "]", "}", "”", "’", "»"};
+  constexpr std::string_view kMarks[] = {".", "!", "?", "…", "。", "！", "？"};
+  const auto ends_in = [&](std::string_view end) { return text.ends_with(end); };
+  while (true) {
+    const auto* const closing = std::ranges::find_if(kClosing, ends_in);
+    if (closing == std::end(kClosing)) break;
+    text.remove_suffix(closing->size());
+  }
+  return std::ranges::any_of(kMarks, ends_in);
+}
 
 inline uint8_t marks_of_token(std::string_view text) {
   constexpr std::string_view kPunctuation = ".,;:!?)]}";
@@ -20,6 +36,7 @@ inline uint8_t marks_of_token(std::string_view text) {
   if (text.find('\n') != std::string_view::npos) marks |= kHoldsLineEnd;
   if (kPunctuation.find(text.back()) != std::string_view::npos) marks |= kEndsInPunctuation;
   if (kSpace.find(text.front()) != std::string_view::npos) marks |= kBeginsWithSpace;
+  if (ends_sentence(text)) marks |= kEndsSentence;
   return marks;
 }
 

@@ -1,0 +1,116 @@
+#include "select/chunk/chunked_policy.h"
+
+#include <algorithm>
+
+namespace chunkllm {
+
+ChunkedPolicy::ChunkedPolicy(const SelectionSettings& settings, int64_t n_layers, int64_t sink,
+                             int64_t window, int64_t max_chunk)
+    : settings_(settings),
+      prompts_(settings.prefill, settings.prompt_tail),
+      by_own_end_(settings.prefill_selection == PrefillSelection::kOwn &&
+                  settings.refresh != RefreshKind::kEvery &&
+                  settings.prefill == PrefillKind::kChunk),
+      chosen_(static_cast<size_t>(n_layers)),
+      rows_attended_(static_cast<size_t>(n_layers), 0) {
+  limits_.sink = settings.sink.value_or(sink);
+  limits_.window = settings.window.value_or(window);
+  limits_.top_k_chunks = settings.budget.top_k_chunks.value_or(0);
+  least_budget_ = settings.budget.least_tokens(limits_.sink, limits_.window, max_chunk);
+}
+
+SelectionLimits ChunkedPolicy::limits_of(const PlannedSpan& span, int64_t position) const {
+  SelectionLimits limits = limits_;
+  limits.local_from = span.local_from;
+  limits.budget = span.prefill_budget ? settings_.prefill_tokens_at(position, least_budget_)
+                                      : settings_.budget.tokens_at(position, least_budget_);
+  return limits;
+}
+
+void ChunkedPolicy::add_prompt(Range positions, std::span<const int64_t> prompt_ends) {
+  prompts_.add(positions, prompt_ends);
+}
+
+bool ChunkedPolicy::is_whole(int64_t position) const {
+  const PromptSpan* prompt = prompts_.find(position - 1);
+  if (prompt == nullptr) return true;
+  return prompt->positions.end == position && (prompt->has_end || n_known_ > position);
+}
+
+TokenRole ChunkedPolicy::role_at(int64_t position) const {
+  return role_of(prompts_.find(position) != nullptr, prompts_.is_end(position));
+}
+
+int64_t ChunkedPolicy::refresh_position(int64_t layer, const PlannedSpan& span) const {
+  return track_of(layer).refreshes[static_cast<size_t>(span.refresh)];
+}
+
+std::span<const AttentionSpan> ChunkedPolicy::end_layer(int64_t layer) {
+  rows_attended_[static_cast<size_t>(layer)] = spans_.rows_of_last_query();
+  return spans_.spans();
+}
+
+void ChunkedPolicy::add_selected(const LayerInput& input) {
+  for (size_t i = 0; i < plan_.size(); ++i) {
+    const PlannedSpan& span = plan_[i];
+    int64_t n_left_out = 0;
+    if (span.everything()) {
+      spans_.add_everything(span.queries);
+    } else {
+      const Selection& selection = select(input, std::span(plan_).subspan(i));
+      spans_.add(span.queries, selection.rows, selection.local_begin);
+      n_left_out = selection.local_begin - count_below(selection.rows, selection.local_begin);
+    }
+    if (span.of_prompt) count_prompt_rows(span.queries, n_left_out);
+  }
+}
+
+void ChunkedPolicy::add_everything(Range queries) {
+  spans_.add_everything(queries);
+  for (int64_t t = queries.begin; t < queries.end; ++t) {
+    if (prompts_.find(t) != nullptr) count_prompt_rows({t, t + 1}, 0);
+  }
+}
+
+void ChunkedPolicy::count_prompt_rows(Range queries, int64_t n_left_out) {
+  queries.begin = std::max(queries.begin, count_from_);
+  if (queries.empty()) return;
+  prompt_rows_attended_ += queries.size() * (queries.begin + queries.end + 1 - 2 * n_left_out) / 2;
+}
+
+const Selection& ChunkedPolicy::select(const LayerInput& input,
+                                       std::span<const PlannedSpan> spans) {
+  Chosen& chosen = chosen_[static_cast<size_t>(input.layer)];
+  const PlannedSpan& span = spans.front();
+  if (chosen.by.shares_selection(span)) return chosen.selection;
+  const ChunkTrack& track = track_of(input.layer);
+  const int64_t position = refresh_position(input.layer, span);
+  const SelectionLimits limits = limits_of(span, position);
+  // Boundaries after the span's begin are known in a block, and must not be.
+  const Range eligible = eligible_chunks(track, position, limits);
+  std::span<const float> scores;
+  if (!everything_fits(position, limits)) scores = scores_of(input, spans, eligible);
+  chosen.selection = choose({.layer = input.layer,
+                             .position = position,
+                             .prefill_budget = span.prefill_budget,
+                             .track = track,
+                             .limits = limits,
+                             .eligible = eligible,
+                             .scores = scores});
+  chosen.by = span;
+  return chosen.selection;
+}
+
+Selection ChunkedPolicy::choose(const Candidates& candidates) {
+  return select_chunks(candidates.track, candidates.position, candidates.limits, candidates.scores);
+}
+
+void ChunkedPolicy::forget_selections() {
+  for (Chosen& chosen : chosen_) chosen.by = {};
+}
+
+int64_t ChunkedPolicy::rows_attended(int64_t layer) const {
+  return rows_attended_[static_cast<size_t>(layer)];
+}
+
+}  // namespace chunkllm
