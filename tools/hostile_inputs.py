@@ -691,7 +691,7 @@ option("an unknown option", "generate", "--model", str(NEEDLE), "--prompt", "x",
 option("a model that does not exist", "generate", "--model", "/no/such/folder", "--prompt", "x")
 option("a file for a model", "generate", "--model", str(NEEDLE / "config.json"), "--prompt", "x")
 option("a prompt and a prompt file", "generate", "--model", str(NEEDLE), "--prompt", "x", "--prompt-file", "y")
-option("chunk without adapters", "generate", "--model", str(NEEDLE), "--prompt", "x", "--policy", "chunk")
+option("oracle without adapters", "generate", "--model", str(NEEDLE), "--prompt", "x", "--policy", "oracle")
 option("a seed twice", "generate", "--model", str(NEEDLE), "--prompt", "x", "-s", "1", "--seed", "2")
 option("adapters into a model's folder", "train", "--model", str(NEEDLE), "--data", str(ROOT / "README.md"), "--out", str(TINY))
 option("an empty chat template", "generate", "--model", str(NEEDLE), "--prompt", "x", "--chat-template", "")

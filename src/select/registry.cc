@@ -6,6 +6,8 @@
 #include "select/chunk/chunk_policy.h"
 #include "select/chunk/oracle_policy.h"
 #include "select/full.h"
+#include "select/separator.h"
+#include "select/streaming.h"
 
 namespace chunkllm {
 namespace {
@@ -14,6 +16,12 @@ constexpr Setting kChunkSettings[] = {
     Setting::kKvBudget,   Setting::kKvBudgetMin,      Setting::kTopKChunks, Setting::kWindow,
     Setting::kSink,       Setting::kRefresh,          Setting::kPrefill,    Setting::kPrefillBudget,
     Setting::kPromptTail, Setting::kPrefillSelection, Setting::kMinChunk};
+
+constexpr Setting kSeparatorSettings[] = {Setting::kKvBudget, Setting::kKvBudgetMin,
+                                          Setting::kWindow, Setting::kSink};
+
+constexpr Setting kStreamingSettings[] = {Setting::kKvBudget, Setting::kKvBudgetMin,
+                                          Setting::kSink};
 
 template <typename Policy>
 std::unique_ptr<SelectionPolicy> make_from_adapter(const PolicyInputs& inputs) {
@@ -43,6 +51,18 @@ constexpr PolicyEntry kPolicies[] = {
      .make = make_from_adapter<ChunkPolicy>,
      .index_bytes = chunk_index_bytes,
      .block_needs = chunk_block_needs},
+    {.name = "streaming",
+     .help = "the first tokens and a sliding window",
+     .settings = kStreamingSettings,
+     .make = [](const PolicyInputs& inputs) -> std::unique_ptr<SelectionPolicy> {
+       return std::make_unique<StreamingPolicy>(inputs.settings);
+     }},
+    {.name = "separator",
+     .help = "the first tokens, a sliding window and separators",
+     .settings = kSeparatorSettings,
+     .make = [](const PolicyInputs& inputs) -> std::unique_ptr<SelectionPolicy> {
+       return std::make_unique<SeparatorPolicy>(inputs.settings, inputs.token_marks);
+     }},
     {.name = "oracle",
      .help = "the chunks with most attention, for measuring: as slow as full",
      .needs_adapter = true,
