@@ -107,7 +107,15 @@ std::unique_ptr<Completer> open_completer(const CompletionArgs& args) {
                                  ? nullptr
                                  : &policy_named(args.policy, kAutoPolicy);
   if (named == nullptr || named->needs_adapter) find_adapter_if_not_named(args.engine, engine);
-  completer->session.policy = named != nullptr ? named : &default_policy(engine.adapter());
+  completer->session.policy =
+      named != nullptr ? &policy_for(*named, engine.adapter()) : &default_policy(engine.adapter());
+  if (named != nullptr && completer->session.policy != named) {
+    std::fputs(fmt::format("note: there is no adapter of this model, which policy {} needs; {} "
+                           "takes its place\n",
+                           named->name, completer->session.policy->name)
+                   .c_str(),
+               stderr);
+  }
   note_unread_settings(args.selection, {&completer->session.policy, 1});
   completer->session.selection = settings;
   completer->session.kv_type = kv_type_or_default(args.kv_type, engine.precision());

@@ -6,6 +6,8 @@
 #include "select/chunk/chunk_policy.h"
 #include "select/chunk/oracle_policy.h"
 #include "select/full.h"
+#include "select/keys/mean_key_policy.h"
+#include "select/keys/quest_policy.h"
 #include "select/separator.h"
 #include "select/streaming.h"
 
@@ -16,6 +18,10 @@ constexpr Setting kChunkSettings[] = {
     Setting::kKvBudget,   Setting::kKvBudgetMin,      Setting::kTopKChunks, Setting::kWindow,
     Setting::kSink,       Setting::kRefresh,          Setting::kPrefill,    Setting::kPrefillBudget,
     Setting::kPromptTail, Setting::kPrefillSelection, Setting::kMinChunk};
+
+constexpr Setting kQuestSettings[] = {
+    Setting::kKvBudget, Setting::kKvBudgetMin,   Setting::kWindow,    Setting::kSink,
+    Setting::kPrefill,  Setting::kPrefillBudget, Setting::kPromptTail};
 
 constexpr Setting kSeparatorSettings[] = {Setting::kKvBudget, Setting::kKvBudgetMin,
                                           Setting::kWindow, Setting::kSink};
@@ -50,7 +56,20 @@ constexpr PolicyEntry kPolicies[] = {
      .settings = kChunkSettings,
      .make = make_from_adapter<ChunkPolicy>,
      .index_bytes = chunk_index_bytes,
-     .block_needs = chunk_block_needs},
+     .block_needs = chunk_block_needs,
+     .without_adapter = "meankey"},
+    {.name = "meankey",
+     .help = "the chunks whose mean keys attract most, without adapters",
+     .settings = kChunkSettings,
+     .make = [](const PolicyInputs& inputs) -> std::unique_ptr<SelectionPolicy> {
+       return std::make_unique<MeanKeyPolicy>(*inputs.model, inputs.settings, inputs.special_ids,
+                                              inputs.token_marks);
+     },
+     .index_bytes =
+         [](const PolicyShape& shape, int64_t n_tokens) {
+           return MeanKeyPolicy::index_bytes(shape.model, n_tokens);
+         },
+     .block_needs = [](const PolicyShape&) { return MeanKeyPolicy::block_needs(); }},
     {.name = "streaming",
      .help = "the first tokens and a sliding window",
      .settings = kStreamingSettings,
@@ -63,6 +82,16 @@ constexpr PolicyEntry kPolicies[] = {
      .make = [](const PolicyInputs& inputs) -> std::unique_ptr<SelectionPolicy> {
        return std::make_unique<SeparatorPolicy>(inputs.settings, inputs.token_marks);
      }},
+    {.name = "quest",
+     .help = "the pages of 16 tokens whose keys may attract most",
+     .settings = kQuestSettings,
+     .make = [](const PolicyInputs& inputs) -> std::unique_ptr<SelectionPolicy> {
+       return std::make_unique<QuestPolicy>(*inputs.model, inputs.settings);
+     },
+     .index_bytes =
+         [](const PolicyShape& shape, int64_t n_tokens) {
+           return QuestPolicy::index_bytes(shape.model, n_tokens);
+         }},
     {.name = "oracle",
      .help = "the chunks with most attention, for measuring: as slow as full",
      .needs_adapter = true,

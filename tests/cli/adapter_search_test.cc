@@ -121,9 +121,14 @@ TEST_F(AdapterSearch, ByThePolicyThatAsksForIt) {
   EXPECT_EQ(ask(folder, {"--policy", "chunk"}).policy, "chunk");
   EXPECT_THAT(ask(folder, {"--policy", "auto"}).err, HasSubstr("2048 tokens chunk does the same"));
   const ProgramResult none =
-      run_program({"generate", "--model", needle_model(), "--prompt", "x", "--policy", "chunk"});
+      run_program({"generate", "--model", needle_model(), "--prompt", "x", "--policy", "oracle"});
   EXPECT_EQ(none.exit_code, 2);
   EXPECT_THAT(none.err, HasSubstr("needs trained adapters"));
+  const ProgramResult other = run_program(
+      {"generate", "--model", needle_model(), "--prompt", "x", "--policy", "chunk", "--json"});
+  EXPECT_EQ(other.exit_code, 0);
+  EXPECT_EQ(nlohmann::json::parse(other.out).at("policy"), "meankey");
+  EXPECT_THAT(other.err, HasSubstr("note: there is no adapter"));
 }
 
 TEST_F(AdapterSearch, BenchMeasuresWhatIsFound) {

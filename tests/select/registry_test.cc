@@ -29,7 +29,7 @@ TEST(Policies, AnUnknownNameIsRefusedWithTheList) {
   }
   expect_error(
       ErrorCode::kInvalidArgument,
-      "--policy none: must be full, chunk, streaming, separator, oracle or auto",
+      "--policy none: must be full, chunk, meankey, streaming, separator, quest, oracle or auto",
       [] { policy_named("none", "auto"); });
 }
 

@@ -1,0 +1,258 @@
+#include "select/keys/own_keys_policy.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "base/error.h"
+#include "base/thread_pool.h"
+#include "kernels/ops/ops.h"
+#include "select/keys/key_rows.h"
+
+namespace chunkllm {
+namespace {
+
+// Selections whose scores are computed in one pass over the index.
+constexpr int64_t kScoredTogether = 16;
+
+// out[j] += weight * softmax(scores)[j]
+void add_softmax(std::span<const float> scores, float weight, float* out) {
+  float largest = -std::numeric_limits<float>::infinity();
+  for (const float score : scores) largest = std::max(largest, score);
+  constexpr float kNothing = -30.0f;  // whose exponential is lost beside the largest's
+  double sum = 0;
+  for (const float score : scores) {
+    if (score - largest > kNothing) sum += std::exp(score - largest);
+  }
+  const float scale = weight / static_cast<float>(sum);
+  for (size_t j = 0; j < scores.size(); ++j) {
+    if (scores[j] - largest > kNothing) out[j] += scale * std::exp(scores[j] - largest);
+  }
+}
+
+}  // namespace
+
+OwnKeysPolicy::OwnKeysPolicy(const ModelConfig& model, const SelectionSettings& settings,
+                             const OwnChunks& chunks, int64_t row_size)
+    : ChunkedPolicy(settings, model.n_layers, kDefaultSink, kDefaultWindow, chunks.rules.max_chunk),
+      model_(model),
+      row_size_(row_size),
+      token_marks_(chunks.token_marks),
+      ending_marks_(chunks.ending_marks),
+      fixed_(chunks.rules.fixed_chunk > 0),
+      rules_(chunks.rules, chunks.special_ids,
+             {.kind = settings.refresh, .every = settings.refresh_every}, chunks.token_marks),
+      cutter_(rules_),
+      layers_(static_cast<size_t>(model.n_layers)) {
+  for (LayerIndex& layer : layers_) layer.rows.resize(static_cast<size_t>(model.n_kv_heads));
+}
+
+void OwnKeysPolicy::cut(std::span<const int32_t> tokens) {
+  for (; cut_ < std::ssize(tokens); ++cut_) {
+    const int32_t token = tokens[static_cast<size_t>(cut_)];
+    const auto id = static_cast<size_t>(token);
+    const bool is_end = id < token_marks_.size() && (token_marks_[id] & ending_marks_) != 0;
+    const PromptSpan* prompt = prompts_.find(cut_);
+    const auto prompt_begin =
+        prompt != nullptr ? std::optional(prompt->positions.begin) : std::nullopt;
+    cutter_.add(track_, cut_, token, is_end, prompt_begin, prompts_.is_end(cut_));
+  }
+}
+
+// Blocks end where chunks do, since tokens of a prompt may attend by the selection made at their
+// own end, or where nothing that comes can matter.
+Range OwnKeysPolicy::next_block(std::span<const int32_t> tokens, int64_t max_tokens) {
+  n_known_ = std::ssize(tokens);
+  cut(tokens);
+  int64_t end = std::min(done_ + max_tokens, n_known_);
+  if (!is_whole(end)) {
+    const PromptSpan& prompt = *prompts_.find(end - 1);
+    const auto [begin, prompt_end] = prompt.positions;
+    if (!prompt.has_end && prompt_end == n_known_) {
+      end = std::min(end, n_known_ - prompts_.n_undecided());
+    }
+    if (!fixed_) end = track_.begin_of_chunk_at(end);
+    end = std::max(end, begin);
+  }
+  return {done_, std::max(done_, end)};
+}
+
+void OwnKeysPolicy::begin_block(Range positions, std::span<const int32_t>) {
+  count_from_ = done_;
+  plan_ = plan_spans(track_, prompts_, positions, settings_.prefill_selection);
+  done_ = positions.end;
+}
+
+std::span<const AttentionSpan> OwnKeysPolicy::rows(const LayerInput& input) {
+  begin_layer();
+  if (selects(input.layer)) {
+    extend(input);
+    scored_.clear();
+    add_selected(input);
+    keep_last_query(input);
+  } else {
+    add_everything(input.positions);
+  }
+  return end_layer(input.layer);
+}
+
+// Keys of the sink are unlike all others; a chunk of nothing else is not eligible.
+Range OwnKeysPolicy::keys_of_chunk(int64_t j) const {
+  const Range chunk = track_.chunk(j);
+  return {std::max(chunk.begin, std::min(limits_.sink, chunk.end - 1)), chunk.end};
+}
+
+void OwnKeysPolicy::extend(const LayerInput& input) {
+  LayerIndex& layer = layers_[static_cast<size_t>(input.layer)];
+  const int64_t n_closed = track_.n_closed_at(input.positions.end);
+  const auto row_size = static_cast<size_t>(row_size_);
+  for (size_t head = 0; head < layer.rows.size(); ++head) {
+    std::vector<float>& rows = layer.rows[head];
+    rows.resize(static_cast<size_t>(n_closed) * row_size);
+    for (int64_t j = layer.n_chunks; j < n_closed; ++j) {
+      const Range chunk = keys_of_chunk(j);
+      keys_.resize(static_cast<size_t>(chunk.size() * model_.head_dim));
+      for (int64_t t = chunk.begin; t < chunk.end; ++t) {
+        read_key(input.kv, static_cast<int64_t>(head), t,
+                 keys_.data() + (t - chunk.begin) * model_.head_dim);
+      }
+      index_row(keys_, rows.data() + static_cast<size_t>(j) * row_size);
+    }
+  }
+  layer.n_chunks = n_closed;
+}
+
+// Tokens of later blocks may attend by it.
+void OwnKeysPolicy::keep_last_query(const LayerInput& input) {
+  const Range refreshes = track_.refreshes_in(input.positions);
+  if (refreshes.empty()) return;
+  const int64_t position = track_.refreshes[static_cast<size_t>(refreshes.end - 1)];
+  const float* query = input.q + (position - input.positions.begin) * input.q_stride;
+  layers_[static_cast<size_t>(input.layer)].last_query.assign(query, query + model_.q_dim());
+}
+
+// Of a refresh in the block, or of the last one before it.
+const float* OwnKeysPolicy::query_of(const LayerInput& input, const PlannedSpan& span) const {
+  const int64_t position = refresh_position(input.layer, span);
+  if (position < input.positions.begin) {
+    return layers_[static_cast<size_t>(input.layer)].last_query.data();
+  }
+  return input.q + (position - input.positions.begin) * input.q_stride;
+}
+
+std::span<const float> OwnKeysPolicy::scores_of(const LayerInput& input,
+                                                std::span<const PlannedSpan> spans,
+                                                Range eligible) {
+  const auto is_scored = [&](const PlannedSpan& scored) {
+    return scored.shares_selection(spans.front());
+  };
+  auto found = std::ranges::find_if(scored_, is_scored);
+  if (found == scored_.end()) {
+    score(input, spans);
+    found = scored_.begin();
+  }
+  const int64_t first = (found - scored_.begin()) * scored_chunks_.size();
+  return std::span(scores_).subspan(
+      static_cast<size_t>(first + eligible.begin - scored_chunks_.begin),
+      static_cast<size_t>(eligible.size()));
+}
+
+void OwnKeysPolicy::score(const LayerInput& input, std::span<const PlannedSpan> spans) {
+  scored_.clear();
+  std::vector<Range> eligible;  // of each of scored_
+  for (const PlannedSpan& span : spans) {
+    if (std::ssize(scored_) == kScoredTogether) break;
+    if (span.everything() || (!scored_.empty() && scored_.back().shares_selection(span))) continue;
+    const int64_t position = refresh_position(input.layer, span);
+    const SelectionLimits limits = limits_of(span, position);
+    if (everything_fits(position, limits)) continue;
+    scored_.push_back(span);
+    eligible.push_back(eligible_chunks(track_, position, limits));
+  }
+  scored_chunks_ = eligible.front();
+  for (const Range& chunks : eligible) {
+    scored_chunks_ = {std::min(scored_chunks_.begin, chunks.begin),
+                      std::max(scored_chunks_.end, chunks.end)};
+  }
+  const int64_t n_scored = std::ssize(scored_);
+  const int64_t n_chunks = scored_chunks_.size();
+  const int64_t n_group = model_.n_heads / model_.n_kv_heads;  // heads that share a KV head
+  scores_.assign(static_cast<size_t>(n_scored * n_chunks), 0.0f);
+  queries_.resize(static_cast<size_t>(n_scored * n_group * row_size_));
+  products_.resize(static_cast<size_t>(n_scored * n_group * n_chunks));
+  const LayerIndex& layer = layers_[static_cast<size_t>(input.layer)];
+  const float weight = 1.0f / static_cast<float>(model_.n_heads);
+  for (int64_t kv_head = 0; kv_head < model_.n_kv_heads; ++kv_head) {
+    for (int64_t i = 0; i < n_scored * n_group; ++i) {
+      const int64_t head = kv_head * n_group + i % n_group;
+      const float* query = query_of(input, scored_[static_cast<size_t>(i / n_group)]);
+      query_row(query + head * model_.head_dim, queries_.data() + i * row_size_);
+    }
+    const float* rows = layer.rows[static_cast<size_t>(kv_head)].data();
+    dot_rows(queries_.data(), n_scored * n_group, rows + scored_chunks_.begin * row_size_, n_chunks,
+             row_size_, input.scale, products_.data());
+    parallel_for(n_scored, 1, [&](int64_t begin, int64_t end, int) {
+      for (int64_t i = begin; i < end; ++i) {
+        const Range chunks = eligible[static_cast<size_t>(i)];
+        const int64_t first = chunks.begin - scored_chunks_.begin;
+        for (int64_t g = 0; g < n_group; ++g) {
+          const float* products = products_.data() + (i * n_group + g) * n_chunks + first;
+          add_softmax({products, static_cast<size_t>(chunks.size())}, weight,
+                      scores_.data() + i * n_chunks + first);
+        }
+      }
+    });
+  }
+}
+
+// How many tokens attend as they did if only the first `n_tokens` are known.
+int64_t OwnKeysPolicy::decided_end(int64_t n_tokens) const {
+  const int64_t n = std::min(prompts_.first_changed(n_tokens), done_);
+  if (fixed_) return n;
+  for (int64_t j = track_.n_closed_at(n) - 1; j >= 0; --j) {
+    if (rules_.decided_at(track_.chunk(j)) < n) return track_.chunk(j).end;
+  }
+  return 0;
+}
+
+// Goes back to the last refresh before that, whose query must be there.
+int64_t OwnKeysPolicy::truncate(int64_t n_tokens) {
+  const int64_t n = decided_end(n_tokens);
+  const int64_t n_refreshes = track_.refreshes_in({0, n}).end;
+  done_ = n_refreshes > 0 ? track_.refreshes[static_cast<size_t>(n_refreshes - 1)] : n;
+  n_known_ = n_tokens;
+  track_.truncate(done_);
+  for (LayerIndex& layer : layers_) layer.n_chunks = std::min(layer.n_chunks, track_.n_chunks());
+  // The open chunk is cut again.
+  cut_ = track_.open_begin();
+  track_.truncate(cut_);
+  cutter_.reset();
+  prompts_.truncate(n_tokens);
+  forget_selections();
+  return done_;
+}
+
+void OwnKeysPolicy::restore(std::span<const int32_t> tokens, const PolicyState& state) {
+  if (!state.positions.empty() || !state.floats.empty()) {
+    fail(ErrorCode::kData, "the saved state has arrays, and this policy keeps none; make it anew");
+  }
+  done_ = n_known_ = std::ssize(tokens);
+  cut(tokens);
+}
+
+int64_t OwnKeysPolicy::n_chunks() const { return track_.n_closed_at(done_); }
+
+int64_t OwnKeysPolicy::n_refreshes() const { return track_.refreshes_in({0, done_}).end; }
+
+int64_t OwnKeysPolicy::size_bytes() const {
+  auto n_bytes =
+      static_cast<int64_t>((track_.ends.size() + track_.refreshes.size()) * sizeof(int64_t));
+  for (const LayerIndex& layer : layers_) {
+    for (const std::vector<float>& rows : layer.rows) {
+      n_bytes += static_cast<int64_t>(rows.size() * sizeof(float));
+    }
+  }
+  return n_bytes;
+}
+
+}  // namespace chunkllm

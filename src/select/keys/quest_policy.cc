@@ -1,0 +1,57 @@
+#include "select/keys/quest_policy.h"
+
+#include <algorithm>
+
+namespace chunkllm {
+namespace {
+
+SelectionSettings for_each_token(SelectionSettings settings) {
+  settings.budget.top_k_chunks.reset();
+  settings.refresh = RefreshKind::kEvery;
+  settings.refresh_every = 1;
+  settings.prefill_selection = PrefillSelection::kPrevious;
+  return settings;
+}
+
+AdapterConfig pages() {
+  AdapterConfig rules;
+  rules.fixed_chunk = QuestPolicy::kPageTokens;
+  rules.max_chunk = kDefaultMaxChunk;
+  return rules;
+}
+
+}  // namespace
+
+QuestPolicy::QuestPolicy(const ModelConfig& model, const SelectionSettings& settings)
+    : OwnKeysPolicy(model, for_each_token(settings), {.rules = pages()}, 2 * model.head_dim) {}
+
+// The greatest, then the least of each feature.
+void QuestPolicy::index_row(std::span<const float> keys, float* row) const {
+  const auto n = static_cast<size_t>(head_dim());
+  std::copy_n(keys.data(), n, row);
+  std::copy_n(keys.data(), n, row + n);
+  for (size_t t = 1; t < keys.size() / n; ++t) {
+    for (size_t i = 0; i < n; ++i) {
+      row[i] = std::max(row[i], keys[t * n + i]);
+      row[n + i] = std::min(row[n + i], keys[t * n + i]);
+    }
+  }
+}
+
+// The parts above and below zero: times a row they give the bound.
+void QuestPolicy::query_row(const float* query, float* out) const {
+  const int64_t n = head_dim();
+  for (int64_t i = 0; i < n; ++i) {
+    out[i] = std::max(query[i], 0.0f);
+    out[n + i] = std::min(query[i], 0.0f);
+  }
+}
+
+int64_t QuestPolicy::index_bytes(const ModelConfig& model, int64_t n_tokens) {
+  int64_t n_selecting = 0;
+  for (int64_t i = kDenseLayers; i < model.n_layers; ++i) n_selecting += model.slides(i) ? 0 : 1;
+  return n_tokens / kPageTokens * n_selecting * 2 * model.kv_dim() *
+         static_cast<int64_t>(sizeof(float));
+}
+
+}  // namespace chunkllm
