@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "base/random.h"
+#include "data/synthetic.h"
 #include "text/tokenizer/tokenizer.h"
-#include "train/data/synthetic.h"
 
 namespace chunkllm {
 namespace {

@@ -12,6 +12,7 @@
 #include <iterator>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,7 @@
 #include "base/error.h"
 #include "base/threads.h"
 #include "cli/selection_options.h"
+#include "eval/columns.h"
 #include "kernels/machine/isa.h"
 
 namespace chunkllm {
@@ -71,19 +73,13 @@ std::vector<TrialColumn> columns_of(const Options& options) {
 std::vector<TrialColumn> usable_columns(const Options& options, const Engine& engine, int64_t ctx) {
   std::vector<TrialColumn> usable;
   for (TrialColumn& column : columns_of(options)) {
-    const KvBudget& budget = column.selection.budget;
-    const Adapter* adapter = engine.adapter();
-    if (adapter != nullptr && budget.fraction && column.policy->reads(Setting::kKvBudget)) {
-      const AdapterConfig& config = adapter->config;
-      const int64_t least =
-          budget.least_tokens(column.selection.sink.value_or(config.sink),
-                              column.selection.window.value_or(config.window), config.max_chunk);
-      if (*budget.fraction * static_cast<double>(ctx) < static_cast<double>(least)) {
-        std::fprintf(
-            stderr, "%s at %lld tokens left out: less than the least budget of %lld tokens\n",
-            column.name.c_str(), static_cast<long long>(ctx), static_cast<long long>(least));
-        continue;
-      }
+    const std::optional<int64_t> least =
+        least_budget_above(*column.policy, column.selection, engine.adapter(), ctx);
+    if (least) {
+      std::fprintf(
+          stderr, "%s at %lld tokens left out: less than the least budget of %lld tokens\n",
+          column.name.c_str(), static_cast<long long>(ctx), static_cast<long long>(*least));
+      continue;
     }
     usable.push_back(std::move(column));
   }

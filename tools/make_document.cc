@@ -17,12 +17,12 @@
 #include "base/mapped_file.h"
 #include "base/random.h"
 #include "base/range.h"
+#include "data/facts.h"
+#include "data/synthetic.h"
 #include "model/config.h"
 #include "text/chat/chat_template.h"
 #include "text/tokenizer/tokenizer.h"
 #include "text/utf8.h"
-#include "train/data/facts.h"
-#include "train/data/synthetic.h"
 
 namespace chunkllm {
 namespace {

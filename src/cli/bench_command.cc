@@ -13,6 +13,7 @@
 #include "cli/bench_table.h"
 #include "cli/common.h"
 #include "cli/options.h"
+#include "data/synthetic.h"
 #include "engine/session.h"
 #include "engine/session_memory.h"
 #include "formats/gguf.h"
@@ -21,7 +22,6 @@
 #include "kernels/machine/peaks.h"
 #include "measure/random_adapter.h"
 #include "measure/synthetic_context.h"
-#include "train/data/synthetic.h"
 
 namespace chunkllm::cli {
 namespace {

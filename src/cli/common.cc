@@ -30,12 +30,6 @@ void on_interrupt(int signal) {
 constexpr double kQuietSeconds = 2.0;
 constexpr double kRedrawSeconds = 0.2;
 
-std::string format_duration(double seconds) {
-  const auto total = std::llround(seconds);
-  if (total >= 3600) return fmt::format("{}h{:02}m", total / 3600, total / 60 % 60);
-  return fmt::format("{}m{:02}s", total / 60, total % 60);
-}
-
 // Relative to the current folder if it lies there.
 std::string from_here(const std::filesystem::path& path) {
   std::error_code error;
@@ -167,6 +161,12 @@ CancelToken& interrupt_token() {
 }
 
 bool termination_requested() { return g_terminated != 0; }
+
+std::string format_duration(double seconds) {
+  const auto total = std::llround(seconds);
+  if (total >= 3600) return fmt::format("{}h{:02}m", total / 3600, total / 60 % 60);
+  return fmt::format("{}m{:02}s", total / 60, total % 60);
+}
 
 ProgressBar::ProgressBar(std::string label, std::string unit)
     : label_(std::move(label)), unit_(std::move(unit)) {}

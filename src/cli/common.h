@@ -79,6 +79,9 @@ CancelToken& interrupt_token();
 // Whether it was SIGTERM: the program is to end, whatever it can go on with.
 bool termination_requested();
 
+// "2m05s", "3h07m".
+std::string format_duration(double seconds);
+
 // A bar with rate and time left on stderr, from the third second on and only on a terminal. The
 // destructor clears it.
 class ProgressBar {
@@ -102,6 +105,7 @@ void add_generate_command(CLI::App& app);
 void add_chat_command(CLI::App& app);
 void add_inspect_command(CLI::App& app);
 void add_bench_command(CLI::App& app);
+void add_eval_command(CLI::App& app);
 void add_train_command(CLI::App& app);
 void add_quantize_command(CLI::App& app);
 

@@ -11,6 +11,68 @@
 namespace chunkllm {
 namespace {
 
+constexpr int64_t kMostLogits = int64_t{1} << 24;  // that score() holds at once: 64 MiB
+
+// Hands everything on to a policy, and counts what the tokens from a position on attend to.
+class ScoredRows : public RowSelector {
+ public:
+  ScoredRows(RowSelector& policy, const ModelConfig& config, int64_t first, int64_t row_bytes)
+      : policy_(policy), config_(config), first_(first), row_bytes_(row_bytes) {}
+
+  void begin_block(Range positions, std::span<const int32_t> tokens) override {
+    policy_.begin_block(positions, tokens);
+  }
+  std::span<const AttentionSpan> rows(const LayerInput& input) override {
+    const std::span<const AttentionSpan> spans = policy_.rows(input);
+    for (const AttentionSpan& span : spans) {
+      for (int64_t t = std::max(span.queries.begin, first_); t < span.queries.end; ++t) {
+        int64_t n_rows = 0;
+        for (const Range& rows : span.rows) {
+          n_rows += std::max<int64_t>(0, std::min(rows.end, t + 1) - rows.begin);
+        }
+        add(static_cast<double>(n_rows), t);
+      }
+    }
+    return spans;
+  }
+  void attention_done(const LayerInput& input, const float* log_sum_exp) override {
+    policy_.attention_done(input, log_sum_exp);
+  }
+  bool wants_log_sum_exp() const override { return policy_.wants_log_sum_exp(); }
+  void layer_done(int64_t layer, Range positions, const float* hidden) override {
+    policy_.layer_done(layer, positions, hidden);
+  }
+  Range ready(Range positions) override { return policy_.ready(positions); }
+
+  // Of the positions from `first` to `n_tokens`, all of which ran.
+  RetentionCount count(int64_t n_tokens) {
+    // A layer that slides attends to all that it can see, and asks nobody.
+    for (int64_t layer = 0; layer < config_.n_layers; ++layer) {
+      if (!config_.slides(layer)) continue;
+      for (int64_t t = first_; t < n_tokens; ++t) {
+        const auto visible = static_cast<double>(config_.rows_visible(layer, t + 1));
+        count_.retention_sum += 1.0;
+        count_.bytes_attended_sum += visible * static_cast<double>(row_bytes_);
+      }
+    }
+    count_.n_passes = n_tokens - first_;
+    count_.retention_sum /= static_cast<double>(config_.n_layers);
+    return count_;
+  }
+
+ private:
+  void add(double n_rows, int64_t t) {
+    count_.retention_sum += n_rows / static_cast<double>(t + 1);
+    count_.bytes_attended_sum += n_rows * static_cast<double>(row_bytes_);
+  }
+
+  RowSelector& policy_;
+  const ModelConfig& config_;
+  int64_t first_;
+  int64_t row_bytes_;
+  RetentionCount count_;  // until count() the sum over layers, too
+};
+
 // Throws before anything of the session is allocated.
 const SessionOptions& checked(const Engine& engine, const SessionOptions& options) {
   require_session_memory(engine, options);
@@ -59,18 +121,22 @@ void Session::append(std::span<const int32_t> tokens, std::span<const Origin> or
   announce({begin, n_tokens()});
 }
 
+Range Session::run_block(RowSelector& selector, const CancelToken* cancel) {
+  const Range block = policy_->next_block(tokens_, needs_.least_tokens);
+  if (block.empty()) return block;
+  if (cancel != nullptr) cancel->check();
+  const int64_t n_done_before = n_done();
+  const int64_t rows_before = policy_->prompt_rows_attended();
+  transformer_.forward(std::span(tokens_).subspan(static_cast<size_t>(block.begin),
+                                                  static_cast<size_t>(block.size())),
+                       block.begin, cache_, selector);
+  count_prompt_rows({n_done_before, n_done()}, policy_->prompt_rows_attended() - rows_before);
+  return block;
+}
+
 void Session::run_waiting(const Progress& progress, const CancelToken* cancel) {
   int64_t n_run = 0;
-  while (true) {
-    const Range block = policy_->next_block(tokens_, needs_.least_tokens);
-    if (block.empty()) return;
-    if (cancel != nullptr) cancel->check();
-    const int64_t n_done_before = n_done();
-    const int64_t rows_before = policy_->prompt_rows_attended();
-    transformer_.forward(std::span(tokens_).subspan(static_cast<size_t>(block.begin),
-                                                    static_cast<size_t>(block.size())),
-                         block.begin, cache_, *policy_);
-    count_prompt_rows({n_done_before, n_done()}, policy_->prompt_rows_attended() - rows_before);
+  for (Range block; !(block = run_block(*policy_, cancel)).empty();) {
     n_run += block.size();
     if (progress) progress(n_run, n_run + n_tokens() - block.end);
   }
@@ -144,6 +210,32 @@ void Session::decode(int32_t token) {
   const Origin origin = Origin::kGenerated;
   append({&token, 1}, {&origin, 1});
   run_waiting();
+}
+
+void Session::score(std::span<const int32_t> tokens, int64_t first, const OnLogits& on_logits,
+                    RetentionCount& count, const Progress& progress, const CancelToken* cancel) {
+  const auto n = static_cast<int64_t>(tokens.size());
+  check_fits(n_tokens() + n);
+  check_ids(tokens);
+  append(tokens, std::vector<Origin>(tokens.size(), Origin::kGenerated));
+  const ModelConfig& config = engine_.config();
+  const auto n_vocab = static_cast<int64_t>(config.n_vocab);
+  const int64_t piece = std::max<int64_t>(1, kMostLogits / n_vocab);
+  std::vector<float> logits(static_cast<size_t>(std::min(piece, needs_.least_tokens) * n_vocab));
+  ScoredRows selector(*policy_, config, first, cache_.bytes_per_position() / config.n_layers);
+  int64_t n_run = 0;
+  for (Range block; !(block = run_block(selector, cancel)).empty();) {
+    const Range done = transformer_.done();
+    for (int64_t t = std::max(done.begin, first); t < done.end;) {
+      const Range part{t, std::min({done.end, t + piece, t + needs_.least_tokens})};
+      transformer_.logits({part.begin - done.begin, part.end - done.begin}, logits.data());
+      on_logits(part, std::span(logits).first(static_cast<size_t>(part.size() * n_vocab)));
+      t = part.end;
+    }
+    n_run += block.size();
+    if (progress) progress(n_run, n_run + n_tokens() - block.end);
+  }
+  count += selector.count(n_tokens());
 }
 
 void Session::truncate(int64_t n_tokens) {

@@ -34,6 +34,12 @@ struct RetentionCount {
   double retention_sum = 0;       // of the mean over layers of rows attended / rows visible
   double bytes_attended_sum = 0;  // of the keys and values attended to, all layers
 
+  RetentionCount& operator+=(const RetentionCount& other) {
+    n_passes += other.n_passes;
+    retention_sum += other.retention_sum;
+    bytes_attended_sum += other.bytes_attended_sum;
+    return *this;
+  }
   double kv_retention() const {
     return n_passes > 0 ? retention_sum / static_cast<double>(n_passes) : 0;
   }
@@ -47,6 +53,11 @@ struct PrefillCount {
   double rows_attended = 0;
   double rows_visible = 0;
 
+  PrefillCount& operator+=(const PrefillCount& other) {
+    rows_attended += other.rows_attended;
+    rows_visible += other.rows_visible;
+    return *this;
+  }
   double retention() const { return rows_visible > 0 ? rows_attended / rows_visible : 1.0; }
 };
 
@@ -70,6 +81,17 @@ class Session {
   void prefill(std::span<const int32_t> tokens, std::span<const int64_t> prompt_ends,
                const Progress& progress = {}, const CancelToken* cancel = nullptr,
                std::span<const Range> answers = {});
+
+  // Logits [positions.size(), n_vocab] of the tokens at these positions; valid during the call.
+  using OnLogits = std::function<void(Range positions, std::span<const float> logits)>;
+
+  // Appends text whose likelihood is wanted: all its tokens count as generated ones, so that no
+  // token knows of later ones, and run in blocks all the same. Gives the logits of the tokens from
+  // position `first` on, in pieces of a bounded size and in order, and counts what these tokens
+  // attended to. Throws Error as prefill() does.
+  void score(std::span<const int32_t> tokens, int64_t first, const OnLogits& on_logits,
+             RetentionCount& count, const Progress& progress = {},
+             const CancelToken* cancel = nullptr);
 
   // Appends one generated token and leaves its logits; a prompt that had no end is finished.
   void decode(int32_t token);
@@ -128,6 +150,9 @@ class Session {
   // Takes in tokens that then wait, and tells the policy of them.
   void append(std::span<const int32_t> tokens, std::span<const Origin> origins);
   void announce(Range positions);
+  // Runs one block of the tokens that wait, asking `selector`, and returns its positions; empty if
+  // there is none.
+  Range run_block(RowSelector& selector, const CancelToken* cancel);
   void count_prompt_rows(Range done, int64_t rows_attended);
 
   const Engine& engine_;

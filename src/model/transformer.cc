@@ -225,11 +225,15 @@ void Transformer::add_to_stream(const std::vector<float>& norm, int64_t n_tokens
 }
 
 std::span<const float> Transformer::logits(int64_t index) {
-  const ModelConfig& c = config();
-  rms_norm(hidden() + index * c.d_model, weights_.final_norm.data(), 1, c.d_model,
-           c.rms_norm_epsilon, x_.data());
-  weights_.lm_head(x_.data(), 1, logits_.data());
+  logits({index, index + 1}, logits_.data());
   return logits_;
+}
+
+void Transformer::logits(Range indices, float* out) {
+  const ModelConfig& c = config();
+  rms_norm(hidden() + indices.begin * c.d_model, weights_.final_norm.data(), indices.size(),
+           c.d_model, c.rms_norm_epsilon, x_.data());
+  weights_.lm_head(x_.data(), indices.size(), out);
 }
 
 }  // namespace chunkllm

@@ -101,6 +101,8 @@ class Transformer {
 
   // Logits [n_vocab] of token `index` of hidden(); valid until the next call.
   std::span<const float> logits(int64_t index);
+  // Logits [indices.size(), n_vocab] of tokens of hidden(), written to `out`.
+  void logits(Range indices, float* out);
 
   const ModelConfig& config() const { return weights_.config; }
 

@@ -9,7 +9,7 @@
 
 #include "base/bf16.h"
 #include "base/range.h"
-#include "train/data/sequences.h"
+#include "train/sequences.h"
 
 namespace chunkllm {
 

@@ -1,107 +1,41 @@
 #include "train/progress_log.h"
 
-#include <fcntl.h>
-#include <fmt/format.h>
-#include <unistd.h>
-
-#include <cerrno>
 #include <cstdint>
-#include <cstring>
-#include <fstream>
 #include <limits>
-#include <sstream>
 #include <string>
-#include <string_view>
-#include <utility>
 
-#include "base/atomic_file.h"
 #include "base/error.h"
 #include "base/json.h"
 
 namespace chunkllm {
 namespace {
 
-struct Line {
-  std::string_view text;  // without the line end
-  nlohmann::json record;
-};
-
-std::string read_text(const std::filesystem::path& path) {
-  std::error_code error;
-  if (!std::filesystem::is_regular_file(path, error)) {
-    fail(ErrorCode::kIo, "{} is no file that can be read; give the folder of a training run",
-         path.string());
-  }
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  if (file.peek() != std::ifstream::traits_type::eof()) text << file.rdbuf();
-  if (!file.is_open() || file.bad() || !text) {
-    fail(ErrorCode::kIo, "cannot read {}: {}", path.string(), std::strerror(errno));
-  }
-  return std::move(text).str();
-}
-
-// The records of a log's text, which must outlive them. A line without an end was cut short.
-std::vector<Line> parse_lines(std::string_view text, const std::filesystem::path& path) {
-  std::vector<Line> lines;
-  for (size_t end; (end = text.find('\n')) != text.npos; text.remove_prefix(end + 1)) {
-    const std::string where = fmt::format("{}:{}", path.string(), lines.size() + 1);
-    const std::string_view line = text.substr(0, end);
-    nlohmann::json record = parse_json(line, where, "remove this line");
-    // Asked for its type and range; the value is looked up again where it is needed.
-    JsonFields(record, where).integer("step", 0, std::numeric_limits<int64_t>::max());
-    lines.push_back({line, std::move(record)});
-  }
-  return lines;
+int64_t step_of(const nlohmann::json& record, const std::string& where) {
+  return JsonFields(record, where).integer("step", 0, std::numeric_limits<int64_t>::max());
 }
 
 }  // namespace
 
 ProgressLog::ProgressLog(const std::filesystem::path& path, std::optional<int64_t> resume_step)
-    : path_(path) {
-  std::error_code error;
-  const bool resumes = resume_step.has_value() && std::filesystem::exists(path, error);
-  if (resumes) {
-    const std::string text = read_text(path);
-    std::string kept;
-    for (const Line& line : parse_lines(text, path)) {
-      if (line.record["step"].get<int64_t>() > *resume_step) continue;
-      kept.append(line.text).push_back('\n');
-    }
-    if (kept != text) write_file_atomically(path, kept);
-  }
-  const int truncate = resumes ? 0 : O_TRUNC;
-  fd_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | truncate, 0644);
-  if (fd_ < 0) fail(ErrorCode::kIo, "cannot open {}: {}", path.string(), std::strerror(errno));
-}
-
-ProgressLog::~ProgressLog() { ::close(fd_); }
+    : log_(path, resume_step.has_value(),
+           [&](const nlohmann::json& record, const std::string& where) {
+             return step_of(record, where) <= *resume_step;
+           }) {}
 
 void ProgressLog::write(const nlohmann::ordered_json& record) {
   const auto step = record.is_object() ? record.find("step") : record.end();
   if (step == record.end() || !step->is_number_integer()) {
     fail(ErrorCode::kInvalidArgument, "a line of {} must be an object with an integer \"step\"",
-         path_.string());
+         log_.path().string());
   }
-  // Text that is not UTF-8 is replaced rather than refused: a log line must not end a long run.
-  std::string line = record.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
-  line.push_back('\n');
-  std::string_view rest = line;
-  while (!rest.empty()) {
-    const ssize_t n_written = ::write(fd_, rest.data(), rest.size());
-    if (n_written < 0) {
-      if (errno == EINTR) continue;
-      fail(ErrorCode::kIo, "cannot write {}: {}", path_.string(), std::strerror(errno));
-    }
-    rest.remove_prefix(static_cast<size_t>(n_written));
-  }
+  log_.write(record);
 }
 
 std::vector<nlohmann::json> read_progress_log(const std::filesystem::path& path) {
-  const std::string text = read_text(path);
-  std::vector<nlohmann::json> records;
-  for (Line& line : parse_lines(text, path)) records.push_back(std::move(line.record));
-  return records;
+  return read_json_log(path, [](const nlohmann::json& record, const std::string& where) {
+    step_of(record, where);
+    return true;
+  });
 }
 
 }  // namespace chunkllm

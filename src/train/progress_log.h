@@ -7,6 +7,8 @@
 #include <optional>
 #include <vector>
 
+#include "base/json_log.h"
+
 namespace chunkllm {
 
 // Appends records to the log of a training run. Each line is handed to the operating system as it
@@ -19,9 +21,6 @@ class ProgressLog {
   // another line than the last is no record.
   explicit ProgressLog(const std::filesystem::path& path,
                        std::optional<int64_t> resume_step = std::nullopt);
-  ~ProgressLog();
-  ProgressLog(const ProgressLog&) = delete;
-  ProgressLog& operator=(const ProgressLog&) = delete;
 
   // Writes one line, fields in the order given; numbers that are not finite become null. Throws
   // Error (kInvalidArgument) if the record is no object with an integer "step", kIo if writing
@@ -29,8 +28,7 @@ class ProgressLog {
   void write(const nlohmann::ordered_json& record);
 
  private:
-  std::filesystem::path path_;
-  int fd_ = -1;
+  JsonLog log_;
 };
 
 // The records of a log in the order of the file. A last line that a crash cut short is left out.

@@ -9,12 +9,12 @@
 #include "train/backbone.h"
 #include "train/boundary_fit.h"
 #include "train/checkpoint.h"
-#include "train/data/sequences.h"
 #include "train/fit_report.h"
 #include "train/layer_fit.h"
 #include "train/lessons.h"
 #include "train/own_projections.h"
 #include "train/progress_log.h"
+#include "train/sequences.h"
 
 namespace chunkllm {
 namespace {

@@ -10,8 +10,8 @@
 #include <string_view>
 
 #include "base/cancel.h"
+#include "data/corpus.h"
 #include "engine/engine.h"
-#include "train/data/corpus.h"
 #include "train/layer_problem.h"
 
 namespace chunkllm {

@@ -6,10 +6,7 @@
 
 #include "base/error.h"
 #include "base/timer.h"
-#include "text/sentences.h"
-#include "text/utf8.h"
-#include "train/data/synthetic.h"
-#include "train/data/task_blocks.h"
+#include "data/task_blocks.h"
 
 namespace chunkllm {
 namespace {
@@ -18,32 +15,19 @@ constexpr int64_t kLeastJsonQuestions = 2;  // a haystack
 // A key and a value, UUIDs of some 25 tokens each, may both be in an answer.
 constexpr int64_t kJsonAnswerTokens = 112;
 
-// A text and the prompts that ask about it.
-struct Haystack {
-  TaskDocument document;
-  std::vector<Prompt> prompts;
-  int64_t longest = 0;  // tokens
-};
-
-// Draws haystacks that fill a prompt.
-class HaystackMaker {
+// Draws the haystacks of a trial, each of which fills a prompt.
+class TrialHaystacks {
  public:
-  HaystackMaker(const Engine& engine, const TrialOptions& options)
-      : engine_(engine), options_(options) {
-    try {
-      chat_ = engine.chat_template();
-    } catch (const Error& e) {
-      if (e.code() != ErrorCode::kUnsupported) throw;  // a model without a chat template
-    }
+  TrialHaystacks(const Engine& engine, const TrialOptions& options)
+      : options_(options), maker_(engine, options.text) {
     for (const TaskKind kind : options.tasks) {
       if (kind != TaskKind::kJson) sentence_kinds_.push_back(kind);
     }
-    if (!options.text.empty()) ends_ = sentence_ends(options.text);
   }
 
+  const HaystackMaker& maker() const { return maker_; }
   bool has_text() const { return !sentence_kinds_.empty(); }
   bool has_json() const { return sentence_kinds_.size() < options_.tasks.size(); }
-  bool has_chat() const { return chat_.has_value(); }
 
   // About one haystack.
   int64_t n_json_questions() const { return std::max(kLeastJsonQuestions, options_.n_questions); }
@@ -53,7 +37,7 @@ class HaystackMaker {
   }
 
   Haystack text_haystack(Rng& rng, int64_t ctx) const {
-    return fit(rng, ctx, ctx * 5, [&](Rng& draw, int64_t n_bytes) {
+    return maker_.fit(rng, ctx, ctx * 5, [&](Rng& draw, int64_t n_bytes) {
       std::vector<Task> tasks;
       TakenNames taken;
       for (const TaskKind kind : sentence_kinds_) {
@@ -61,23 +45,23 @@ class HaystackMaker {
           tasks.push_back(make_task(draw, kind, options_.forms, taken));
         }
       }
-      return hide_tasks(draw, passage(draw, n_bytes), tasks);
+      return hide_tasks(draw, maker_.passage(draw, n_bytes), tasks);
     });
   }
 
   Haystack json_haystack(Rng& rng, int64_t ctx) const {
     if (options_.n_pairs > 0) {
-      return fit(rng, ctx, ctx * 5, [&](Rng& draw, int64_t n_bytes) {
+      return maker_.fit(rng, ctx, ctx * 5, [&](Rng& draw, int64_t n_bytes) {
         TaskDocument document =
             make_json(draw, options_.forms, options_.n_pairs, n_json_questions());
         const int64_t before = draw.below(n_bytes + 1);
-        document.text =
-            passage(draw, before) + "\n\n" + document.text + "\n" + passage(draw, n_bytes - before);
+        document.text = maker_.passage(draw, before) + "\n\n" + document.text + "\n" +
+                        maker_.passage(draw, n_bytes - before);
         return document;
       });
     }
     constexpr int64_t kPairBytes = 83;
-    return fit(rng, ctx, ctx * 3, [&](Rng& draw, int64_t n_bytes) {
+    return maker_.fit(rng, ctx, ctx * 3, [&](Rng& draw, int64_t n_bytes) {
       return make_json(draw, options_.forms,
                        std::max<int64_t>(n_bytes / kPairBytes, n_json_questions()),
                        n_json_questions());
@@ -85,56 +69,9 @@ class HaystackMaker {
   }
 
  private:
-  // `n_bytes` of the text, from the begin of a sentence and going round, or made up.
-  std::string passage(Rng& rng, int64_t n_bytes) const {
-    if (ends_.empty()) return make_text(rng, n_bytes);
-    std::string_view rest = options_.text.substr(
-        static_cast<size_t>(ends_[static_cast<size_t>(rng.below(std::ssize(ends_)))]));
-    std::string text;
-    const auto size = static_cast<size_t>(n_bytes);
-    while (text.size() < size) {
-      text += rest.substr(0, size - text.size());
-      rest = options_.text;
-    }
-    while (!text.empty() && find_invalid_utf8(text)) text.pop_back();
-    return text;
-  }
-
-  Prompt prompt(const std::string& text, const std::string& question) const {
-    if (chat_) {
-      return chat_prompt(engine_.tokenizer(), *chat_, {{"user", text + "\n\n" + question}});
-    }
-    return text_prompt(engine_.tokenizer(),
-                       fmt::format("{}\n\nQuestion: {}\nAnswer:", text, question));
-  }
-
-  // Shrinks the document until the longest prompt fits `ctx` tokens.
-  template <typename Make>
-  Haystack fit(Rng& rng, int64_t ctx, int64_t n_bytes, const Make& make) const {
-    const Rng state = rng;
-    while (true) {
-      rng = state;
-      Haystack haystack;
-      haystack.document = make(rng, n_bytes);
-      for (const TaskQuestion& question : haystack.document.questions) {
-        haystack.prompts.push_back(prompt(haystack.document.text, question.question));
-        haystack.longest = std::max(haystack.longest, haystack.prompts.back().n_tokens());
-      }
-      if (haystack.longest <= ctx) return haystack;
-      const double ratio = static_cast<double>(ctx) / static_cast<double>(haystack.longest);
-      n_bytes = static_cast<int64_t>(static_cast<double>(n_bytes) * ratio * 0.995) - 16;
-      if (n_bytes <= 0) {
-        fail(ErrorCode::kInvalidArgument,
-             "{} tokens are too few for the facts and a question of a trial", ctx);
-      }
-    }
-  }
-
-  const Engine& engine_;
   const TrialOptions& options_;
-  std::optional<ChatTemplate> chat_;
+  HaystackMaker maker_;
   std::vector<TaskKind> sentence_kinds_;
-  std::vector<int64_t> ends_;
 };
 
 void check_options(const TrialOptions& options) {
@@ -157,9 +94,9 @@ class Trial {
         options_(options),
         callbacks_(callbacks),
         cancel_(cancel),
-        maker_(engine, options) {
+        haystacks_(engine, options) {
     n_questions_ = std::ssize(options.columns) * std::ssize(options.ctx) * options.n_haystacks *
-                   maker_.n_questions();
+                   haystacks_.n_questions();
   }
 
   TrialReport run() {
@@ -185,8 +122,8 @@ class Trial {
     for (haystack_ = 0; haystack_ < options_.n_haystacks; ++haystack_) {
       if (haystack_ > 0 && options_.seconds > 0 && timer.seconds() > options_.seconds) break;
       Rng rng(seeds.next());
-      if (maker_.has_text()) ask_all(maker_.text_haystack(rng, ctx));
-      if (maker_.has_json()) ask_all(maker_.json_haystack(rng, ctx));
+      if (haystacks_.has_text()) ask_all(haystacks_.text_haystack(rng, ctx));
+      if (haystacks_.has_json()) ask_all(haystacks_.json_haystack(rng, ctx));
     }
     for (size_t row = first_row_; row < report_.rows.size(); ++row) {
       for (auto& scores : report_.rows[row].scores) scores.resize(static_cast<size_t>(haystack_));
@@ -205,27 +142,17 @@ class Trial {
     session_options.kv_type = options_.kv_type.value_or(
         engine_.precision().products == ProductType::kBf16 ? KvType::kBf16 : KvType::kF32);
     Session session(engine_, session_options);
-    GenerateOptions generate_options;
-    generate_options.eos_ids = engine_.eos_ids();
-    if (!maker_.has_chat()) generate_options.stops = {"\n"};
     TrialCost& cost = report_.costs.back()[column];
     cost.ctx = ctx_;
     cost.n_prompt_tokens = std::max(cost.n_prompt_tokens, haystack.longest);
     for (size_t i = 0; i < haystack.prompts.size(); ++i) {
       const bool is_json = haystack.document.questions[i].kind == TaskKind::kJson;
-      generate_options.max_tokens =
+      const int64_t max_tokens =
           is_json ? std::max(options_.answer_tokens, kJsonAnswerTokens) : options_.answer_tokens;
-      const GenerateResult result = generate(session, engine_.tokenizer(), haystack.prompts[i],
-                                             generate_options, {}, {}, cancel_);
-      cost.decode.n_passes += result.retention.n_passes;
-      cost.decode.retention_sum += result.retention.retention_sum;
-      cost.decode.bytes_attended_sum += result.retention.bytes_attended_sum;
-      cost.prefill.rows_attended += result.prefill.rows_attended;
-      cost.prefill.rows_visible += result.prefill.rows_visible;
-      cost.n_prefilled += result.prompt_tokens - result.cached_tokens;
-      cost.prefill_seconds += result.prefill_seconds;
-      cost.n_decoded += result.generated_tokens - 1;
-      cost.decode_seconds += result.decode_seconds;
+      const GenerateResult result =
+          generate(session, engine_.tokenizer(), haystack.prompts[i],
+                   haystacks_.maker().answer_options(max_tokens), {}, {}, cancel_);
+      cost.add(result);
       add_score(haystack.document.questions, i, column, result.text);
     }
   }
@@ -252,7 +179,7 @@ class Trial {
   const TrialOptions& options_;
   const TrialCallbacks& callbacks_;
   const CancelToken* cancel_;
-  HaystackMaker maker_;
+  TrialHaystacks haystacks_;
   TrialReport report_;
   int64_t ctx_ = 0;
   int64_t haystack_ = 0;

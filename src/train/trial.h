@@ -10,8 +10,9 @@
 #include <vector>
 
 #include "base/cancel.h"
+#include "data/haystack.h"
+#include "data/tasks.h"
 #include "engine/session.h"
-#include "train/data/tasks.h"
 
 namespace chunkllm {
 
@@ -52,15 +53,9 @@ struct TrialRow {
 };
 
 // Of one column at one length, all tasks.
-struct TrialCost {
+struct TrialCost : AnswerCost {
   int64_t ctx = 0;
   int64_t n_prompt_tokens = 0;  // of the longest prompt
-  RetentionCount decode;        // counted over the passes that yield tokens
-  PrefillCount prefill;         // of the prompt tokens that ran
-  int64_t n_prefilled = 0;
-  double prefill_seconds = 0;
-  int64_t n_decoded = 0;
-  double decode_seconds = 0;
 };
 
 // A ratio and its standard error by haystack (jackknife); no error with one haystack.

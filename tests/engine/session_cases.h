@@ -6,8 +6,8 @@
 #include <span>
 #include <vector>
 
+#include "data/synthetic.h"
 #include "engine/session.h"
-#include "train/data/synthetic.h"
 
 namespace chunkllm::test {
 

@@ -1,6 +1,6 @@
 // Training text in JSON lines, and the log of a training.
+#include "data/corpus.h"
 #include "fuzz_folder.h"
-#include "train/data/corpus.h"
 #include "train/progress_log.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "base/random.h"
-#include "train/data/sequences.h"
+#include "train/sequences.h"
 
 namespace chunkllm {
 

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "data/synthetic.h"
 #include "formats/safetensors.h"
 #include "select/chunk/adapter.h"
 #include "testing/expect_error.h"
@@ -11,7 +12,6 @@
 #include "testing/models.h"
 #include "testing/temp_folder.h"
 #include "train/checkpoint.h"
-#include "train/data/synthetic.h"
 #include "train/progress_log.h"
 
 namespace chunkllm {

@@ -1,0 +1,163 @@
+// chunkllm eval: what a policy keeps of a model, task by task.
+
+#include <cstdio>
+#include <filesystem>
+#include <limits>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "base/atomic_file.h"
+#include "base/error.h"
+#include "cli/common.h"
+#include "cli/options.h"
+#include "eval/run.h"
+
+namespace chunkllm::cli {
+namespace {
+
+struct EvalArgs {
+  std::string task;
+  EngineArgs engine;
+  SelectionArgs selection;
+  std::optional<KvType> kv_type;
+  std::vector<std::string> policies;
+  std::vector<std::string> budgets{"0.1"};
+  std::vector<std::string> prefills{"chunk"};
+  std::vector<std::string> data;
+  std::vector<std::string> given;  // options that only some tasks read
+  std::string out;
+  bool json = false;
+  EvalOptions eval;
+};
+
+EvalOptions to_options(const EvalArgs& args, const Engine& engine) {
+  EvalOptions options = args.eval;
+  options.selection = to_settings(args.selection);
+  options.kv_type = kv_type_or_default(args.kv_type, engine.precision());
+  options.budgets = args.budgets;
+  options.data.assign(args.data.begin(), args.data.end());
+  options.prefills.clear();
+  for (const std::string& name : args.prefills) {
+    options.prefills.push_back(parse_enum<PrefillKind>("--prefill", name));
+  }
+  for (const std::string& budget : args.budgets) KvBudget::parse(budget);
+  options.policies.clear();
+  for (const std::string& name : args.policies) options.policies.push_back(&policy_named(name));
+  if (options.policies.empty()) {
+    options.policies.push_back(&full_policy());
+    if (engine.adapter() != nullptr) options.policies.push_back(&default_policy(engine.adapter()));
+  }
+  return options;
+}
+
+void say(const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); }
+
+void note_unread_options(const EvalArgs& args, const EvalTask& task) {
+  for (const std::string& option : args.given) {
+    if (!task.reads(option)) say(fmt::format("note: {} has no effect on {}", option, task.name));
+  }
+}
+
+void run(const EvalArgs& args) {
+  const EvalTask& task = eval_task_named(args.task);
+  const CancelToken& cancel = interrupt_token();
+  Engine engine = open_engine(args.engine);
+  const bool may_need_adapter =
+      args.policies.empty() || std::ranges::any_of(args.policies, [](const std::string& name) {
+        return policy_named(name).needs_adapter;
+      });
+  if (may_need_adapter) find_adapter_if_not_named(args.engine, engine);
+  const EvalOptions options = to_options(args, engine);
+  note_unread_settings(args.selection, options.policies);
+  note_unread_options(args, task);
+  EvalPlan plan = plan_eval(engine, task, options);
+  for (const std::string& note : plan.work->notes()) say("note: " + note);
+  for (const LeftOut& out : plan.left_out) {
+    say(
+        fmt::format("note: {} at {} tokens is left out: less than the least budget of {} tokens "
+                    "(--kv-budget-min)",
+                    out.column->name(), out.ctx, out.least_tokens));
+  }
+  for (const int64_t ctx : plan.lengths) {
+    warn_of_positions("--ctx", ctx, engine.config().max_positions);
+  }
+  make_writable_folder(args.out);
+  engine.load_weights();
+
+  EvalReport report;
+  {
+    ProgressBar bar(fmt::format("eval {}", task.name), "tokens");
+    EvalCallbacks callbacks;
+    callbacks.begin = [&](int64_t n_done, int64_t n_cells) {
+      say(n_done == 0 ? fmt::format("eval {}: {} cells", task.name, n_cells)
+                      : fmt::format("eval {}: {} cells, {} of them done before", task.name, n_cells,
+                                    n_done));
+    };
+    callbacks.first_cell = [&](double seconds, int64_t n_left, double seconds_left) {
+      bar.clear();
+      say(fmt::format("the first cell took {}; about {} for the other {}", format_duration(seconds),
+                      format_duration(seconds_left), n_left));
+    };
+    callbacks.progress = [&](int64_t n_done, int64_t n_total) { bar.update(n_done, n_total); };
+    report = run_eval(engine, plan, args.out, callbacks, &cancel);
+  }
+  if (args.json) {
+    std::puts(
+        report.json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace).c_str());
+  } else {
+    std::fputs(report.table.c_str(), stdout);
+  }
+}
+
+// Remembers that the option was given.
+void remember(CLI::App& app, EvalArgs& args, const std::string& name) {
+  app.get_option(name)->each([&args, name](const std::string&) {
+    if (std::ranges::find(args.given, name) == args.given.end()) args.given.push_back(name);
+  });
+}
+
+}  // namespace
+
+void add_eval_command(CLI::App& app) {
+  auto args = std::make_shared<EvalArgs>();
+  constexpr int64_t kMost = 1000000;
+  CLI::App* command =
+      app.add_subcommand("eval", "Measure what policies keep of a model, budget beside budget");
+  command->add_option("TASK", args->task, "One of " + eval_task_help())->required()->type_name("");
+  add_engine_options(*command, args->engine, true);
+  add_words(*command, "--policy", args->policies,
+            "A list of " + policy_help() + " (default: full, and chunk with an adapter)")
+      ->type_name("NAME,...");
+  add_words(*command, "--kv-budget", args->budgets,
+            "A list of budgets: tokens attended at a refresh, or with a point a fraction of those "
+            "so far (default: 0.1)")
+      ->type_name("N|0.x,...");
+  add_words(*command, "--prefill", args->prefills,
+            "A list of ways to read prompts: chunk (selections), full (everything) "
+            "(default: chunk)")
+      ->type_name("HOW,...");
+  constexpr Setting kLists[] = {Setting::kKvBudget, Setting::kPrefill, Setting::kTopKChunks};
+  add_selection_options(*command, args->selection, kLists);
+  add_kv_type_option(*command, args->kv_type);
+  add_whole_numbers(*command, "--ctx", args->eval.ctx, 1, kMaxTokens,
+                    "Tokens of texts and prompts, a list (default: 4096)");
+  add_paths(*command, "--data", args->data,
+            "What the task reads, files or folders (default: made-up text)")
+      ->type_name("PATH...");
+  command->add_option("--samples", args->eval.n_samples, "Texts of each length (default: 4)")
+      ->transform(whole_number(1, kMost));
+  command->add_option("-s,--seed", args->eval.seed, "Seed of all random choices")
+      ->transform(whole_number(0, std::numeric_limits<int64_t>::max()))
+      ->capture_default_str();
+  command
+      ->add_option("--out", args->out,
+                   "Folder for cells.jsonl and results.json; one with cells of the same options is "
+                   "gone on with")
+      ->required()
+      ->type_name("DIR");
+  command->add_flag("--json", args->json, "Print one JSON object");
+  for (const char* name : {"--ctx", "--data", "--samples"}) remember(*command, *args, name);
+  command->callback([args] { run(*args); });
+}
+
+}  // namespace chunkllm::cli

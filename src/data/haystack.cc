@@ -1,0 +1,83 @@
+#include "data/haystack.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "data/synthetic.h"
+#include "text/sentences.h"
+#include "text/utf8.h"
+
+namespace chunkllm {
+
+HaystackMaker::HaystackMaker(const Engine& engine, std::string_view text)
+    : engine_(engine), text_(text) {
+  try {
+    chat_ = engine.chat_template();
+  } catch (const Error& e) {
+    if (e.code() != ErrorCode::kUnsupported) throw;  // a model without a chat template
+  }
+  if (!text.empty()) ends_ = sentence_ends(text);
+}
+
+std::string HaystackMaker::passage(Rng& rng, int64_t n_bytes) const {
+  if (ends_.empty()) return make_text(rng, n_bytes);
+  std::string_view rest =
+      text_.substr(static_cast<size_t>(ends_[static_cast<size_t>(rng.below(std::ssize(ends_)))]));
+  std::string passage;
+  const auto size = static_cast<size_t>(n_bytes);
+  while (passage.size() < size) {
+    passage += rest.substr(0, size - passage.size());
+    rest = text_;
+  }
+  while (!passage.empty() && find_invalid_utf8(passage)) passage.pop_back();
+  return passage;
+}
+
+Prompt HaystackMaker::prompt(const std::string& text, const std::string& question) const {
+  if (chat_) {
+    return chat_prompt(engine_.tokenizer(), *chat_, {{"user", text + "\n\n" + question}});
+  }
+  return text_prompt(engine_.tokenizer(),
+                     fmt::format("{}\n\nQuestion: {}\nAnswer:", text, question));
+}
+
+Haystack HaystackMaker::fit(
+    Rng& rng, int64_t ctx, int64_t n_bytes,
+    const std::function<TaskDocument(Rng& rng, int64_t n_bytes)>& make) const {
+  const Rng state = rng;
+  while (true) {
+    rng = state;
+    Haystack haystack;
+    haystack.document = make(rng, n_bytes);
+    for (const TaskQuestion& question : haystack.document.questions) {
+      haystack.prompts.push_back(prompt(haystack.document.text, question.question));
+      haystack.longest = std::max(haystack.longest, haystack.prompts.back().n_tokens());
+    }
+    if (haystack.longest <= ctx) return haystack;
+    const double ratio = static_cast<double>(ctx) / static_cast<double>(haystack.longest);
+    n_bytes = static_cast<int64_t>(static_cast<double>(n_bytes) * ratio * 0.995) - 16;
+    if (n_bytes <= 0) {
+      fail(ErrorCode::kInvalidArgument,
+           "{} tokens are too few for the facts and a question about them; ask for more", ctx);
+    }
+  }
+}
+
+GenerateOptions HaystackMaker::answer_options(int64_t max_tokens) const {
+  GenerateOptions options;
+  options.max_tokens = max_tokens;
+  options.eos_ids = engine_.eos_ids();
+  if (!has_chat()) options.stops = {"\n"};
+  return options;
+}
+
+void AnswerCost::add(const GenerateResult& result) {
+  decode += result.retention;
+  prefill += result.prefill;
+  n_prefilled += result.prompt_tokens - result.cached_tokens;
+  prefill_seconds += result.prefill_seconds;
+  n_decoded += result.generated_tokens - 1;
+  decode_seconds += result.decode_seconds;
+}
+
+}  // namespace chunkllm

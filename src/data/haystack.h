@@ -1,0 +1,70 @@
+// A text that hides facts, cut to a number of tokens, and the prompts that ask about it.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/random.h"
+#include "data/tasks.h"
+#include "engine/engine.h"
+#include "engine/prompt.h"
+#include "engine/session.h"
+
+namespace chunkllm {
+
+// A document and a prompt for each of its questions; all prompts begin with the document.
+struct Haystack {
+  TaskDocument document;
+  std::vector<Prompt> prompts;
+  int64_t longest = 0;  // tokens of the longest prompt
+};
+
+// Makes haystacks for a model. Refers to the engine and the text, which must outlive it. Immutable:
+// the same Rng gives the same haystack.
+class HaystackMaker {
+ public:
+  // `text` hides the facts; empty: made-up prose does. Throws Error (kData) if it is no valid
+  // UTF-8, or if the model has no tokenizer.
+  HaystackMaker(const Engine& engine, std::string_view text);
+
+  // Prompts are a chat's, or plain text where the model has no chat template.
+  bool has_chat() const { return chat_.has_value(); }
+
+  // `n_bytes` of the text, from the begin of a sentence and going round, or at least so many of
+  // made-up text.
+  std::string passage(Rng& rng, int64_t n_bytes) const;
+
+  // The document that `make` gives for some number of bytes, shrunk from `n_bytes` on until its
+  // longest prompt has at most `ctx` tokens. Throws Error (kInvalidArgument) if nothing fits.
+  Haystack fit(Rng& rng, int64_t ctx, int64_t n_bytes,
+               const std::function<TaskDocument(Rng& rng, int64_t n_bytes)>& make) const;
+
+  // Greedy answers of at most `max_tokens` to its prompts.
+  GenerateOptions answer_options(int64_t max_tokens) const;
+
+ private:
+  Prompt prompt(const std::string& text, const std::string& question) const;
+
+  const Engine& engine_;
+  std::string_view text_;
+  std::optional<ChatTemplate> chat_;
+  std::vector<int64_t> ends_;  // of the text's sentences
+};
+
+// What answers took.
+struct AnswerCost {
+  RetentionCount decode;  // counted over the passes that yield tokens
+  PrefillCount prefill;   // of the prompt tokens that ran
+  int64_t n_prefilled = 0;
+  double prefill_seconds = 0;
+  int64_t n_decoded = 0;
+  double decode_seconds = 0;
+
+  void add(const GenerateResult& result);
+};
+
+}  // namespace chunkllm

@@ -1,0 +1,183 @@
+#include "eval/cells.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "base/atomic_file.h"
+#include "base/error.h"
+#include "base/json.h"
+
+namespace chunkllm {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr double kMost = std::numeric_limits<double>::max();
+constexpr int64_t kMostCount = int64_t{1} << 40;
+
+// What tells columns apart in a line.
+Json column_json(const EvalColumn& column) {
+  Json json;
+  json["policy"] = column.policy->name;
+  json["kv_budget"] = budget_json(column.kv_budget);
+  json["prefill"] = column.prefill.empty() ? Json() : Json(column.prefill);
+  return json;
+}
+
+std::string column_key(const EvalColumn& column) { return column_json(column).dump(); }
+
+std::string column_key(const nlohmann::json& record) {
+  Json json;
+  for (const char* name : {"policy", "kv_budget", "prefill"}) json[name] = record.at(name);
+  return json.dump();
+}
+
+Json to_json(std::string_view task, const EvalColumn& column, const Cell& cell) {
+  const CellResult& result = cell.result;
+  Json json;
+  json["task"] = task;
+  json["ctx"] = cell.ctx;
+  json.update(column_json(column));
+  json["sample"] = cell.sample;
+  Json measures = Json::object();
+  for (const auto& [name, measure] : result.measures) {
+    measures[name] = {{"sum", measure.sum}, {"n", measure.n}};
+  }
+  json["measures"] = std::move(measures);
+  json["kv_retention"] = result.decode.kv_retention();
+  json["passes"] = result.decode.n_passes;
+  json["kv_bytes_attended"] = result.decode.kv_bytes_attended();
+  json["prefill_rows_attended"] = result.prefill.rows_attended;
+  json["prefill_rows_visible"] = result.prefill.rows_visible;
+  json["seconds"] = result.seconds;
+  if (!result.details.is_null()) json["details"] = result.details;
+  return json;
+}
+
+Cell read_cell(const nlohmann::json& record, const std::string& where) {
+  const JsonFields fields(record, where);
+  for (const char* name : {"policy", "kv_budget", "prefill"}) {
+    if (!record.contains(name)) {
+      fail(ErrorCode::kData, "{}: {} is missing; remove this line", where, name);
+    }
+  }
+  Cell cell;
+  cell.ctx = fields.integer("ctx", 0, kMostCount);
+  cell.sample = fields.integer("sample", 0, kMostCount);
+  const nlohmann::json& measures = fields.at("measures");
+  if (!measures.is_object() || !measures.contains(kScore)) {
+    fail(ErrorCode::kData, "{}: measures has no score; remove this line", where);
+  }
+  for (const auto& [name, value] : measures.items()) {
+    const JsonFields measure(value, where);
+    cell.result.measures[name] = {measure.number("sum", -kMost, kMost),
+                                  measure.number("n", 0, kMost)};
+  }
+  RetentionCount& decode = cell.result.decode;
+  decode.n_passes = fields.integer("passes", 0, kMostCount);
+  const auto n_passes = static_cast<double>(decode.n_passes);
+  decode.retention_sum = fields.number("kv_retention", 0, 1.0 + 1e-6) * n_passes;
+  decode.bytes_attended_sum = fields.number("kv_bytes_attended", 0, kMost) * n_passes;
+  cell.result.prefill.rows_attended = fields.number("prefill_rows_attended", 0, kMost);
+  cell.result.prefill.rows_visible = fields.number("prefill_rows_visible", 0, kMost);
+  cell.result.seconds = fields.number("seconds", 0, kMost);
+  return cell;
+}
+
+// As a message shows a setting.
+std::string show_setting(const nlohmann::json& value) {
+  constexpr size_t kMostShown = 80;
+  const std::string text = value.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
+  return text.size() <= kMostShown ? text : text.substr(0, kMostShown) + "...";
+}
+
+// Throws Error naming the first setting that differs.
+void check_settings_file(const std::filesystem::path& path, const nlohmann::json& expected) {
+  const nlohmann::json saved = read_json_file(path);
+  if (!saved.is_object()) {
+    fail(ErrorCode::kData, "{} holds no settings of an evaluation; use another --out",
+         path.string());
+  }
+  const auto refuse = [&](const std::string& name) {
+    fail(ErrorCode::kInvalidArgument,
+         "{} holds cells with {} = {}, not {}; give the same options, or another --out",
+         path.parent_path().string(), show_text(name),
+         show_setting(saved.value(name, nlohmann::json())),
+         show_setting(expected.value(name, nlohmann::json())));
+  };
+  for (const auto& [name, value] : expected.items()) {
+    if (saved.value(name, nlohmann::json()).dump() != value.dump()) refuse(name);
+  }
+  for (const auto& [name, value] : saved.items()) {
+    if (!expected.contains(name)) refuse(name);
+  }
+}
+
+}  // namespace
+
+Json budget_json(const std::string& kv_budget) {
+  if (kv_budget.empty()) return {};
+  const KvBudget budget = KvBudget::parse(kv_budget);
+  return budget.fraction ? Json(*budget.fraction) : Json(budget.n_tokens);
+}
+
+CellStore::CellStore(const std::filesystem::path& folder, const Json& settings,
+                     std::span<const EvalColumn> columns) {
+  const std::filesystem::path settings_path = folder / kEvalSettingsFile;
+  const std::filesystem::path cells_path = folder / kCellsFile;
+  std::error_code error;
+  const bool has_cells = std::filesystem::exists(cells_path, error) &&
+                         std::filesystem::file_size(cells_path, error) > 0;
+  if (std::filesystem::exists(settings_path, error)) {
+    check_settings_file(settings_path, nlohmann::json(settings));
+  } else if (has_cells) {
+    fail(ErrorCode::kData,
+         "{} holds cells, and nothing says of what ({} is missing); use another "
+         "--out",
+         folder.string(), kEvalSettingsFile);
+  } else {
+    write_file_atomically(settings_path, settings.dump(1) + "\n");
+  }
+  std::vector<std::string> keys;
+  for (const EvalColumn& column : columns) keys.push_back(column_key(column));
+  const auto take = [&](const nlohmann::json& record, const std::string& where) {
+    Cell cell = read_cell(record, where);
+    std::string key = column_key(record);
+    if (std::ranges::find(keys, key) == keys.end()) {
+      fail(ErrorCode::kData, "{}: a cell that this evaluation has not; remove this line", where);
+    }
+    cells_.push_back({std::move(key), std::move(cell)});
+    return true;
+  };
+  log_ = std::make_unique<JsonLog>(cells_path, true, take);
+}
+
+const Cell* CellStore::find(const EvalColumn& column, int64_t ctx, int64_t sample) const {
+  const std::string key = column_key(column);
+  for (const Entry& entry : cells_) {
+    if (entry.cell.ctx == ctx && entry.cell.sample == sample && entry.column == key) {
+      return &entry.cell;
+    }
+  }
+  return nullptr;
+}
+
+std::vector<const Cell*> CellStore::cells_of(const EvalColumn& column, int64_t ctx) const {
+  const std::string key = column_key(column);
+  std::vector<const Cell*> cells;
+  for (const Entry& entry : cells_) {
+    if (entry.cell.ctx == ctx && entry.column == key) cells.push_back(&entry.cell);
+  }
+  std::ranges::sort(cells, {}, &Cell::sample);
+  const auto repeated =
+      std::ranges::unique(cells, {}, [](const Cell* cell) { return cell->sample; });
+  cells.erase(repeated.begin(), repeated.end());
+  return cells;
+}
+
+void CellStore::add(std::string_view task, const EvalColumn& column, Cell cell) {
+  log_->write(to_json(task, column, cell));
+  cells_.push_back({column_key(column), std::move(cell)});
+}
+
+}  // namespace chunkllm

@@ -1,0 +1,24 @@
+// The columns of an evaluation: policies, budgets and ways of reading prompts.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "eval/task.h"
+#include "select/chunk/adapter.h"
+
+namespace chunkllm {
+
+// Each policy of the options, in their order; those that read budgets with each budget, and, in a
+// task that reads prompts, those that can read them in more than one way with each of these. Throws
+// Error (kInvalidArgument) for a budget that is none, or a column that is there already.
+std::vector<EvalColumn> make_columns(const EvalTask& task, const EvalOptions& options);
+
+// The least tokens of the column's budget where its fraction of `ctx` tokens has fewer, so that it
+// would be another budget than it says; nothing where it is what it says. `adapter` may be null.
+std::optional<int64_t> least_budget_above(const PolicyEntry& policy,
+                                          const SelectionSettings& selection,
+                                          const Adapter* adapter, int64_t ctx);
+
+}  // namespace chunkllm

@@ -1,0 +1,188 @@
+#include "eval/results.h"
+
+#include <cmath>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <set>
+
+namespace chunkllm {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Measure total(std::span<const Measure> samples, std::optional<size_t> but = std::nullopt) {
+  Measure sum;
+  for (size_t i = 0; i < samples.size(); ++i) {
+    if (i != but) sum += samples[i];
+  }
+  return sum;
+}
+
+// `value_without` gives the number without a sample, or with all of them.
+Estimate jackknife(size_t n_samples,
+                   const std::function<double(std::optional<size_t> but)>& value_without) {
+  Estimate estimate{value_without(std::nullopt), 0.0};
+  if (n_samples < 2) return estimate;
+  std::vector<double> values;
+  double mean = 0;
+  for (size_t i = 0; i < n_samples; ++i) {
+    values.push_back(value_without(i));
+    mean += values.back() / static_cast<double>(n_samples);
+  }
+  double squares = 0;
+  for (const double value : values) squares += (value - mean) * (value - mean);
+  const auto n = static_cast<double>(n_samples);
+  estimate.error = std::sqrt(squares * (n - 1) / n);
+  return estimate;
+}
+
+std::vector<Measure> scores_of(const std::vector<const Cell*>& cells) {
+  std::vector<Measure> scores;
+  for (const Cell* cell : cells) scores.push_back(cell->result.measures.at(kScore));
+  return scores;
+}
+
+// Those of samples that both have.
+std::vector<const Cell*> paired(const std::vector<const Cell*>& cells,
+                                const std::vector<const Cell*>& others) {
+  std::set<int64_t> samples;
+  for (const Cell* other : others) samples.insert(other->sample);
+  std::vector<const Cell*> both;
+  for (const Cell* cell : cells) {
+    if (samples.contains(cell->sample)) both.push_back(cell);
+  }
+  return both;
+}
+
+Json number_or_null(double value) { return std::isfinite(value) ? Json(value) : Json(); }
+
+std::string with_error(const Estimate& estimate, size_t n_samples, int digits) {
+  return n_samples < 2
+             ? fmt::format("{:.{}f}", estimate.value, digits)
+             : fmt::format("{:.{}f} ± {:.{}f}", estimate.value, digits, estimate.error, digits);
+}
+
+}  // namespace
+
+Estimate estimate_score(const EvalTask& task, std::span<const Measure> samples) {
+  return jackknife(samples.size(),
+                   [&](std::optional<size_t> but) { return task.score(total(samples, but)); });
+}
+
+Estimate estimate_ratio(const EvalTask& task, std::span<const Measure> samples,
+                        std::span<const Measure> of_full) {
+  return jackknife(samples.size(), [&](std::optional<size_t> but) {
+    const double full = task.score(total(of_full, but));
+    return full > 0 ? task.score(total(samples, but)) / full : 0.0;
+  });
+}
+
+std::vector<EvalRow> make_rows(const EvalTask& task, const CellStore& store,
+                               std::span<const int64_t> lengths,
+                               std::span<const EvalColumn> columns) {
+  const EvalColumn* full = nullptr;
+  for (const EvalColumn& column : columns) {
+    if (!column.policy->selects()) full = &column;
+  }
+  std::vector<EvalRow> rows;
+  for (const int64_t ctx : lengths) {
+    for (const EvalColumn& column : columns) {
+      const std::vector<const Cell*> cells = store.cells_of(column, ctx);
+      if (cells.empty()) continue;
+      EvalRow row{.ctx = ctx, .column = &column, .n_samples = std::ssize(cells)};
+      for (const Cell* cell : cells) {
+        row.decode += cell->result.decode;
+        row.prefill += cell->result.prefill;
+        row.seconds += cell->result.seconds;
+        for (const auto& [name, measure] : cell->result.measures) row.measures[name] += measure;
+      }
+      row.score = estimate_score(task, scores_of(cells));
+      if (full != nullptr) {
+        const std::vector<const Cell*> of_full = store.cells_of(*full, ctx);
+        const auto mine = paired(cells, of_full);
+        if (!mine.empty()) {
+          row.ratio = estimate_ratio(task, scores_of(mine), scores_of(paired(of_full, cells)));
+        }
+      }
+      rows.push_back(std::move(row));
+    }
+  }
+  return rows;
+}
+
+Json rows_json(const EvalTask& task, std::span<const EvalRow> rows) {
+  Json results = Json::array();
+  for (const EvalRow& row : rows) {
+    const EvalColumn& column = *row.column;
+    Json json;
+    json["task"] = task.name;
+    json["ctx"] = row.ctx > 0 ? Json(row.ctx) : Json();
+    json["policy"] = column.policy->name;
+    json["kv_budget"] = budget_json(column.kv_budget);
+    json["prefill"] = column.prefill.empty() ? Json() : Json(column.prefill);
+    json["kv_retention"] = row.decode.kv_retention();
+    json["prefill_retention"] = task.reads_prompts ? Json(row.prefill.retention()) : Json();
+    json["score"] = number_or_null(row.score.value);
+    json["score_error"] = row.n_samples > 1 ? number_or_null(row.score.error) : Json();
+    json["n"] = std::llround(row.measures.at(kScore).n);
+    json["samples"] = row.n_samples;
+    json["ratio"] = row.ratio ? number_or_null(row.ratio->value) : Json();
+    json["ratio_error"] =
+        row.ratio && row.n_samples > 1 ? number_or_null(row.ratio->error) : Json();
+    Json parts = Json::object();
+    for (const auto& [name, measure] : row.measures) {
+      if (name == kScore) continue;
+      parts[name] = {{"score", number_or_null(task.score(measure))},
+                     {"n", std::llround(measure.n)}};
+    }
+    json["parts"] = std::move(parts);
+    json["kv_bytes_attended"] = row.decode.kv_bytes_attended();
+    json["seconds"] = row.seconds;
+    results.push_back(std::move(json));
+  }
+  return results;
+}
+
+std::string rows_table(const EvalTask& task, std::span<const EvalRow> rows) {
+  // The parts that all rows together have.
+  std::vector<std::string> parts;
+  for (const EvalRow& row : rows) {
+    for (const auto& [name, measure] : row.measures) {
+      if (name != kScore && std::ranges::find(parts, name) == parts.end()) parts.push_back(name);
+    }
+  }
+  constexpr size_t kMostParts = 4;  // more are for figures
+  if (parts.size() > kMostParts) parts.clear();
+  std::string header = "| context | policy | KV retention |";
+  std::string line = "|---|---|---|";
+  const auto add_column = [&](std::string_view name) {
+    header += fmt::format(" {} |", name);
+    line += "---|";
+  };
+  if (task.reads_prompts) add_column("prefill retention");
+  const bool is_perplexity = task.score_kind == ScoreKind::kPerplexity;
+  add_column(is_perplexity ? "perplexity" : "score");
+  for (const std::string& part : parts) add_column(part);
+  add_column("of full");
+  add_column("n");
+  std::string table = header + "\n" + line + "\n";
+  const int digits = is_perplexity ? 4 : 3;
+  for (const EvalRow& row : rows) {
+    const auto n_samples = static_cast<size_t>(row.n_samples);
+    table += fmt::format("| {} | {} | {:.1f}% |", row.ctx > 0 ? std::to_string(row.ctx) : "-",
+                         row.column->name(), 100 * row.decode.kv_retention());
+    if (task.reads_prompts) table += fmt::format(" {:.1f}% |", 100 * row.prefill.retention());
+    table += fmt::format(" {} |", with_error(row.score, n_samples, digits));
+    for (const std::string& part : parts) {
+      const auto found = row.measures.find(part);
+      table += found == row.measures.end()
+                   ? " |"
+                   : fmt::format(" {:.{}f} |", task.score(found->second), digits);
+    }
+    table += row.ratio ? fmt::format(" {} |", with_error(*row.ratio, n_samples, 4)) : " |";
+    table += fmt::format(" {} |\n", std::llround(row.measures.at(kScore).n));
+  }
+  return table;
+}
+
+}  // namespace chunkllm

@@ -1,0 +1,54 @@
+// What the cells of an evaluation say together.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "eval/cells.h"
+#include "eval/task.h"
+
+namespace chunkllm {
+
+// A number and its standard error by sample (jackknife); no error with one sample.
+struct Estimate {
+  double value = 0;
+  double error = 0;
+};
+
+// One column at one length.
+struct EvalRow {
+  int64_t ctx = 0;
+  const EvalColumn* column = nullptr;
+  int64_t n_samples = 0;
+  RetentionCount decode = {};
+  PrefillCount prefill = {};
+  double seconds = 0;
+  std::map<std::string, Measure> measures = {};
+  Estimate score = {};
+  // Of the score to that of `full` over the same samples, where `full` is a column.
+  std::optional<Estimate> ratio = {};
+};
+
+// The score of all samples. `samples` has a measure each.
+Estimate estimate_score(const EvalTask& task, std::span<const Measure> samples);
+// The ratio of two scores over the same samples; 0 where the second score is 0.
+Estimate estimate_ratio(const EvalTask& task, std::span<const Measure> samples,
+                        std::span<const Measure> of_full);
+
+// A row for each length and column that has cells, lengths first, in the given orders.
+std::vector<EvalRow> make_rows(const EvalTask& task, const CellStore& cells,
+                               std::span<const int64_t> lengths,
+                               std::span<const EvalColumn> columns);
+
+// The array `results` (docs/eval.md).
+nlohmann::ordered_json rows_json(const EvalTask& task, std::span<const EvalRow> rows);
+
+// A Markdown table, a line a row.
+std::string rows_table(const EvalTask& task, std::span<const EvalRow> rows);
+
+}  // namespace chunkllm

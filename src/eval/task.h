@@ -1,0 +1,123 @@
+// What an evaluation is made of: tasks, the columns that they are run under, and cells.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/cancel.h"
+#include "engine/session.h"
+
+namespace chunkllm {
+
+// A policy with one budget and one way of reading prompts.
+struct EvalColumn {
+  const PolicyEntry* policy = &full_policy();
+  SelectionSettings selection = {};
+  std::string kv_budget = {};  // as given; empty: the policy reads none
+  std::string prefill = {};    // empty: the policy or the task knows but one
+
+  std::string name() const;  // "chunk 0.1, prefill full"
+};
+
+struct EvalOptions {
+  std::vector<const PolicyEntry*> policies = {&full_policy()};
+  std::vector<std::string> budgets = {"0.1"};
+  std::vector<PrefillKind> prefills = {PrefillKind::kChunk};
+  SelectionSettings selection = {};  // what columns have besides these
+  KvType kv_type = KvType::kF32;
+  uint64_t seed = 0;
+  // What tasks read; 0 and empty: the task's own.
+  std::vector<int64_t> ctx = {};
+  std::vector<std::filesystem::path> data = {};
+  int64_t n_samples = 0;
+};
+
+// A sum over `n` items, of which the score is the mean.
+struct Measure {
+  double sum = 0;
+  double n = 0;
+
+  Measure& operator+=(const Measure& other) {
+    sum += other.sum;
+    n += other.n;
+    return *this;
+  }
+};
+
+// One sample under one column.
+struct CellResult {
+  // By name: kScore, and what else the task tells apart.
+  std::map<std::string, Measure> measures = {};
+  RetentionCount decode = {};
+  PrefillCount prefill = {};
+  double seconds = 0;
+  nlohmann::ordered_json details = {};  // of the task's own; null: none
+};
+
+// The name of the measure that every cell has.
+inline constexpr const char* kScore = "score";
+
+// One text, haystack or question of a task.
+struct EvalUnit {
+  int64_t ctx = 0;  // tokens; 0: of a task without lengths
+  int64_t sample = 0;
+  int64_t n_tokens = 0;  // that one column runs, about
+};
+
+// What a task does with given options. Refers to the engine, which must outlive it.
+class EvalWork {
+ public:
+  using CellDone = std::function<void(const EvalColumn& column, const CellResult& result)>;
+  // Tokens of the unit's current column that are done.
+  using Progress = std::function<void(int64_t n_tokens)>;
+
+  virtual ~EvalWork() = default;
+  // In the order in which they run.
+  virtual std::vector<EvalUnit> units() const = 0;
+  // What results depend on besides model, columns and seed, by the names of options or other words.
+  virtual nlohmann::ordered_json settings() const = 0;
+  // What a user should know before it runs, a line each.
+  virtual std::vector<std::string> notes() const { return {}; }
+  // Runs a unit under these columns, and hands over each cell once. Throws Error; (kInterrupted)
+  // when cancelled.
+  virtual void run(const EvalUnit& unit, std::span<const EvalColumn* const> columns,
+                   const CellDone& done, const Progress& progress, const CancelToken* cancel) = 0;
+};
+
+// What a measure's mean is shown as.
+enum class ScoreKind {
+  kMean,        // itself
+  kPerplexity,  // exp(-mean), of log-probabilities
+};
+
+// A task: a row of the table in tasks.cc and a file of its own.
+struct EvalTask {
+  std::string_view name;
+  std::string_view help;  // what is asked, in a few words
+  ScoreKind score_kind = ScoreKind::kMean;
+  bool reads_prompts = false;                       // columns differ by --prefill
+  std::span<const std::string_view> settings = {};  // options that it reads, of those not all do
+  // Reads data and makes ready; needs no weights. Throws Error.
+  std::unique_ptr<EvalWork> (*prepare)(const Engine& engine, const EvalOptions& options) = nullptr;
+
+  bool reads(std::string_view option) const;
+  // The score of a measure.
+  double score(const Measure& measure) const;
+};
+
+// In the order of lists.
+std::span<const EvalTask> eval_tasks();
+// Throws Error (kInvalidArgument) that lists the names.
+const EvalTask& eval_task_named(std::string_view name);
+// "ppl (perplexity of texts), ...".
+std::string eval_task_help();
+
+}  // namespace chunkllm

@@ -1,0 +1,190 @@
+// The frame: cells that are done stay done, and what cannot be gone on with is refused.
+
+#include "eval/run.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <sstream>
+
+#include "engine/needle_engine.h"
+#include "eval/cells.h"
+#include "testing/expect_error.h"
+#include "testing/temp_folder.h"
+
+namespace chunkllm {
+namespace {
+
+using testing::HasSubstr;
+
+EvalOptions small_options() {
+  EvalOptions options;
+  options.policies = {&policy_named("full"), &policy_named("chunk")};
+  options.budgets = {"128"};
+  options.ctx = {300, 400};
+  options.n_samples = 2;
+  return options;
+}
+
+struct Run {
+  EvalReport report;
+  int64_t n_before = -1;
+  int64_t n_cells = 0;
+  int64_t n_first = 0;
+  int64_t tokens = 0;
+};
+
+Run run_ppl(const std::filesystem::path& folder, const EvalOptions& options = small_options()) {
+  const Engine& engine = test::needle_engine();
+  EvalPlan plan = plan_eval(engine, eval_task_named("ppl"), options);
+  Run run;
+  EvalCallbacks callbacks;
+  callbacks.begin = [&](int64_t n_done, int64_t n_cells) {
+    run.n_before = n_done;
+    run.n_cells = n_cells;
+  };
+  callbacks.first_cell = [&](double seconds, int64_t n_left, double seconds_left) {
+    ++run.n_first;
+    EXPECT_GT(seconds, 0);
+    EXPECT_EQ(n_left, run.n_cells - run.n_before - 1);
+    EXPECT_GE(seconds_left, 0);
+  };
+  callbacks.progress = [&](int64_t n_done, int64_t n_total) {
+    EXPECT_GE(n_done, run.tokens);
+    EXPECT_LE(n_done, n_total);
+    run.tokens = n_done;
+  };
+  run.report = run_eval(engine, plan, folder, callbacks);
+  return run;
+}
+
+std::vector<std::string> lines_of(const std::filesystem::path& path) {
+  std::istringstream text(read_text(path));
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(text, line);) lines.push_back(line);
+  return lines;
+}
+
+// Results are compared without what clocks say.
+nlohmann::json without_seconds(nlohmann::json results) {
+  for (auto& row : results) row.erase("seconds");
+  return results;
+}
+
+TEST(EvalRun, GoesOnFromAnyNumberOfCells) {
+  const TempFolder whole;
+  const Run all = run_ppl(whole.path());
+  EXPECT_EQ(all.n_before, 0);
+  EXPECT_EQ(all.n_cells, 8);
+  EXPECT_EQ(all.n_first, 1);
+  EXPECT_EQ(all.tokens, 2 * 2 * (300 + 400));
+  const std::vector<std::string> lines = lines_of(whole / kCellsFile);
+  ASSERT_EQ(lines.size(), 8u);
+  const nlohmann::json results = all.report.json["results"];
+  ASSERT_EQ(results.size(), 4u);
+  EXPECT_EQ(nlohmann::json::parse(read_text(whole / kResultsFile))["results"], results);
+
+  for (const size_t n_kept : {size_t{0}, size_t{3}, size_t{7}, size_t{8}}) {
+    const TempFolder part;
+    std::filesystem::copy_file(whole / kEvalSettingsFile, part / kEvalSettingsFile);
+    std::string text;
+    for (size_t i = 0; i < n_kept; ++i) text += lines[i] + "\n";
+    if (n_kept < 8) text += lines[n_kept].substr(0, 25);  // a crash cut this one short
+    write_text(part / kCellsFile, text);
+    const Run rest = run_ppl(part.path());
+    EXPECT_EQ(rest.n_before, static_cast<int64_t>(n_kept));
+    EXPECT_EQ(lines_of(part / kCellsFile).size(), 8u);
+    EXPECT_EQ(without_seconds(rest.report.json["results"]), without_seconds(results)) << n_kept;
+  }
+}
+
+TEST(EvalRun, AnInterruptedRunKeepsItsCells) {
+  const TempFolder folder;
+  const Engine& engine = test::needle_engine();
+  EvalPlan plan = plan_eval(engine, eval_task_named("ppl"), small_options());
+  CancelToken cancel;
+  EvalCallbacks callbacks;
+  callbacks.first_cell = [&](double, int64_t, double) { cancel.request(); };
+  expect_error(ErrorCode::kInterrupted, "interrupted after 1 of 8 cells; the same command goes on",
+               [&] { run_eval(engine, plan, folder.path(), callbacks, &cancel); });
+  EXPECT_EQ(lines_of(folder / kCellsFile).size(), 1u);
+  EXPECT_FALSE(std::filesystem::exists(folder / kResultsFile));
+  EXPECT_EQ(run_ppl(folder.path()).n_before, 1);
+}
+
+TEST(EvalRun, OtherSettingsAreRefusedByName) {
+  const TempFolder folder;
+  run_ppl(folder.path());
+  const std::string cells = read_text(folder / kCellsFile);
+  const auto refuses = [&](const std::string& part, auto change) {
+    EvalOptions options = small_options();
+    change(options);
+    expect_error(ErrorCode::kInvalidArgument, part, [&] { run_ppl(folder.path(), options); });
+    EXPECT_EQ(read_text(folder / kCellsFile), cells);
+  };
+  refuses("holds cells with \"--seed\" = 0, not 5", [](EvalOptions& options) { options.seed = 5; });
+  refuses("\"--kv-budget\" = [128], not [256]",
+          [](EvalOptions& options) { options.budgets = {"256"}; });
+  refuses("\"--ctx\" = [300,400], not [300]", [](EvalOptions& options) { options.ctx = {300}; });
+  refuses("\"--samples\" = 2, not 3", [](EvalOptions& options) { options.n_samples = 3; });
+  refuses("\"--policy\" = [\"full\",\"chunk\"], not [\"full\"]",
+          [](EvalOptions& options) { options.policies = {&full_policy()}; });
+  refuses("\"--sink\"", [](EvalOptions& options) { options.selection.sink = 9; });
+  EXPECT_EQ(run_ppl(folder.path()).n_before, 8);
+}
+
+TEST(EvalRun, FoldersThatAreNoneAreRefused) {
+  const TempFolder folder;
+  run_ppl(folder.path());
+  const std::string cells = read_text(folder / kCellsFile);
+  const auto refuses_cells = [&](const std::string& part, const std::string& text) {
+    write_text(folder / kCellsFile, text);
+    expect_error(ErrorCode::kData, part, [&] { run_ppl(folder.path()); });
+    EXPECT_EQ(read_text(folder / kCellsFile), text);
+  };
+  const size_t first = cells.find('\n') + 1;
+  refuses_cells("cells.jsonl:2", cells.substr(0, first) + "nonsense\n" + cells.substr(first));
+  refuses_cells("cells.jsonl:1: policy", "{\"ctx\": 1}\n");
+  refuses_cells("has no score",
+                "{\"ctx\": 1, \"sample\": 0, \"policy\": \"full\", "
+                "\"kv_budget\": null, \"prefill\": null, \"measures\": {}}\n");
+  std::string other = cells;
+  other.replace(other.find("\"full\""), 6, "\"none\"");
+  refuses_cells("a cell that this evaluation has not", other);
+  write_text(folder / kCellsFile, cells);
+  std::filesystem::remove(folder / kEvalSettingsFile);
+  expect_error(ErrorCode::kData, "settings.json is missing", [&] { run_ppl(folder.path()); });
+  write_text(folder / kEvalSettingsFile, "[1]");
+  expect_error(ErrorCode::kData, "no settings", [&] { run_ppl(folder.path()); });
+}
+
+TEST(EvalRun, ABudgetBelowTheLeastIsLeftOut) {
+  const TempFolder folder;
+  EvalOptions options = small_options();
+  options.budgets = {"0.5", "0.9"};
+  options.selection.budget.min_tokens = 200;
+  const Engine& engine = test::needle_engine();
+  const EvalPlan plan = plan_eval(engine, eval_task_named("ppl"), options);
+  ASSERT_EQ(plan.left_out.size(), 1u);
+  EXPECT_EQ(plan.left_out[0].ctx, 300);
+  EXPECT_EQ(plan.left_out[0].column->name(), "chunk 0.5");
+  EXPECT_EQ(plan.left_out[0].least_tokens, 200);
+  const Run run = run_ppl(folder.path(), options);
+  EXPECT_EQ(run.n_cells, 10);
+  EXPECT_EQ(run.report.json["left_out"].size(), 1u);
+  EXPECT_EQ(run.report.json["results"].size(), 5u);
+  options.policies = {&policy_named("chunk")};
+  options.selection.budget.min_tokens = 500;
+  expect_error(ErrorCode::kInvalidArgument, "nothing is left",
+               [&] { plan_eval(engine, eval_task_named("ppl"), options); });
+}
+
+TEST(EvalRun, TasksAreNamed) {
+  expect_error(ErrorCode::kInvalidArgument, "there is no task 'pl'; name ",
+               [] { eval_task_named("pl"); });
+  EXPECT_THAT(eval_task_help(), HasSubstr("ppl (perplexity of texts)"));
+}
+
+}  // namespace
+}  // namespace chunkllm
