@@ -46,7 +46,8 @@ Json to_json(std::string_view task, const EvalColumn& column, const Cell& cell) 
   json["measures"] = std::move(measures);
   json["kv_retention"] = result.decode.kv_retention();
   json["passes"] = result.decode.n_passes;
-  json["kv_bytes_attended"] = result.decode.kv_bytes_attended();
+  json["kv_retention_sum"] = result.decode.retention_sum;
+  json["kv_bytes_attended_sum"] = result.decode.bytes_attended_sum;
   json["prefill_rows_attended"] = result.prefill.rows_attended;
   json["prefill_rows_visible"] = result.prefill.rows_visible;
   json["seconds"] = result.seconds;
@@ -75,9 +76,8 @@ Cell read_cell(const nlohmann::json& record, const std::string& where) {
   }
   RetentionCount& decode = cell.result.decode;
   decode.n_passes = fields.integer("passes", 0, kMostCount);
-  const auto n_passes = static_cast<double>(decode.n_passes);
-  decode.retention_sum = fields.number("kv_retention", 0, 1.0 + 1e-6) * n_passes;
-  decode.bytes_attended_sum = fields.number("kv_bytes_attended", 0, kMost) * n_passes;
+  decode.retention_sum = fields.number("kv_retention_sum", 0, kMost);
+  decode.bytes_attended_sum = fields.number("kv_bytes_attended_sum", 0, kMost);
   cell.result.prefill.rows_attended = fields.number("prefill_rows_attended", 0, kMost);
   cell.result.prefill.rows_visible = fields.number("prefill_rows_visible", 0, kMost);
   cell.result.seconds = fields.number("seconds", 0, kMost);

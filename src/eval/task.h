@@ -100,8 +100,8 @@ enum class ScoreKind {
 
 // A task: a row of the table in tasks.cc and a file of its own.
 struct EvalTask {
-  std::string_view name;
-  std::string_view help;  // what is asked, in a few words
+  std::string_view name = {};
+  std::string_view help = {};  // what is asked, in a few words
   ScoreKind score_kind = ScoreKind::kMean;
   bool reads_prompts = false;                       // columns differ by --prefill
   std::span<const std::string_view> settings = {};  // options that it reads, of those not all do

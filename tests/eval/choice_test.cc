@@ -23,6 +23,12 @@ constexpr const char* kLines =
     "{\"query\": \"The secret code of Alice is 48213. What is the secret code of Alice?\", "
     "\"choices\": [\"48213\", \"91764\"], \"gold\": 0}\n";
 
+SessionOptions full_session(int64_t ctx) {
+  SessionOptions options;
+  options.ctx = ctx;
+  return options;
+}
+
 using Cells = std::map<std::string, std::vector<CellResult>>;  // by column
 
 Cells run_all(const EvalOptions& options) {
@@ -74,7 +80,7 @@ TEST_F(ChoiceTest, LikelihoodsAreTheDefinition) {
       return engine.tokenizer().encode(text, {.add_special_tokens = true});
     };
     const std::vector<int32_t> ids = encode(query + choice);
-    Session session(engine, {.ctx = 200});
+    Session session(engine, full_session(200));
     double sum = 0;
     for (size_t t = 0; t + 1 < ids.size(); ++t) {
       session.decode(ids[t]);
@@ -150,7 +156,7 @@ TEST_F(ChoiceTest, LinesThatAreNoQuestionsAreNamed) {
 
 TEST_F(ChoiceTest, AnItemBeyondTheContextIsNamed) {
   EvalOptions small = options();
-  small.ctx = {10};
+  small.ctx = {20};
   expect_error(ErrorCode::kData, "items.jsonl, line 4: query and choice have",
                [&] { prepare_choice(test::needle_engine(), small); });
   small.n_samples = 1;

@@ -15,6 +15,12 @@
 namespace chunkllm {
 namespace {
 
+SessionOptions full_session(int64_t ctx) {
+  SessionOptions options;
+  options.ctx = ctx;
+  return options;
+}
+
 using Cells = std::map<std::string, std::vector<CellResult>>;  // by column
 
 Cells run_all(const EvalOptions& options) {
@@ -65,7 +71,7 @@ TEST(Ppl, IsTheDefinition) {
     std::vector<int32_t> window(ids.begin() + static_cast<ptrdiff_t>(i) * 512,
                                 ids.begin() + static_cast<ptrdiff_t>(i + 1) * 512);
     window[0] = ids[0];
-    Session session(engine, {.ctx = 512});
+    Session session(engine, full_session(512));
     double all = 0;
     double last = 0;
     for (size_t t = 0; t + 1 < window.size(); ++t) {

@@ -27,7 +27,7 @@ EvalOptions small_options() {
   return options;
 }
 
-struct Run {
+struct PplRun {
   EvalReport report;
   int64_t n_before = -1;
   int64_t n_cells = 0;
@@ -35,10 +35,10 @@ struct Run {
   int64_t tokens = 0;
 };
 
-Run run_ppl(const std::filesystem::path& folder, const EvalOptions& options = small_options()) {
+PplRun run_ppl(const std::filesystem::path& folder, const EvalOptions& options = small_options()) {
   const Engine& engine = test::needle_engine();
   EvalPlan plan = plan_eval(engine, eval_task_named("ppl"), options);
-  Run run;
+  PplRun run;
   EvalCallbacks callbacks;
   callbacks.begin = [&](int64_t n_done, int64_t n_cells) {
     run.n_before = n_done;
@@ -74,7 +74,7 @@ nlohmann::json without_seconds(nlohmann::json results) {
 
 TEST(EvalRun, GoesOnFromAnyNumberOfCells) {
   const TempFolder whole;
-  const Run all = run_ppl(whole.path());
+  const PplRun all = run_ppl(whole.path());
   EXPECT_EQ(all.n_before, 0);
   EXPECT_EQ(all.n_cells, 8);
   EXPECT_EQ(all.n_first, 1);
@@ -92,7 +92,7 @@ TEST(EvalRun, GoesOnFromAnyNumberOfCells) {
     for (size_t i = 0; i < n_kept; ++i) text += lines[i] + "\n";
     if (n_kept < 8) text += lines[n_kept].substr(0, 25);  // a crash cut this one short
     write_text(part / kCellsFile, text);
-    const Run rest = run_ppl(part.path());
+    const PplRun rest = run_ppl(part.path());
     EXPECT_EQ(rest.n_before, static_cast<int64_t>(n_kept));
     EXPECT_EQ(lines_of(part / kCellsFile).size(), 8u);
     EXPECT_EQ(without_seconds(rest.report.json["results"]), without_seconds(results)) << n_kept;
@@ -170,7 +170,7 @@ TEST(EvalRun, ABudgetBelowTheLeastIsLeftOut) {
   EXPECT_EQ(plan.left_out[0].ctx, 300);
   EXPECT_EQ(plan.left_out[0].column->name(), "chunk 0.5");
   EXPECT_EQ(plan.left_out[0].least_tokens, 200);
-  const Run run = run_ppl(folder.path(), options);
+  const PplRun run = run_ppl(folder.path(), options);
   EXPECT_EQ(run.n_cells, 10);
   EXPECT_EQ(run.report.json["left_out"].size(), 1u);
   EXPECT_EQ(run.report.json["results"].size(), 5u);
