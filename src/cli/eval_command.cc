@@ -60,6 +60,7 @@ void note_unread_options(const EvalArgs& args, const EvalTask& task) {
 
 void run(const EvalArgs& args) {
   const EvalTask& task = eval_task_named(args.task);
+  check_output_folder("--out", args.out);
   const CancelToken& cancel = interrupt_token();
   Engine engine = open_engine(args.engine);
   const bool may_need_adapter =
@@ -154,7 +155,8 @@ void add_eval_command(CLI::App& app) {
                    "Folder for cells.jsonl and results.json; one with cells of the same options is "
                    "gone on with")
       ->required()
-      ->type_name("DIR");
+      ->type_name("DIR")
+      ->check(not_empty("name a folder"));
   command->add_flag("--json", args->json, "Print one JSON object");
   for (const char* name : {"--ctx", "--data", "--samples"}) remember(*command, *args, name);
   command->callback([args] { run(*args); });

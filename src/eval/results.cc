@@ -69,8 +69,9 @@ Estimate estimate_score(const EvalTask& task, std::span<const Measure> samples) 
                    [&](std::optional<size_t> but) { return task.score(total(samples, but)); });
 }
 
-Estimate estimate_ratio(const EvalTask& task, std::span<const Measure> samples,
-                        std::span<const Measure> of_full) {
+std::optional<Estimate> estimate_ratio(const EvalTask& task, std::span<const Measure> samples,
+                                       std::span<const Measure> of_full) {
+  if (!(task.score(total(of_full)) > 0)) return std::nullopt;
   return jackknife(samples.size(), [&](std::optional<size_t> but) {
     const double full = task.score(total(of_full, but));
     return full > 0 ? task.score(total(samples, but)) / full : 0.0;
@@ -179,7 +180,7 @@ std::string rows_table(const EvalTask& task, std::span<const EvalRow> rows) {
                    ? " |"
                    : fmt::format(" {:.{}f} |", task.score(found->second), digits);
     }
-    table += row.ratio ? fmt::format(" {} |", with_error(*row.ratio, n_samples, 4)) : " |";
+    table += row.ratio ? fmt::format(" {} |", with_error(*row.ratio, n_samples, 4)) : " - |";
     table += fmt::format(" {} |\n", std::llround(row.measures.at(kScore).n));
   }
   return table;

@@ -30,15 +30,15 @@ struct EvalRow {
   double seconds = 0;
   std::map<std::string, Measure> measures = {};
   Estimate score = {};
-  // Of the score to that of `full` over the same samples, where `full` is a column.
+  // Of the score to that of `full` over the same samples, where `full` is a column and has any.
   std::optional<Estimate> ratio = {};
 };
 
 // The score of all samples. `samples` has a measure each.
 Estimate estimate_score(const EvalTask& task, std::span<const Measure> samples);
-// The ratio of two scores over the same samples; 0 where the second score is 0.
-Estimate estimate_ratio(const EvalTask& task, std::span<const Measure> samples,
-                        std::span<const Measure> of_full);
+// The ratio of two scores over the same samples; none where the second is 0.
+std::optional<Estimate> estimate_ratio(const EvalTask& task, std::span<const Measure> samples,
+                                       std::span<const Measure> of_full);
 
 // A row for each length and column that has cells, lengths first, in the given orders.
 std::vector<EvalRow> make_rows(const EvalTask& task, const CellStore& cells,
