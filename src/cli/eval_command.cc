@@ -23,6 +23,8 @@ struct EvalArgs {
   std::vector<std::string> policies;
   std::vector<std::string> budgets{"0.1"};
   std::vector<std::string> prefills{"chunk"};
+  std::vector<std::string> needles;
+  std::vector<std::string> values;
   std::vector<std::string> data;
   std::vector<std::string> given;  // options that only some tasks read
   std::string out;
@@ -30,17 +32,23 @@ struct EvalArgs {
   EvalOptions eval;
 };
 
+template <typename E>
+std::vector<E> parse_list(std::string_view option, const std::vector<std::string>& names) {
+  std::vector<E> values;
+  for (const std::string& name : names) values.push_back(parse_enum<E>(option, name));
+  return values;
+}
+
 EvalOptions to_options(const EvalArgs& args, const Engine& engine) {
   EvalOptions options = args.eval;
   options.selection = to_settings(args.selection);
   options.kv_type = kv_type_or_default(args.kv_type, engine.precision());
   options.budgets = args.budgets;
   options.data.assign(args.data.begin(), args.data.end());
-  options.prefills.clear();
-  for (const std::string& name : args.prefills) {
-    options.prefills.push_back(parse_enum<PrefillKind>("--prefill", name));
-  }
+  options.prefills = parse_list<PrefillKind>("--prefill", args.prefills);
   for (const std::string& budget : args.budgets) KvBudget::parse(budget);
+  if (!args.needles.empty()) options.needles = parse_list<NeedleKind>("--needles", args.needles);
+  if (!args.values.empty()) options.values = parse_list<NeedleValue>("--values", args.values);
   options.policies.clear();
   for (const std::string& name : args.policies) options.policies.push_back(&policy_named(name));
   if (options.policies.empty()) {
@@ -54,7 +62,8 @@ void say(const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); 
 
 void note_unread_options(const EvalArgs& args, const EvalTask& task) {
   for (const std::string& option : args.given) {
-    if (!task.reads(option)) say(fmt::format("note: {} has no effect on {}", option, task.name));
+    const bool is_read = option == "--prefill" ? task.reads_prompts : task.reads(option);
+    if (!is_read) say(fmt::format("note: {} has no effect on {}", option, task.name));
   }
 }
 
@@ -147,6 +156,17 @@ void add_eval_command(CLI::App& app) {
       ->type_name("PATH...");
   command->add_option("--samples", args->eval.n_samples, "Texts of each length (default: 4)")
       ->transform(whole_number(1, kMost));
+  command->add_option("--questions", args->eval.n_questions, "Questions about a text (default: 10)")
+      ->transform(whole_number(1, kMost));
+  add_words(*command, "--needles", args->needles,
+            "A list of " + enum_list<NeedleKind>(", ", " and ") + " (default: all)")
+      ->type_name("NAME,...");
+  add_words(
+      *command, "--values", args->values,
+      "What needles hold, a list of " + enum_list<NeedleValue>(", ", " and ") + " (default: all)")
+      ->type_name("NAME,...");
+  add_whole_numbers(*command, "--depths", args->eval.depths, 0, 100,
+                    "Where needles lie in the text, in percent, a list");
   command->add_option("-s,--seed", args->eval.seed, "Seed of all random choices")
       ->transform(whole_number(0, std::numeric_limits<int64_t>::max()))
       ->capture_default_str();
@@ -158,7 +178,10 @@ void add_eval_command(CLI::App& app) {
       ->type_name("DIR")
       ->check(not_empty("name a folder"));
   command->add_flag("--json", args->json, "Print one JSON object");
-  for (const char* name : {"--ctx", "--data", "--samples"}) remember(*command, *args, name);
+  for (const char* name : {"--prefill", "--ctx", "--data", "--samples", "--questions", "--needles",
+                           "--values", "--depths"}) {
+    remember(*command, *args, name);
+  }
   command->callback([args] { run(*args); });
 }
 

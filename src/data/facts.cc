@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <array>
 #include <span>
+#include <utility>
 
+#include "base/error.h"
 #include "data/grammar.h"
 #include "data/synthetic_words.h"
 #include "text/sentences.h"
@@ -111,6 +113,36 @@ bool suits(std::string_view text, size_t end) {
   return letter == after.end() || *letter < 'a';
 }
 
+// Where facts can stand; at least one place.
+std::vector<int64_t> places_in(std::string_view text) {
+  std::vector<int64_t> places = sentence_places(text);
+  if (places.empty()) places.push_back(std::ssize(text));
+  return places;
+}
+
+// A text and the facts that are put into it, from left to right.
+class FactWriter {
+ public:
+  explicit FactWriter(std::string_view text) : text_(text) {}
+
+  // Puts a fact after the text's byte `place`, or behind the last fact; returns where it lies.
+  int64_t add(std::string_view fact, int64_t place) {
+    place = std::max(place, copied_);
+    written_ += text_.substr(static_cast<size_t>(copied_), static_cast<size_t>(place - copied_));
+    copied_ = place;
+    if (!written_.empty() && written_.back() != '\n') written_ += ' ';
+    const int64_t offset = std::ssize(written_);
+    written_ += fact;
+    return offset;
+  }
+  std::string finish() { return std::move(written_ += text_.substr(static_cast<size_t>(copied_))); }
+
+ private:
+  std::string_view text_;
+  std::string written_;
+  int64_t copied_ = 0;  // bytes of the text
+};
+
 }  // namespace
 
 std::string make_value(Rng& rng, std::string_view rule) {
@@ -130,13 +162,11 @@ std::vector<int64_t> sentence_places(std::string_view text) {
 std::string hide_facts(std::string_view text, const std::vector<std::string>& facts, Rng& rng,
                        std::vector<int64_t>* offsets) {
   if (offsets) offsets->clear();
-  std::string hidden;
   if (facts.empty()) return std::string(text);
-  std::vector<int64_t> places = sentence_places(text);
-  if (places.empty()) places.push_back(std::ssize(text));
+  const std::vector<int64_t> places = places_in(text);
   const auto n = static_cast<int64_t>(facts.size());
   const auto size = static_cast<int64_t>(text.size());
-  int64_t copied = 0;  // bytes of `text` already in `hidden`
+  FactWriter writer(text);
   for (int64_t i = 0; i < n; ++i) {
     const auto first = std::lower_bound(places.begin(), places.end(), size * i / n);
     const auto last = std::lower_bound(first, places.end(), size * (i + 1) / n);
@@ -146,14 +176,42 @@ std::string hide_facts(std::string_view text, const std::vector<std::string>& fa
     } else if (first != places.end()) {
       place = *first;
     }
-    place = std::max(place, copied);
-    hidden += text.substr(static_cast<size_t>(copied), static_cast<size_t>(place - copied));
-    copied = place;
-    if (!hidden.empty() && hidden.back() != '\n') hidden += ' ';
-    if (offsets) offsets->push_back(static_cast<int64_t>(hidden.size()));
-    hidden += facts[static_cast<size_t>(i)];
+    const int64_t offset = writer.add(facts[static_cast<size_t>(i)], place);
+    if (offsets) offsets->push_back(offset);
   }
-  return hidden += text.substr(static_cast<size_t>(copied));
+  return writer.finish();
+}
+
+std::string hide_facts_at(std::string_view text, const std::vector<std::string>& facts,
+                          const std::vector<double>& depths, std::vector<Range>* hidden) {
+  if (depths.size() != facts.size()) {
+    fail(ErrorCode::kInvalidArgument, "{} facts cannot lie at {} depths", facts.size(),
+         depths.size());
+  }
+  if (hidden) hidden->clear();
+  if (facts.empty()) return std::string(text);
+  const std::vector<int64_t> places = places_in(text);
+  struct Placed {
+    int64_t place = 0;
+    const std::string* fact = nullptr;
+  };
+  std::vector<Placed> placed;
+  for (size_t i = 0; i < facts.size(); ++i) {
+    const auto wanted = static_cast<int64_t>(depths[i] * static_cast<double>(text.size()));
+    auto place = std::lower_bound(places.begin(), places.end(), wanted);
+    if (place == places.end() ||
+        (place != places.begin() && wanted - place[-1] <= *place - wanted)) {
+      --place;
+    }
+    placed.push_back({*place, &facts[i]});
+  }
+  std::ranges::stable_sort(placed, {}, &Placed::place);
+  FactWriter writer(text);
+  for (const Placed& one : placed) {
+    const int64_t offset = writer.add(*one.fact, one.place);
+    if (hidden) hidden->push_back({offset, offset + std::ssize(*one.fact)});
+  }
+  return writer.finish();
 }
 
 }  // namespace chunkllm

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/random.h"
+#include "base/range.h"
 
 namespace chunkllm {
 
@@ -29,5 +30,12 @@ std::vector<int64_t> sentence_places(std::string_view text);
 // the result. Linear time. Throws Error (kData) if `text` is no valid UTF-8.
 std::string hide_facts(std::string_view text, const std::vector<std::string>& facts, Rng& rng,
                        std::vector<int64_t>* offsets);
+
+// The same with fact i at the sentence end that suits nearest to the share depths[i], 0 to 1, of
+// the text; facts at one place are in the given order. `hidden`, if not null, gets the bytes of the
+// facts in the result, ascending. Throws Error (kInvalidArgument) unless there is a depth a fact;
+// (kData) if `text` is no valid UTF-8.
+std::string hide_facts_at(std::string_view text, const std::vector<std::string>& facts,
+                          const std::vector<double>& depths, std::vector<Range>* hidden);
 
 }  // namespace chunkllm

@@ -16,11 +16,13 @@ HaystackMaker::HaystackMaker(const Engine& engine, std::string_view text)
   } catch (const Error& e) {
     if (e.code() != ErrorCode::kUnsupported) throw;  // a model without a chat template
   }
-  if (!text.empty()) ends_ = sentence_ends(text);
+  if (text.empty()) return;
+  ends_ = sentence_ends(text);
+  if (ends_.empty()) ends_ = {0};
 }
 
 std::string HaystackMaker::passage(Rng& rng, int64_t n_bytes) const {
-  if (ends_.empty()) return make_text(rng, n_bytes);
+  if (text_.empty()) return make_text(rng, n_bytes);
   std::string_view rest =
       text_.substr(static_cast<size_t>(ends_[static_cast<size_t>(rng.below(std::ssize(ends_)))]));
   std::string passage;

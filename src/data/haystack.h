@@ -52,7 +52,7 @@ class HaystackMaker {
   const Engine& engine_;
   std::string_view text_;
   std::optional<ChatTemplate> chat_;
-  std::vector<int64_t> ends_;  // of the text's sentences
+  std::vector<int64_t> ends_;  // of the text's sentences; its begin where it has none
 };
 
 // What answers took.

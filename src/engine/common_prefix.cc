@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "base/error.h"
+
 namespace chunkllm {
 namespace {
 
@@ -45,6 +47,28 @@ int64_t common_prefix(const Prompt& prompt, std::span<const int32_t> tokens,
   size_t i = 0;
   while (i < n && serves(i)) ++i;
   return static_cast<int64_t>(i);
+}
+
+int64_t copy_prefix(const Session& from, const Prompt& prompt, Session& to) {
+  if (from.n_done() < from.n_tokens() || from.options().kv_type != to.options().kv_type) {
+    fail(ErrorCode::kInvalidArgument,
+         "only a session that has run all its tokens can be copied, into one of its type");
+  }
+  const int64_t n_served =
+      std::min(common_prefix(prompt, from.tokens(), from.origins(), from.n_done(), to.options()),
+               prompt.n_tokens() - 1);
+  const ModelConfig& config = from.engine().config();
+  return to.restore(from.tokens(), from.origins(), from.policy().state(), n_served,
+                    [&](KvCache& cache, int64_t n_tokens) {
+                      for (int64_t layer = 0; layer < config.n_layers; ++layer) {
+                        for (const bool values : {false, true}) {
+                          for (int64_t head = 0; head < config.n_kv_heads; ++head) {
+                            cache.set_rows(layer, values, head,
+                                           from.cache().rows(layer, values, head, n_tokens));
+                          }
+                        }
+                      }
+                    });
 }
 
 }  // namespace chunkllm

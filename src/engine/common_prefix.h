@@ -16,4 +16,10 @@ int64_t common_prefix(const Prompt& prompt, std::span<const int32_t> tokens,
                       std::span<const Session::Origin> origins, int64_t n_done,
                       const SessionOptions& options);
 
+// Fills the empty session `to` with what `from`, of the same engine and type of KV cache, holds of
+// `prompt`: as if a cache of `from` was saved and loaded. All tokens of `from` must have run. The
+// caller knows that both read prompts alike; full attention may copy from any session whose prompts
+// were read in full. Returns the tokens that `to` then has done.
+int64_t copy_prefix(const Session& from, const Prompt& prompt, Session& to);
+
 }  // namespace chunkllm

@@ -14,7 +14,6 @@
 namespace chunkllm {
 namespace {
 
-constexpr const char* kByLength = "by length";
 constexpr std::string_view kBlanks = " \t\r\n";
 
 ChoiceItem read_item(std::string_view line, const std::string& where) {

@@ -11,6 +11,8 @@
 
 namespace chunkllm {
 
+inline constexpr const char* kByLength = "by length";  // the name of a measure
+
 // What is asked, what may follow it, and which of these is right.
 struct ChoiceItem {
   std::string query;

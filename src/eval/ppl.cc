@@ -16,7 +16,6 @@ namespace {
 constexpr int64_t kDefaultSamples = 4;
 constexpr int64_t kDefaultTokens = 4096;
 constexpr int64_t kLeastTokens = 16;  // of a window
-constexpr const char* kLastHalf = "last half";
 
 // A document's tokens, as far as windows may need them.
 struct TokenText {

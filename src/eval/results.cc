@@ -1,5 +1,6 @@
 #include "eval/results.h"
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <nlohmann/json.hpp>
@@ -145,15 +146,12 @@ Json rows_json(const EvalTask& task, std::span<const EvalRow> rows) {
 }
 
 std::string rows_table(const EvalTask& task, std::span<const EvalRow> rows) {
-  // The parts that all rows together have.
-  std::vector<std::string> parts;
-  for (const EvalRow& row : rows) {
-    for (const auto& [name, measure] : row.measures) {
-      if (name != kScore && std::ranges::find(parts, name) == parts.end()) parts.push_back(name);
-    }
+  std::vector<std::string> parts;  // those of the task's that there are
+  for (const std::string_view name : task.shown) {
+    const bool is_there = std::ranges::any_of(
+        rows, [&](const EvalRow& row) { return row.measures.contains(std::string(name)); });
+    if (is_there) parts.emplace_back(name);
   }
-  constexpr size_t kMostParts = 4;  // more are for figures
-  if (parts.size() > kMostParts) parts.clear();
   std::string header = "| context | policy | KV retention |";
   std::string line = "|---|---|---|";
   const auto add_column = [&](std::string_view name) {

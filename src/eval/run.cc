@@ -102,6 +102,11 @@ EvalPlan plan_eval(const Engine& engine, const EvalTask& task, const EvalOptions
   EvalPlan plan;
   plan.task = &task;
   plan.options = options;
+  std::vector<int64_t> lengths;  // each once
+  for (const int64_t ctx : options.ctx) {
+    if (std::ranges::find(lengths, ctx) == lengths.end()) lengths.push_back(ctx);
+  }
+  plan.options.ctx = std::move(lengths);
   plan.columns = make_columns(task, options);
   for (const EvalColumn& column : plan.columns) require_adapter(*column.policy, engine.adapter());
   plan.work = task.prepare(engine, plan.options);

@@ -14,6 +14,7 @@
 
 #include "base/cancel.h"
 #include "engine/session.h"
+#include "eval/needles.h"
 
 namespace chunkllm {
 
@@ -38,6 +39,12 @@ struct EvalOptions {
   std::vector<int64_t> ctx = {};
   std::vector<std::filesystem::path> data = {};
   int64_t n_samples = 0;
+  int64_t n_questions = 0;  // about a haystack
+  std::vector<NeedleKind> needles = {NeedleKind::kSingle, NeedleKind::kMultiKey,
+                                     NeedleKind::kMultiValue, NeedleKind::kMultiQuery};
+  std::vector<NeedleValue> values = {NeedleValue::kNumbers, NeedleValue::kWords,
+                                     NeedleValue::kUuids};
+  std::vector<int64_t> depths = {0, 25, 50, 75, 100};  // percent of the text
 };
 
 // A sum over `n` items, of which the score is the mean.
@@ -105,6 +112,7 @@ struct EvalTask {
   ScoreKind score_kind = ScoreKind::kMean;
   bool reads_prompts = false;                       // columns differ by --prefill
   std::span<const std::string_view> settings = {};  // options that it reads, of those not all do
+  std::span<const std::string_view> shown = {};     // measures that the table has besides the score
   // Reads data and makes ready; needs no weights. Throws Error.
   std::unique_ptr<EvalWork> (*prepare)(const Engine& engine, const EvalOptions& options) = nullptr;
 

@@ -3,24 +3,39 @@
 
 #include "base/error.h"
 #include "eval/choice.h"
+#include "eval/niah.h"
 #include "eval/ppl.h"
 #include "eval/task.h"
 
 namespace chunkllm {
 namespace {
 
-constexpr std::string_view kPplSettings[] = {"--ctx", "--data", "--samples"};
-constexpr std::string_view kChoiceSettings[] = {"--ctx", "--data", "--samples"};
+constexpr std::string_view kNiahSettings[] = {"--ctx",     "--data",   "--samples", "--questions",
+                                              "--needles", "--values", "--depths"};
+constexpr std::string_view kNiahShown[] = {
+    enum_name(NeedleKind::kSingle), enum_name(NeedleKind::kMultiKey),
+    enum_name(NeedleKind::kMultiValue), enum_name(NeedleKind::kMultiQuery)};
+constexpr std::string_view kTextSettings[] = {"--ctx", "--data", "--samples"};
+constexpr std::string_view kPplShown[] = {kLastHalf};
+constexpr std::string_view kChoiceShown[] = {kByLength};
 
 constexpr EvalTask kTasks[] = {
+    {.name = "niah",
+     .help = "needles in a haystack",
+     .reads_prompts = true,
+     .settings = kNiahSettings,
+     .shown = kNiahShown,
+     .prepare = prepare_niah},
     {.name = "ppl",
      .help = "perplexity of texts",
      .score_kind = ScoreKind::kPerplexity,
-     .settings = kPplSettings,
+     .settings = kTextSettings,
+     .shown = kPplShown,
      .prepare = prepare_ppl},
     {.name = "choice",
      .help = "multiple choice by likelihood",
-     .settings = kChoiceSettings,
+     .settings = kTextSettings,
+     .shown = kChoiceShown,
      .prepare = prepare_choice},
 };
 

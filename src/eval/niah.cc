@@ -1,0 +1,178 @@
+#include "eval/niah.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "data/corpus.h"
+#include "data/facts.h"
+#include "data/haystack.h"
+#include "eval/needles.h"
+#include "eval/reading.h"
+
+namespace chunkllm {
+namespace {
+
+constexpr int64_t kDefaultSamples = 4;
+constexpr int64_t kDefaultQuestions = 10;
+constexpr int64_t kDefaultTokens = 4096;
+constexpr int64_t kBytesPerToken = 5;
+// An answer may say more than its values.
+constexpr int64_t kSpareAnswerTokens = 48;
+
+// At most `n_bytes` of the text, to the end of a sentence; all of a text without such an end there.
+std::string_view whole_sentences(std::string_view text, int64_t n_bytes) {
+  int64_t end = 0;
+  for (const int64_t place : sentence_places(text)) {
+    if (place <= n_bytes) end = place;
+  }
+  return end > 0 ? text.substr(0, static_cast<size_t>(end)) : text;
+}
+
+class NiahWork : public EvalWork {
+ public:
+  NiahWork(const Engine& engine, const EvalOptions& options)
+      : engine_(engine),
+        options_(with_defaults(engine, options)),
+        text_(read_text()),
+        maker_(engine, text_) {
+    // What does not fit is said before anything runs.
+    for (const int64_t ctx : options_.ctx) haystack(ctx, 0);
+  }
+
+  std::vector<EvalUnit> units() const override {
+    std::vector<EvalUnit> units;
+    for (const int64_t ctx : options_.ctx) {
+      for (int64_t i = 0; i < options_.n_samples; ++i) units.push_back({ctx, i, ctx});
+    }
+    return units;
+  }
+
+  nlohmann::ordered_json settings() const override {
+    nlohmann::ordered_json kinds = nlohmann::ordered_json::array();
+    for (const NeedleKind kind : options_.needles) kinds.push_back(enum_name(kind));
+    nlohmann::ordered_json values = nlohmann::ordered_json::array();
+    for (const NeedleValue value : options_.values) values.push_back(enum_name(value));
+    return {{"--ctx", options_.ctx},
+            {"--samples", options_.n_samples},
+            {"--questions", options_.n_questions},
+            {"--needles", kinds},
+            {"--values", values},
+            {"--depths", options_.depths},
+            {"text", fingerprint_}};
+  }
+
+  void run(const EvalUnit& unit, std::span<const EvalColumn* const> columns, const CellDone& done,
+           const Progress& progress, const CancelToken* cancel) override {
+    const Haystack hay = haystack(unit.ctx, unit.sample);
+    const std::vector<NeedlePlan> plans = plans_of(unit.sample);
+    AskOptions ask;
+    ask.kv_type = options_.kv_type;
+    for (const TaskQuestion& question : hay.document.questions) {
+      ask.max_tokens.push_back(answer_tokens(question));
+    }
+    ask_columns(
+        engine_, maker_, hay, columns, ask,
+        [&](const EvalColumn& column, const ColumnAnswers& answers) {
+          done(column, cell_of(hay, plans, answers));
+        },
+        progress, cancel);
+  }
+
+ private:
+  static EvalOptions with_defaults(const Engine& engine, EvalOptions options) {
+    if (options.n_samples == 0) options.n_samples = kDefaultSamples;
+    if (options.n_questions == 0) options.n_questions = kDefaultQuestions;
+    if (options.ctx.empty()) {
+      options.ctx = {std::min(kDefaultTokens, engine.config().max_positions)};
+    }
+    return options;
+  }
+
+  std::string read_text() {
+    if (options_.data.empty()) {
+      fingerprint_ = "made up";
+      return {};
+    }
+    const Corpus corpus = read_corpus(options_.data);
+    fingerprint_ = corpus.fingerprint;
+    std::string text;
+    for (const Document& document : corpus.documents) text += document.text + "\n\n";
+    return text;
+  }
+
+  std::vector<NeedlePlan> plans_of(int64_t sample) const {
+    return plan_needles(options_.needles, options_.values, options_.depths, sample,
+                        options_.n_questions);
+  }
+
+  Haystack haystack(int64_t ctx, int64_t sample) const {
+    // Seeded by all that it is of, so that no haystack depends on others.
+    Rng rng(Rng(options_.seed * 1000003 + static_cast<uint64_t>(ctx)).next() +
+            static_cast<uint64_t>(sample));
+    const std::vector<NeedlePlan> plans = plans_of(sample);
+    return maker_.fit(rng, ctx, ctx * kBytesPerToken, [&](Rng& draw, int64_t n_bytes) {
+      const std::string text = maker_.passage(draw, n_bytes);
+      return hide_needle_plans(draw, whole_sentences(text, n_bytes), plans);
+    });
+  }
+
+  int64_t answer_tokens(const TaskQuestion& question) const {
+    int64_t n = kSpareAnswerTokens;
+    for (const std::string& value : question.expected) {
+      n += 2 * std::ssize(engine_.tokenizer().encode(value));
+    }
+    return n;
+  }
+
+  static CellResult cell_of(const Haystack& haystack, const std::vector<NeedlePlan>& plans,
+                            const ColumnAnswers& answers) {
+    CellResult result;
+    nlohmann::ordered_json list = nlohmann::ordered_json::array();
+    for (size_t i = 0; i < plans.size(); ++i) {
+      const TaskQuestion& question = haystack.document.questions[i];
+      const NeedlePlan& plan = plans[i];
+      const double score = answer_score(answers.answers[i], question.expected);
+      const Measure one{score, 1};
+      result.measures[kScore] += one;
+      result.measures[std::string(enum_name(plan.kind))] += one;
+      result.measures[std::string(enum_name(plan.value))] += one;
+      if (plan.has_depth()) {
+        result.measures[fmt::format("depth {}%", plan.depth_percent)] += one;
+      }
+      nlohmann::ordered_json entry;
+      entry["needle"] = enum_name(plan.kind);
+      entry["values"] = enum_name(plan.value);
+      entry["depth"] = plan.has_depth() ? nlohmann::ordered_json(plan.depth_percent) : nullptr;
+      entry["score"] = score;
+      entry["question"] = question.question;
+      entry["expected"] = question.expected;
+      entry["answer"] = answers.answers[i];
+      list.push_back(std::move(entry));
+    }
+    result.decode = answers.cost.decode;
+    result.prefill = answers.cost.prefill;
+    result.seconds = answers.seconds;
+    result.details = {{"prompt_tokens", haystack.longest},
+                      {"read_by", answers.reader->name()},
+                      {"prefill_seconds", answers.cost.prefill_seconds},
+                      {"prefilled_tokens", answers.cost.n_prefilled},
+                      {"decode_seconds", answers.cost.decode_seconds},
+                      {"decoded_tokens", answers.cost.n_decoded},
+                      {"answers", std::move(list)}};
+    return result;
+  }
+
+  const Engine& engine_;
+  EvalOptions options_;
+  std::string fingerprint_;
+  std::string text_;
+  HaystackMaker maker_;
+};
+
+}  // namespace
+
+std::unique_ptr<EvalWork> prepare_niah(const Engine& engine, const EvalOptions& options) {
+  return std::make_unique<NiahWork>(engine, options);
+}
+
+}  // namespace chunkllm

@@ -1,0 +1,126 @@
+#include "eval/reading.h"
+
+#include <algorithm>
+
+#include "base/timer.h"
+#include "engine/common_prefix.h"
+
+namespace chunkllm {
+namespace {
+
+// Tokens that a prompt is read with at each position.
+class PromptBudget {
+ public:
+  PromptBudget(const EvalColumn& column, const Adapter* adapter)
+      : settings_(settings_with_defaults(column.selection, adapter)) {
+    const AdapterConfig config = adapter != nullptr ? adapter->config : AdapterConfig{};
+    least_ =
+        settings_.budget.least_tokens(settings_.sink.value_or(config.sink),
+                                      settings_.window.value_or(config.window), config.max_chunk);
+  }
+  int64_t at(int64_t position) const { return settings_.prefill_tokens_at(position, least_); }
+
+ private:
+  SelectionSettings settings_;
+  int64_t least_ = 0;
+};
+
+bool reads_in_full(const EvalColumn& column) {
+  return !column.policy->selects() || column.selection.prefill == PrefillKind::kFull;
+}
+
+// Answers all questions in one session. The haystack is read with the first, or is there already.
+ColumnAnswers ask_all(Session& session, const HaystackMaker& maker, const Haystack& haystack,
+                      const AskOptions& options, const Session::Progress& progress,
+                      const CancelToken* cancel, GenerateResult* first) {
+  ColumnAnswers answers;
+  for (size_t i = 0; i < haystack.prompts.size(); ++i) {
+    GenerateResult result = generate(session, session.engine().tokenizer(), haystack.prompts[i],
+                                     maker.answer_options(options.max_tokens[i]), {},
+                                     i == 0 ? progress : Session::Progress{}, cancel);
+    answers.cost.add(result);
+    answers.answers.push_back(result.text);
+    if (i == 0 && first != nullptr) *first = std::move(result);
+  }
+  return answers;
+}
+
+}  // namespace
+
+bool reads_for(const EvalColumn& reader, const EvalColumn& served, const Adapter* adapter,
+               int64_t ctx) {
+  if (!served.policy->selects()) return reads_in_full(reader);
+  if (reader.policy != served.policy || !reader.policy->reads(Setting::kPrefill)) return false;
+  if (reader.selection.prefill != served.selection.prefill) return false;
+  if (reads_in_full(reader)) return true;
+  const PromptBudget a(reader, adapter);
+  const PromptBudget b(served, adapter);
+  for (int64_t t = 0; t < ctx; ++t) {
+    if (a.at(t) != b.at(t)) return false;
+  }
+  return true;
+}
+
+std::vector<std::vector<const EvalColumn*>> group_by_reading(
+    std::span<const EvalColumn* const> columns, const Adapter* adapter, int64_t ctx) {
+  // Full attention can be served by others, and serves none.
+  std::vector<const EvalColumn*> ordered(columns.begin(), columns.end());
+  std::ranges::stable_partition(ordered,
+                                [](const EvalColumn* column) { return column->policy->selects(); });
+  std::vector<std::vector<const EvalColumn*>> groups;
+  for (const EvalColumn* column : ordered) {
+    const auto group = std::ranges::find_if(
+        groups, [&](const auto& other) { return reads_for(*other[0], *column, adapter, ctx); });
+    if (group != groups.end()) {
+      group->push_back(column);
+    } else {
+      groups.push_back({column});
+    }
+  }
+  return groups;
+}
+
+void ask_columns(const Engine& engine, const HaystackMaker& maker, const Haystack& haystack,
+                 std::span<const EvalColumn* const> columns, const AskOptions& options,
+                 const std::function<void(const EvalColumn&, const ColumnAnswers&)>& done,
+                 const std::function<void(int64_t n_tokens)>& progress, const CancelToken* cancel) {
+  const int64_t ctx = haystack.longest + *std::ranges::max_element(options.max_tokens);
+  const auto session_options = [&](const EvalColumn& column) {
+    SessionOptions session;
+    session.policy = column.policy;
+    session.selection = column.selection;
+    session.ctx = ctx;
+    session.kv_type = options.kv_type;
+    return session;
+  };
+  const auto on_tokens = [&](int64_t n_done, int64_t) { progress(n_done); };
+  for (const auto& group : group_by_reading(columns, engine.adapter(), ctx)) {
+    const EvalColumn& reader = *group[0];
+    Timer timer;
+    Session read(engine, session_options(reader));
+    GenerateResult first;
+    ColumnAnswers answers = ask_all(read, maker, haystack, options, on_tokens, cancel, &first);
+    answers.reader = &reader;
+    answers.seconds = timer.seconds();
+    done(reader, answers);
+    for (const EvalColumn* column : std::span(group).subspan(1)) {
+      timer = Timer();
+      Session session(engine, session_options(*column));
+      copy_prefix(read, haystack.prompts[0], session);
+      GenerateResult served;
+      answers = ask_all(session, maker, haystack, options, {}, cancel, &served);
+      // The reading was the other column's; this one would have had the same.
+      AnswerCost& cost = answers.cost;
+      cost.prefill.rows_attended += first.prefill.rows_attended - served.prefill.rows_attended;
+      cost.prefill.rows_visible += first.prefill.rows_visible - served.prefill.rows_visible;
+      cost.prefill_seconds += first.prefill_seconds - served.prefill_seconds;
+      cost.n_prefilled += served.cached_tokens - first.cached_tokens;
+      if (!column->policy->selects()) cost.prefill.rows_attended = cost.prefill.rows_visible;
+      answers.reader = &reader;
+      answers.seconds = timer.seconds();
+      done(*column, answers);
+    }
+  }
+}
+
+}  // namespace chunkllm

@@ -1,0 +1,48 @@
+// Questions about a haystack under several columns, where columns that read prompts alike share one
+// reading.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "data/haystack.h"
+#include "eval/task.h"
+
+namespace chunkllm {
+
+// Whether the prompt tokens before prompt ends are the same under both columns in a context of
+// `ctx` tokens, so that `served` may go on from what `reader` holds. Full attention reads as every
+// policy does whose prompts are read in full; columns of one policy read alike with prompts in
+// full, or where their budgets for prompts are the same at each token. `adapter` may be null.
+bool reads_for(const EvalColumn& reader, const EvalColumn& served, const Adapter* adapter,
+               int64_t ctx);
+
+// Columns in groups, the first of each being the one that reads for the others.
+std::vector<std::vector<const EvalColumn*>> group_by_reading(
+    std::span<const EvalColumn* const> columns, const Adapter* adapter, int64_t ctx);
+
+// What one column answered.
+struct ColumnAnswers {
+  std::vector<std::string> answers;  // one a question
+  AnswerCost cost;                   // the reading included, whoever did it
+  const EvalColumn* reader = nullptr;
+  double seconds = 0;  // that passed
+};
+
+struct AskOptions {
+  KvType kv_type = KvType::kF32;
+  std::vector<int64_t> max_tokens = {};  // of the answer to each question
+};
+
+// Asks all questions of `haystack`, greedily, under each column; `done` gets each column once,
+// `progress` the tokens of the haystack that a reading has behind it. Two sessions exist at once
+// where a reading is shared. Throws Error; (kInterrupted) when cancelled.
+void ask_columns(const Engine& engine, const HaystackMaker& maker, const Haystack& haystack,
+                 std::span<const EvalColumn* const> columns, const AskOptions& options,
+                 const std::function<void(const EvalColumn&, const ColumnAnswers&)>& done,
+                 const std::function<void(int64_t n_tokens)>& progress, const CancelToken* cancel);
+
+}  // namespace chunkllm

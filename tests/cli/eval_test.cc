@@ -1,0 +1,130 @@
+// chunkllm eval as a user meets it: output, interruption, disks that are full or closed.
+
+#include <sys/stat.h>
+
+#include "cli/bad_input.h"
+
+namespace chunkllm {
+namespace {
+
+using Arguments = std::vector<std::string>;
+
+Arguments eval_arguments(const Scratch& scratch, const Arguments& more = {},
+                         const std::string& samples = "2") {
+  Arguments arguments{"eval",        "ppl",
+                      "--model",     needle_model().string(),
+                      "--adapter",   needle_adapter().string(),
+                      "--ctx",       "400",
+                      "--samples",   samples,
+                      "--kv-budget", "128",
+                      "--out",       scratch / "out"};
+  arguments.insert(arguments.end(), more.begin(), more.end());
+  return arguments;
+}
+
+size_t n_lines(const std::filesystem::path& path) {
+  const std::string text = read_text(path);
+  return static_cast<size_t>(std::ranges::count(text, '\n'));
+}
+
+TEST(EvalCommand, PrintsATableOrJsonAndGoesOn) {
+  const Scratch scratch;
+  ProgramResult result = run_program(eval_arguments(scratch));
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.out, testing::HasSubstr("| context | policy | KV retention | perplexity |"));
+  EXPECT_THAT(result.out, testing::HasSubstr("| 400 | chunk 128 |"));
+  EXPECT_THAT(result.err, testing::HasSubstr("eval ppl: 4 cells\n"));
+  EXPECT_THAT(result.err, testing::HasSubstr("for the other 3"));
+  result = run_program(eval_arguments(scratch, {"--json"}));
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.err, testing::HasSubstr("4 cells, 4 of them done before"));
+  const auto json = nlohmann::json::parse(result.out);
+  EXPECT_EQ(json.at("results").size(), 2u);
+  EXPECT_EQ(json, nlohmann::json::parse(read_text(scratch.path("out") / "results.json")));
+  for (const char* field : {"task", "ctx", "policy", "kv_budget", "prefill", "kv_retention",
+                            "prefill_retention", "score", "score_error", "n", "ratio"}) {
+    EXPECT_TRUE(json["results"][1].contains(field)) << field;
+  }
+  result = run_program(eval_arguments(scratch, {"--seed", "7"}));
+  expect_failure(result, kUsage, {"out holds cells with", "--seed", "0, not 7", "another --out"},
+                 "eval_other_seed");
+}
+
+TEST(EvalCommand, AnInterruptedRunGoesOn) {
+  const Scratch scratch;
+  const std::filesystem::path cells = scratch.path("out") / "cells.jsonl";
+  RunOptions options;
+  options.interrupt_when = [&](const ProgramResult&) {
+    return std::filesystem::exists(cells) && n_lines(cells) > 0;
+  };
+  ProgramResult result = run_program(eval_arguments(scratch, {}, "300"), options);
+  expect_failure(result, kInterrupted, {"interrupted after", "of 600 cells", "goes on"},
+                 "interrupted_eval");
+  const size_t n_before = n_lines(cells);
+  EXPECT_GT(n_before, 0u);
+  EXPECT_LT(n_before, 600u);
+  EXPECT_FALSE(std::filesystem::exists(scratch.path("out") / "results.json"));
+  options.interrupt_when = [&](const ProgramResult&) { return n_lines(cells) > n_before; };
+  result = run_program(eval_arguments(scratch, {}, "300"), options);
+  expect_failure(result, kInterrupted, {"interrupted after"}, "interrupted_eval_again");
+  EXPECT_THAT(result.err, testing::HasSubstr(std::to_string(n_before) + " of them done before"));
+}
+
+TEST(EvalCommand, AFullDiskLosesOneCell) {
+  const Scratch scratch;
+  RunOptions full_disk;
+  full_disk.file_size_bytes = 2000;
+  ProgramResult result = run_program(eval_arguments(scratch, {}, "10"), full_disk);
+  expect_failure(result, kFailure, {"cannot write", "cells.jsonl", "File too large"},
+                 "full_disk_eval");
+  const size_t n_before = n_lines(scratch.path("out") / "cells.jsonl");
+  EXPECT_GT(n_before, 0u);
+  result = run_program(eval_arguments(scratch, {}, "10"));
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.err, testing::HasSubstr(std::to_string(n_before) + " of them done before"));
+  EXPECT_EQ(n_lines(scratch.path("out") / "cells.jsonl"), 20u);
+}
+
+TEST(EvalCommand, RefusesWhatItCannotUse) {
+  const Scratch scratch;
+  const auto refuses = [&](int code, const Arguments& arguments, const Arguments& parts,
+                           const std::string& name) {
+    Arguments all{"eval"};
+    all.insert(all.end(), arguments.begin(), arguments.end());
+    expect_failure(run_program(all), code, parts, name);
+    EXPECT_FALSE(std::filesystem::exists(scratch.path("out"))) << name;
+  };
+  const std::string model = needle_model().string();
+  const std::string out = scratch / "out";
+  refuses(kUsage, {"needles", "--model", model, "--out", out},
+          {"there is no task 'needles'", "niah, ppl or choice"}, "eval_no_task");
+  refuses(kUsage, {"ppl", "--model", model}, {"--out"}, "eval_no_out");
+  refuses(kUsage, {"ppl", "--model", model, "--out", out, "--kv-budget", "0.1,2.5"},
+          {"--kv-budget 2.5"}, "eval_budget");
+  refuses(kUsage, {"niah", "--model", model, "--out", out, "--needles", "none"},
+          {"--needles none", "single"}, "eval_needles");
+  refuses(kUsage, {"niah", "--model", model, "--out", out, "--depths", "101"}, {"--depths", "101"},
+          "eval_depths");
+  refuses(kUsage, {"choice", "--model", model, "--out", out}, {"choice needs --data"},
+          "eval_choice_data");
+  refuses(kFailure,
+          {"choice", "--model", model, "--out", out, "--data",
+           scratch.file("items.jsonl", "{\"query\": \"a\", \"choices\": [], \"gold\": 0}\n")},
+          {"items.jsonl, line 1", "choices"}, "eval_choice_line");
+  refuses(kFailure, {"ppl", "--model", model, "--out", out, "--data", scratch / "none"},
+          {"none does not exist"}, "eval_no_data");
+  refuses(kFailure, {"ppl", "--model", model, "--out", scratch.file("file", "x") + "/out"},
+          {"--out", "file"}, "eval_out_in_a_file");
+}
+
+TEST(EvalCommand, NamesWhatHasNoEffect) {
+  const Scratch scratch;
+  const ProgramResult result = run_program(
+      eval_arguments(scratch, {"--policy", "full", "--depths", "50", "--window", "9"}, "1"));
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.err, testing::HasSubstr("note: --depths has no effect on ppl"));
+  EXPECT_THAT(result.err, testing::HasSubstr("--window has no effect under policy full"));
+}
+
+}  // namespace
+}  // namespace chunkllm
