@@ -32,6 +32,8 @@ struct EvalArgs {
   EvalOptions eval;
 };
 
+void say(const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); }
+
 template <typename E>
 std::vector<E> parse_list(std::string_view option, const std::vector<std::string>& names) {
   std::vector<E> values;
@@ -50,15 +52,21 @@ EvalOptions to_options(const EvalArgs& args, const Engine& engine) {
   if (!args.needles.empty()) options.needles = parse_list<NeedleKind>("--needles", args.needles);
   if (!args.values.empty()) options.values = parse_list<NeedleValue>("--values", args.values);
   options.policies.clear();
-  for (const std::string& name : args.policies) options.policies.push_back(&policy_named(name));
+  for (const std::string& name : args.policies) {
+    const PolicyEntry& named = policy_named(name);
+    options.policies.push_back(&policy_for(named, engine.adapter()));
+    if (options.policies.back() == &named) continue;
+    say(
+        fmt::format("note: there is no adapter of this model, which policy {} needs; {} takes its "
+                    "place",
+                    name, options.policies.back()->name));
+  }
   if (options.policies.empty()) {
     options.policies.push_back(&full_policy());
     if (engine.adapter() != nullptr) options.policies.push_back(&default_policy(engine.adapter()));
   }
   return options;
 }
-
-void say(const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); }
 
 void note_unread_options(const EvalArgs& args, const EvalTask& task) {
   for (const std::string& option : args.given) {

@@ -55,6 +55,20 @@ std::vector<EvalColumn> make_columns(const EvalTask& task, const EvalOptions& op
   return columns;
 }
 
+int64_t least_budget(const PolicyEntry& policy, const SelectionSettings& selection,
+                     const Adapter* adapter) {
+  int64_t sink = kDefaultSink;
+  int64_t window = kDefaultWindow;
+  int64_t max_chunk = kDefaultMaxChunk;
+  if (policy.needs_adapter && adapter != nullptr) {
+    sink = adapter->config.sink;
+    window = adapter->config.window;
+    max_chunk = adapter->config.max_chunk;
+  }
+  if (policy.reads(Setting::kWindow)) window = selection.window.value_or(window);
+  return selection.budget.least_tokens(selection.sink.value_or(sink), window, max_chunk);
+}
+
 std::optional<int64_t> least_budget_above(const PolicyEntry& policy,
                                           const SelectionSettings& selection,
                                           const Adapter* adapter, int64_t ctx) {
@@ -62,12 +76,7 @@ std::optional<int64_t> least_budget_above(const PolicyEntry& policy,
   if (!policy.reads(Setting::kKvBudget) || !budget.fraction || *budget.fraction >= 1.0) {
     return std::nullopt;
   }
-  AdapterConfig config;
-  config.window = 64;
-  if (adapter != nullptr) config = adapter->config;
-  const int64_t least =
-      budget.least_tokens(selection.sink.value_or(config.sink),
-                          selection.window.value_or(config.window), config.max_chunk);
+  const int64_t least = least_budget(policy, selection, adapter);
   if (*budget.fraction * static_cast<double>(ctx) >= static_cast<double>(least)) {
     return std::nullopt;
   }

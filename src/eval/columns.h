@@ -15,7 +15,12 @@ namespace chunkllm {
 // Error (kInvalidArgument) for a budget that is none, or a column that is there already.
 std::vector<EvalColumn> make_columns(const EvalTask& task, const EvalOptions& options);
 
-// The least tokens of the column's budget where its fraction of `ctx` tokens has fewer, so that it
+// The least tokens that a fraction stands for under a policy, with the adapter's settings where it
+// needs one. `adapter` may be null.
+int64_t least_budget(const PolicyEntry& policy, const SelectionSettings& selection,
+                     const Adapter* adapter);
+
+// That number where the settings' fraction of `ctx` tokens has fewer, so that it
 // would be another budget than it says; nothing where it is what it says. `adapter` may be null.
 std::optional<int64_t> least_budget_above(const PolicyEntry& policy,
                                           const SelectionSettings& selection,

@@ -4,29 +4,14 @@
 
 #include "base/timer.h"
 #include "engine/common_prefix.h"
+#include "eval/columns.h"
 
 namespace chunkllm {
 namespace {
 
-// Tokens that a prompt is read with at each position.
-class PromptBudget {
- public:
-  PromptBudget(const EvalColumn& column, const Adapter* adapter)
-      : settings_(settings_with_defaults(column.selection, adapter)) {
-    const AdapterConfig config = adapter != nullptr ? adapter->config : AdapterConfig{};
-    least_ =
-        settings_.budget.least_tokens(settings_.sink.value_or(config.sink),
-                                      settings_.window.value_or(config.window), config.max_chunk);
-  }
-  int64_t at(int64_t position) const { return settings_.prefill_tokens_at(position, least_); }
-
- private:
-  SelectionSettings settings_;
-  int64_t least_ = 0;
-};
-
 bool reads_in_full(const EvalColumn& column) {
-  return !column.policy->selects() || column.selection.prefill == PrefillKind::kFull;
+  return !column.policy->selects() || (column.policy->reads(Setting::kPrefill) &&
+                                       column.selection.prefill == PrefillKind::kFull);
 }
 
 // Answers all questions in one session. The haystack is read with the first, or is there already.
@@ -53,10 +38,13 @@ bool reads_for(const EvalColumn& reader, const EvalColumn& served, const Adapter
   if (reader.policy != served.policy || !reader.policy->reads(Setting::kPrefill)) return false;
   if (reader.selection.prefill != served.selection.prefill) return false;
   if (reads_in_full(reader)) return true;
-  const PromptBudget a(reader, adapter);
-  const PromptBudget b(served, adapter);
+  const int64_t least_a = least_budget(*reader.policy, reader.selection, adapter);
+  const int64_t least_b = least_budget(*served.policy, served.selection, adapter);
   for (int64_t t = 0; t < ctx; ++t) {
-    if (a.at(t) != b.at(t)) return false;
+    if (reader.selection.prefill_tokens_at(t, least_a) !=
+        served.selection.prefill_tokens_at(t, least_b)) {
+      return false;
+    }
   }
   return true;
 }
