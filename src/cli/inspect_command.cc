@@ -67,6 +67,7 @@ Json describe_adapter(const Adapter& adapter) {
   return {{"model_type", config.model_type},
           {"n_layers", config.n_layers},
           {"d_model", config.d_model},
+          {"selection_heads", config.selection_heads},
           {"adapter_dim", config.adapter_dim},
           {"parameters", adapter.n_parameters()},
           {"bytes", adapter.size_bytes()},

@@ -260,9 +260,12 @@ void add_train_command(CLI::App& app) {
                    "other options (default: in --out, and removed at the end)")
       ->type_name("DIR")
       ->check(not_empty("name a folder, or leave it out"));
-  command->add_option("--adapter-dim", train.adapter_dim, "Size of q^ and k^")
+  command->add_option("--selection-heads", train.selection_heads, "Heads that score chunks")
+      ->transform(whole_number(1, kMaxSelectionHeads))
+      ->default_str("2");
+  command->add_option("--adapter-dim", train.adapter_dim, "Size of q^ and k^ in each head")
       ->transform(whole_number(2, 65536))
-      ->default_str("64");
+      ->default_str("32");
   add_enum_option(*command, "--chunk-key", train.reading.key,
                   "What stands for a chunk: mean (of its tokens) or boundary (its last token) "
                   "(default: mean)");

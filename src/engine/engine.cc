@@ -97,6 +97,10 @@ std::string Engine::adapter_digest() const {
       c.adapter_dim, enum_name(c.chunk_key), c.fixed_chunk, c.alpha, c.max_chunk,
       enum_name(c.first_layer), c.first_layer_tokens, adapter.boundary_bias);
   hash.update(std::as_bytes(std::span(shape)));
+  if (c.selection_heads > 1) {
+    const std::string heads = fmt::format("selection_heads={}\n", c.selection_heads);
+    hash.update(std::as_bytes(std::span(heads)));
+  }
   if (c.distance_term) hash.update(std::as_bytes(std::span(std::string_view("distance_term\n"))));
   hash.update(std::as_bytes(std::span(adapter.boundary_weight)));
   for (const QkAdapter& layer : adapter.layers) {

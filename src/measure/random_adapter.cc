@@ -23,7 +23,7 @@ Adapter make_random_adapter(const ModelWeights& weights, int64_t chunk_tokens, R
   const double scale = 1.0 / std::sqrt(static_cast<double>(config.d_model));
   adapter.boundary_weight = random_values(config.d_model, scale, rng);
   for (int64_t i = 0; i < config.n_layers; ++i) {
-    const int64_t n = config.selects(i) ? config.adapter_dim * config.d_model : 0;
+    const int64_t n = config.selects(i) ? config.q_dim() * config.d_model : 0;
     QkAdapter layer;
     layer.q = random_values(n, scale, rng);
     layer.k = random_values(n, scale, rng);
@@ -46,9 +46,9 @@ PolicyState make_random_state(const AdapterConfig& config, int64_t n_tokens, int
     const int64_t n_chunks = n_tokens / step;
     const int64_t n_refreshes = n_chunks + (n_tokens % step == 0 ? 0 : 1);  // and the prompt end
     const auto layer = static_cast<size_t>(i);
-    state.floats[chunk_keys_name(layer)] = random_values(n_chunks * config.adapter_dim, 1.0, rng);
+    state.floats[chunk_keys_name(layer)] = random_values(n_chunks * config.q_dim(), 1.0, rng);
     state.floats[refresh_queries_name(layer)] =
-        random_values(n_refreshes * config.adapter_dim, 1.0, rng);
+        random_values(n_refreshes * config.q_dim(), 1.0, rng);
   }
   return state;
 }

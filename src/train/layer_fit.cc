@@ -33,9 +33,10 @@ std::vector<double> mean_squares(std::span<const LayerLessonView> lessons) {
 // q^ and k^ of a problem with some weights, the loss, and its gradients by the weights.
 class LayerModel {
  public:
-  LayerModel(int64_t d_model, int64_t adapter_dim) : d_model_(d_model), dim_(adapter_dim) {}
+  LayerModel(int64_t d_model, int64_t n_heads, int64_t adapter_dim)
+      : d_model_(d_model), n_heads_(n_heads), dim_(n_heads * adapter_dim) {}
 
-  // q and k are [adapter_dim, d_model]. With `scores` they are kept for scores().
+  // q and k are [n_heads * adapter_dim, d_model]. With `scores` they are kept for scores().
   SelectionResult forward(const LayerProblem& problem, const QkAdapter& weights, float temperature,
                           bool with_gradients, bool with_scores) {
     const int64_t n_queries = problem.n_queries();
@@ -53,12 +54,14 @@ class LayerModel {
           problem.key_inputs(), d_model_, weights.k.data(), d_model_, 0.0f, keys_.data(), dim_);
     return selection_loss({.n_queries = n_queries,
                            .n_chunks = n_chunks,
-                           .adapter_dim = dim_,
+                           .n_heads = n_heads_,
+                           .adapter_dim = dim_ / n_heads_,
                            .q_hat = q_hat_.data(),
                            .chunk_keys = keys_.data(),
                            .teacher = problem.teacher(),
                            .eligible = problem.eligible(),
                            .weights = problem.weights(),
+                           .log_tokens = problem.log_tokens(),
                            .distance_features = problem.distance_features(),
                            .positions = problem.positions(),
                            .chunk_ends = problem.chunk_ends()},
@@ -84,7 +87,8 @@ class LayerModel {
 
  private:
   int64_t d_model_;
-  int64_t dim_;
+  int64_t n_heads_;
+  int64_t dim_;  // of all heads together
   std::vector<float> q_hat_, keys_, d_q_hat_, d_keys_, scores_;
 };
 
@@ -96,7 +100,7 @@ class LayerFit {
         options_(options),
         scales_(feature_scales<double>(mean_squares(lessons))),
         rng_(options.seed),
-        model_(lessons.front().d_model(), options.adapter_dim),
+        model_(lessons.front().d_model(), options.selection_heads, options.adapter_dim),
         weights_(initial_weights()),
         gradient_(weights_),
         optimizer_({{"q_adapter.weight", weights_.q, gradient_.q},
@@ -155,7 +159,8 @@ class LayerFit {
 
   QkAdapter initial_weights() {
     const size_t d_model = scales_.size();
-    const auto n = static_cast<size_t>(options_.adapter_dim) * d_model;
+    const size_t of_head = static_cast<size_t>(options_.adapter_dim) * d_model;
+    const size_t n = static_cast<size_t>(options_.selection_heads) * of_head;
     const double deviation = (options_.start.q.empty() ? kInitialDeviation : kDeviationFromStart) /
                              std::sqrt(static_cast<double>(d_model));
     QkAdapter weights{std::vector<float>(n), std::vector<float>(n)};
@@ -163,8 +168,11 @@ class LayerFit {
          {std::pair(&weights.q, &options_.start.q), std::pair(&weights.k, &options_.start.k)}) {
       for (float& value : *values) value = static_cast<float>(deviation * rng_.normal());
       for (size_t i = 0; i < start->size(); ++i) (*values)[i] += (*start)[i] / scales_[i % d_model];
-      // No weight of distance yet, and no component of keys in its place.
-      if (options_.reading.distance_term) std::fill(values->end() - d_model, values->end(), 0.0f);
+      // No weights of distance yet, and no components of keys in their place.
+      if (!options_.reading.distance_term) continue;
+      for (size_t end = of_head; end <= n; end += of_head) {
+        std::fill_n(values->begin() + static_cast<std::ptrdiff_t>(end - d_model), d_model, 0.0f);
+      }
     }
     return weights;
   }
@@ -228,17 +236,19 @@ double time_one_step(const LayerLessonView& lesson, const LayerFitOptions& optio
 }
 
 LayerReport measure_layer(std::span<const LayerLessonView> lessons, const QkAdapter& adapter,
-                          const LessonReading& reading) {
+                          int64_t selection_heads, const LessonReading& reading) {
   LayerReport report;
   LayerProblem problem;
   const int64_t d_model = lessons.front().d_model();
   const std::vector<float> ones(static_cast<size_t>(d_model), 1.0f);
-  LayerModel model(d_model, std::ssize(adapter.q) / d_model);
+  LayerModel model(d_model, selection_heads, std::ssize(adapter.q) / d_model / selection_heads);
   for (const LayerLessonView& lesson : lessons) {
     problem.unpack(lesson, reading, ones);
     const SelectionResult result = model.forward(problem, adapter, 1.0f, false, true);
     report.kl_sum += result.loss * result.weight_sum;
     report.weight_sum += result.weight_sum;
+    const int64_t n_chunks = lesson.n_chunks();
+    const int64_t n_scores = lesson.n_queries() * n_chunks;
     std::vector<int64_t> chunk_tokens;
     for (int64_t j = 0; j < lesson.n_chunks(); ++j) {
       chunk_tokens.push_back(lesson.chunk_tokens(j));
@@ -251,7 +261,11 @@ LayerReport measure_layer(std::span<const LayerLessonView> lessons, const QkAdap
       }
       return eligible;
     };
-    report.recall.add(problem.teacher(), model.scores(), lesson.n_chunks(),
+    std::vector<float> log_masses(model.scores(), model.scores() + n_scores);
+    for (int64_t i = 0; i < n_scores; ++i) {
+      log_masses[static_cast<size_t>(i)] += problem.log_tokens()[static_cast<size_t>(i % n_chunks)];
+    }
+    report.recall.add(problem.teacher(), log_masses.data(), n_chunks,
                       eligible_of([](QueryKind kind) { return kind != QueryKind::kRandom; }));
     for (const auto& [kind, to] : {std::pair(QueryKind::kPromptEnd, &report.prompt_ends),
                                    std::pair(QueryKind::kAnswer, &report.answers),

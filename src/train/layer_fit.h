@@ -13,7 +13,8 @@
 namespace chunkllm {
 
 struct LayerFitOptions {
-  int64_t adapter_dim = 64;
+  int64_t selection_heads = 2;
+  int64_t adapter_dim = 32;  // of each head
   LessonReading reading = {};
   int64_t epochs = 24;
   double learning_rate = 3e-3;  // peak of the one cycle: 10% of the steps up, a cosine down to 0
@@ -56,6 +57,6 @@ struct LayerReport {
   double kl() const { return weight_sum > 0 ? kl_sum / weight_sum : 0.0; }
 };
 LayerReport measure_layer(std::span<const LayerLessonView> lessons, const QkAdapter& adapter,
-                          const LessonReading& reading);
+                          int64_t selection_heads, const LessonReading& reading);
 
 }  // namespace chunkllm

@@ -1,6 +1,7 @@
 #include "train/layer_problem.h"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
 #include "base/error.h"
@@ -70,6 +71,10 @@ void LayerProblem::unpack(const LayerLessonView& lesson, const LessonReading& re
   eligible_ = lesson.eligible;
   positions_ = lesson.positions;
   chunk_ends_ = lesson.chunk_ends;
+  log_tokens_.clear();
+  for (int64_t j = 0; j < n_chunks_; ++j) {
+    log_tokens_.push_back(std::log(static_cast<float>(lesson.chunk_tokens(j))));
+  }
   if (reading.distance_term) {
     const int64_t greatest = positions_.empty() ? 0 : positions_.back();
     for (int64_t d = std::ssize(distance_features_); d <= greatest + 1; ++d) {

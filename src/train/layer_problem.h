@@ -58,6 +58,7 @@ class LayerProblem {
   std::span<const float> weights() const { return weights_; }
   std::span<const int64_t> positions() const { return positions_; }
   std::span<const int64_t> chunk_ends() const { return chunk_ends_; }
+  std::span<const float> log_tokens() const { return log_tokens_; }  // of the chunks
   // By distance in tokens; empty without a distance term.
   std::span<const float> distance_features() const { return distance_features_; }
 
@@ -66,7 +67,7 @@ class LayerProblem {
   std::span<const Range> eligible_;
   std::span<const int64_t> positions_, chunk_ends_;
   std::vector<float> distance_features_;  // kept from one lesson to the next
-  std::vector<float> query_inputs_, key_inputs_, teacher_, weights_;
+  std::vector<float> query_inputs_, key_inputs_, teacher_, weights_, log_tokens_;
 };
 
 }  // namespace chunkllm

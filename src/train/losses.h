@@ -25,14 +25,17 @@ BceResult bce_with_logits(std::span<const float> logits, std::span<const uint8_t
 struct SelectionInputs {
   int64_t n_queries = 0;
   int64_t n_chunks = 0;
+  int64_t n_heads = 1;  // selection heads
   int64_t adapter_dim = 0;
-  const float* q_hat = nullptr;          // [n_queries, adapter_dim]
-  const float* chunk_keys = nullptr;     // [n_chunks, adapter_dim]
-  const float* teacher = nullptr;        // [n_queries, n_chunks], masses >= 0, of any sum
-  std::span<const Range> eligible = {};  // [n_queries], chunk indices; an empty range is "none"
-  std::span<const float> weights = {};   // [n_queries], >= 0
-  // With a distance term (select/chunk/distance.h): features by distance in tokens, of which the
-  // last component of q_hat is the weight. The last of chunk_keys must be 0 then. Else all empty.
+  const float* q_hat = nullptr;            // [n_queries, n_heads, adapter_dim]
+  const float* chunk_keys = nullptr;       // [n_chunks, n_heads, adapter_dim]
+  const float* teacher = nullptr;          // [n_queries, n_chunks], masses >= 0, of any sum
+  std::span<const Range> eligible = {};    // [n_queries], chunk indices; an empty range is "none"
+  std::span<const float> weights = {};     // [n_queries], >= 0
+  std::span<const float> log_tokens = {};  // [n_chunks], of how many a chunk has; empty: of one
+  // With a distance term (select/chunk/distance.h): features by distance in tokens, of which each
+  // head's last component of q_hat is the weight. Those of chunk_keys must be 0 then. Else all
+  // empty.
   std::span<const float> distance_features = {};  // [greatest distance + 1]
   std::span<const int64_t> positions = {};        // [n_queries]
   std::span<const int64_t> chunk_ends = {};       // [n_chunks]
@@ -40,8 +43,8 @@ struct SelectionInputs {
 
 // Where the results go; each may be null. Everything is overwritten, nothing added to.
 struct SelectionOutputs {
-  float* d_q_hat = nullptr;       // [n_queries, adapter_dim]; rows of unused queries are 0
-  float* d_chunk_keys = nullptr;  // [n_chunks, adapter_dim]
+  float* d_q_hat = nullptr;       // [n_queries, n_heads, adapter_dim]; 0 for unused queries
+  float* d_chunk_keys = nullptr;  // [n_chunks, n_heads, adapter_dim]
   float* scores = nullptr;        // [n_queries, n_chunks]; -infinity where a chunk is not eligible
 };
 
@@ -55,9 +58,11 @@ struct SelectionResult {
 
 constexpr int64_t kSelectionScratchBytes = int64_t{16} << 20;
 
-// KL(teacher || softmax(s)) over the eligible chunks of each query, with
-// s = q_hat . chunk_key / sqrt(adapter_dim) in float32, where a distance term takes the place of
-// the last component, and the teacher renormalised over the same chunks. A query is used if its
+// KL(teacher || p) over the eligible chunks of each query, where p is the mean over heads of
+// softmax(s + log_tokens), with a head's s = q_hat . chunk_key / sqrt(adapter_dim) in float32,
+// where a distance term takes the place of the last component, and the teacher is renormalised over
+// the same chunks. So s is the logarithm of a chunk's mass per token: `scores` receives that of p
+// (with one head s itself, which differs by a constant of the query). A query is used if its
 // eligible teacher mass and its weight are positive. With no used query the loss and the gradients
 // are 0. Scores that are not finite give a loss and gradients that are not finite either. Runs on
 // all threads, one call at a time; the result is the same bit for bit at the same number of

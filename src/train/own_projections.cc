@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "base/range.h"
+
 namespace chunkllm {
 namespace {
 
@@ -42,30 +44,39 @@ Projections read_projections(const ModelConfig& config, const LayerWeights& laye
 
 }  // namespace
 
-QkAdapter own_projections(const ModelWeights& weights, int64_t layer, int64_t adapter_dim) {
+QkAdapter own_projections(const ModelWeights& weights, int64_t layer, int64_t selection_heads,
+                          int64_t adapter_dim) {
   const ModelConfig& config = weights.config;
   const Projections own = read_projections(config, weights.layers[static_cast<size_t>(layer)]);
   const auto d_model = static_cast<size_t>(config.d_model);
-  const auto n = static_cast<size_t>(adapter_dim) * d_model;
+  const auto n = static_cast<size_t>(selection_heads * adapter_dim) * d_model;
   QkAdapter adapter{std::vector<float>(n, 0.0f), std::vector<float>(n, 0.0f)};
   const int64_t half = config.head_dim / 2;
-  const int64_t n_pairs = std::min(adapter_dim / config.n_kv_heads / 2, half);
   const int64_t group = config.n_heads / config.n_kv_heads;
-  const float share = 1.0f / static_cast<float>(group);
-  float* q = adapter.q.data();
-  float* k = adapter.k.data();
-  for (int64_t kv_head = 0; kv_head < config.n_kv_heads; ++kv_head) {
-    // Feature i of a head turns with feature i + half, the more slowly the greater i.
-    for (int64_t i = half - n_pairs; i < half; ++i) {
-      for (const int64_t feature : {i, i + half}) {
-        std::copy_n(own.k.begin() + (kv_head * config.head_dim + feature) * config.d_model, d_model,
-                    k);
-        for (int64_t head = kv_head * group; head < (kv_head + 1) * group; ++head) {
-          const float* row = own.q.data() + (head * config.head_dim + feature) * config.d_model;
-          for (size_t j = 0; j < d_model; ++j) q[j] += share * row[j];
+  for (int64_t h = 0; h < selection_heads; ++h) {
+    const Range heads{h * config.n_heads / selection_heads,
+                      (h + 1) * config.n_heads / selection_heads};
+    if (heads.empty()) continue;
+    const Range kv_heads{heads.begin / group, (heads.end - 1) / group + 1};
+    const int64_t n_pairs = std::min(adapter_dim / kv_heads.size() / 2, half);
+    float* q = adapter.q.data() + h * adapter_dim * config.d_model;
+    float* k = adapter.k.data() + h * adapter_dim * config.d_model;
+    for (int64_t kv_head = kv_heads.begin; kv_head < kv_heads.end; ++kv_head) {
+      const Range of_group{std::max(heads.begin, kv_head * group),
+                           std::min(heads.end, (kv_head + 1) * group)};
+      const float share = 1.0f / static_cast<float>(of_group.size());
+      // Feature i of a head turns with feature i + half, the more slowly the greater i.
+      for (int64_t i = half - n_pairs; i < half; ++i) {
+        for (const int64_t feature : {i, i + half}) {
+          std::copy_n(own.k.begin() + (kv_head * config.head_dim + feature) * config.d_model,
+                      d_model, k);
+          for (int64_t head = of_group.begin; head < of_group.end; ++head) {
+            const float* row = own.q.data() + (head * config.head_dim + feature) * config.d_model;
+            for (size_t j = 0; j < d_model; ++j) q[j] += share * row[j];
+          }
+          q += d_model;
+          k += d_model;
         }
-        q += d_model;
-        k += d_model;
       }
     }
   }

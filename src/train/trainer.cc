@@ -53,6 +53,7 @@ Adapter initial_adapter(const ModelWeights& weights, const TrainOptions& options
   adapter.config = AdapterConfig::for_model(weights);
   AdapterConfig& config = adapter.config;
   if (options.adapter_dim > 0) config.adapter_dim = options.adapter_dim;
+  if (options.selection_heads > 0) config.selection_heads = options.selection_heads;
   if (config.first_layer != FirstLayerKind::kBackbone) config.first_layer = options.first_layer;
   config.first_layer_tokens = options.first_layer_tokens;
   config.fixed_chunk = options.fixed_chunk;
@@ -60,7 +61,7 @@ Adapter initial_adapter(const ModelWeights& weights, const TrainOptions& options
   config.distance_term = options.reading.distance_term;
   adapter.boundary_weight.assign(static_cast<size_t>(config.d_model), 0.0f);
   adapter.layers.resize(static_cast<size_t>(config.n_layers));
-  const auto n = static_cast<size_t>(config.adapter_dim * config.d_model);
+  const auto n = static_cast<size_t>(config.q_dim() * config.d_model);
   for (int64_t i = 0; i < config.n_layers; ++i) {
     if (!config.selects(i)) continue;
     adapter.layers[static_cast<size_t>(i)] = {std::vector<float>(n), std::vector<float>(n)};
@@ -82,6 +83,7 @@ nlohmann::ordered_json settings_json(const TrainOptions& options, const AdapterC
   json["chunk_key"] = enum_name(options.reading.key);
   json["prompt_end_weight"] = options.reading.prompt_end_weight;
   json["answer_weight"] = options.reading.answer_weight;
+  json["selection_heads"] = config.selection_heads;
   json["adapter_dim"] = config.adapter_dim;
   json["distance_term"] = config.distance_term;
   json["seed"] = options.seed;
@@ -360,6 +362,7 @@ void Run::announce(double seconds_of_lesson) const {
 
 LayerFitOptions Run::layer_options(int64_t layer) const {
   LayerFitOptions options;
+  options.selection_heads = adapter_.config.selection_heads;
   options.adapter_dim = adapter_.config.adapter_dim;
   options.reading = options_.reading;
   options.reading.key = adapter_.config.key_of(layer);
@@ -378,7 +381,8 @@ void Run::fit_one_layer(int64_t layer) {
   const Timer timer;
   const std::vector<LayerLessonView> lessons = lessons_->layer(layer);
   LayerFitOptions options = layer_options(layer);
-  options.start = own_projections(engine_.weights(), layer, options.adapter_dim);
+  options.start =
+      own_projections(engine_.weights(), layer, options.selection_heads, options.adapter_dim);
   if (lessons.empty()) {
     fail(ErrorCode::kData, "the lessons have no query for layer {}; train on longer texts", layer);
   }
@@ -401,7 +405,8 @@ void Run::fit_one_layer(int64_t layer) {
                                    layer, result.loss_before, result.loss_after));
     state_.report["not_learned"].push_back(layer);
   }
-  const LayerReport learned = measure_layer(lessons, result.adapter, options.reading);
+  const LayerReport learned =
+      measure_layer(lessons, result.adapter, options.selection_heads, options.reading);
   add_layer(state_.report["lessons"], layer, learned);
   nlohmann::ordered_json record;
   record["step"] = state_.n_steps;
@@ -411,7 +416,8 @@ void Run::fit_one_layer(int64_t layer) {
   if (eval_lessons_) {
     const std::vector<LayerLessonView> held_out = eval_lessons_->layer(layer);
     if (!held_out.empty()) {
-      const LayerReport report = measure_layer(held_out, result.adapter, options.reading);
+      const LayerReport report =
+          measure_layer(held_out, result.adapter, options.selection_heads, options.reading);
       add_layer(state_.report["eval"], layer, report);
       add_layer(record["eval"], layer, report);
     }
@@ -559,6 +565,8 @@ void check_options(const TrainOptions& options) {
     fail(ErrorCode::kInvalidArgument, "--chunks fixed:{} must have from 1 to {} tokens",
          options.fixed_chunk, max_chunk);
   }
+  require(options.selection_heads >= 0 && options.selection_heads <= kMaxSelectionHeads,
+          "--selection-heads must lie between 1 and 64");
   require(options.adapter_dim == 0 || options.adapter_dim >= 2, "--adapter-dim must be at least 2");
   require(options.save_every >= 1, "--save-every must be at least 1 layer");
 }

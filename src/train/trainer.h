@@ -28,7 +28,8 @@ struct TrainOptions {
   int64_t epochs = 24;            // of layers; the Chunk Adapter has kBoundaryEpochs at most
   double learning_rate = 3e-3;    // peak of the QK Adapters
   LessonReading reading;          // target, chunk key and weights
-  int64_t adapter_dim = 0;        // 0: the default for the model
+  int64_t selection_heads = 0;    // 0: the default
+  int64_t adapter_dim = 0;        // of each head; 0: the default
   FirstLayerKind first_layer = FirstLayerKind::kGrid;
   int64_t first_layer_tokens = 32;
   int64_t fixed_chunk = 0;  // 0: sentences

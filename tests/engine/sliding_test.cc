@@ -24,7 +24,8 @@ constexpr int64_t kGlobal = 2;  // a layer that attends to everything, as does t
 Adapter random_adapter(const ModelWeights& weights) {
   Adapter adapter;
   adapter.config = AdapterConfig::for_model(weights);
-  adapter.config.adapter_dim = 16;
+  adapter.config.selection_heads = 2;
+  adapter.config.adapter_dim = 8;
   adapter.config.window = 16;
   adapter.config.max_chunk = 24;
   Rng rng(1);

@@ -31,7 +31,8 @@ TEST(LayerFit, LearnsAPlantedSelectionThatHoldsForOtherTexts) {
   EXPECT_LT(result.loss_after, 0.2);
   const LayerLesson unseen = planted_lesson({}, 999);
   const LayerLessonView view = unseen;
-  const LayerReport report = measure_layer({&view, 1}, result.adapter, options().reading);
+  const LayerReport report =
+      measure_layer({&view, 1}, result.adapter, options().selection_heads, options().reading);
   EXPECT_LT(report.kl(), 0.4);
   EXPECT_GT(report.boundaries.by_score(), 0.9);
   EXPECT_GT(report.prompt_ends.by_score(), 0.9);
@@ -44,7 +45,8 @@ TEST(LayerFit, TheAdapterDoesOnInputsAsTheyAreWhatTheFitSaw) {
   const std::vector<LayerLesson> lessons = planted_lessons({.largest_feature = 80}, 4);
   const std::vector<LayerLessonView> views = views_of(lessons);
   const LayerFitResult result = fit_layer(views, options(10), kIgnore);
-  const LayerReport report = measure_layer(views, result.adapter, options().reading);
+  const LayerReport report =
+      measure_layer(views, result.adapter, options().selection_heads, options().reading);
   EXPECT_NEAR(report.kl(), result.loss_after, 1e-3 * result.loss_after);
 }
 

@@ -93,12 +93,14 @@ TEST(BceWithLogits, EmptyAndUnfitInput) {
 struct Problem {
   int64_t n_queries = 0;
   int64_t n_chunks = 0;
+  int64_t n_heads = 1;
   int64_t adapter_dim = 0;
   std::vector<float> q_hat = {};
   std::vector<float> chunk_keys = {};
   std::vector<float> teacher = {};
   std::vector<Range> eligible = {};
   std::vector<float> weights = {};
+  std::vector<float> log_tokens = {};
   std::vector<float> distance_features = {};
   std::vector<int64_t> positions = {};
   std::vector<int64_t> chunk_ends = {};
@@ -106,12 +108,14 @@ struct Problem {
   SelectionInputs inputs() const {
     return {.n_queries = n_queries,
             .n_chunks = n_chunks,
+            .n_heads = n_heads,
             .adapter_dim = adapter_dim,
             .q_hat = q_hat.data(),
             .chunk_keys = chunk_keys.data(),
             .teacher = teacher.data(),
             .eligible = eligible,
             .weights = weights,
+            .log_tokens = log_tokens,
             .distance_features = distance_features,
             .positions = positions,
             .chunk_ends = chunk_ends};
@@ -120,13 +124,15 @@ struct Problem {
 
 // Random sizes of range and weights; queries 1, 4, 7, ... are left out, each third of them for
 // another reason: no eligible chunk, no mass on the eligible ones, no weight.
-Problem random_problem(uint64_t seed, int64_t n_queries, int64_t n_chunks, int64_t adapter_dim) {
+Problem random_problem(uint64_t seed, int64_t n_queries, int64_t n_chunks, int64_t adapter_dim,
+                       int64_t n_heads = 1) {
   Rng rng(seed);
-  Problem problem{.n_queries = n_queries, .n_chunks = n_chunks, .adapter_dim = adapter_dim};
-  for (int64_t i = 0; i < n_queries * adapter_dim; ++i) {
+  Problem problem{
+      .n_queries = n_queries, .n_chunks = n_chunks, .n_heads = n_heads, .adapter_dim = adapter_dim};
+  for (int64_t i = 0; i < n_queries * n_heads * adapter_dim; ++i) {
     problem.q_hat.push_back(static_cast<float>(rng.normal()));
   }
-  for (int64_t i = 0; i < n_chunks * adapter_dim; ++i) {
+  for (int64_t i = 0; i < n_chunks * n_heads * adapter_dim; ++i) {
     problem.chunk_keys.push_back(static_cast<float>(rng.normal()));
   }
   for (int64_t i = 0; i < n_queries; ++i) {
@@ -154,6 +160,8 @@ Problem with_distances(Problem problem) {
   }
   for (int64_t j = 0; j < problem.n_chunks; ++j) {
     problem.chunk_ends.push_back(3 * (j + 1));
+  }
+  for (int64_t j = 0; j < problem.n_chunks * problem.n_heads; ++j) {
     problem.chunk_keys[static_cast<size_t>((j + 1) * problem.adapter_dim - 1)] = 0.0f;
   }
   for (int64_t d = 0; d <= problem.positions.back() + 1; ++d) {
@@ -162,32 +170,62 @@ Problem with_distances(Problem problem) {
   return problem;
 }
 
-// The loss as METHOD defines it, in double, one query after the other.
+// The same with chunks of several lengths.
+Problem with_lengths(Problem problem) {
+  for (int64_t j = 0; j < problem.n_chunks; ++j) {
+    problem.log_tokens.push_back(std::log(static_cast<float>(1 + 5 * j % 7)));
+  }
+  return problem;
+}
+
+// What the adapter makes of a query's eligible chunks: the mean over heads of their softmaxes.
+std::vector<double> plain_mixture(const Problem& problem, int64_t i,
+                                  const std::vector<double>& q_hat,
+                                  const std::vector<double>& keys) {
+  const int64_t dim = problem.adapter_dim;
+  const int64_t stride = problem.n_heads * dim;
+  const Range range = problem.eligible[i];
+  std::vector<double> mixture(problem.n_chunks, 0.0);
+  for (int64_t h = 0; h < problem.n_heads; ++h) {
+    double exp_sum = 0.0;
+    std::vector<double> scores(problem.n_chunks);
+    for (int64_t j = range.begin; j < range.end; ++j) {
+      for (int64_t d = h * dim; d < (h + 1) * dim; ++d) {
+        scores[j] += q_hat[i * stride + d] * keys[j * stride + d];
+      }
+      if (!problem.distance_features.empty()) {
+        const int64_t distance = problem.positions[i] + 1 - problem.chunk_ends[j];
+        scores[j] +=
+            q_hat[i * stride + (h + 1) * dim - 1] * double{problem.distance_features[distance]};
+      }
+      scores[j] /= std::sqrt(static_cast<double>(dim));
+      if (!problem.log_tokens.empty()) scores[j] += double{problem.log_tokens[j]};
+      exp_sum += std::exp(scores[j]);
+    }
+    for (int64_t j = range.begin; j < range.end; ++j) {
+      mixture[j] += std::exp(scores[j]) / exp_sum / static_cast<double>(problem.n_heads);
+    }
+  }
+  return mixture;
+}
+
+// The loss by its definition, in double, one query after the other.
 double plain_selection_loss(const Problem& problem, const std::vector<double>& q_hat,
                             const std::vector<double>& keys) {
-  const int64_t dim = problem.adapter_dim;
   double loss_sum = 0.0;
   double weight_sum = 0.0;
   for (int64_t i = 0; i < problem.n_queries; ++i) {
     const Range range = problem.eligible[i];
     double mass = 0.0;
-    double exp_sum = 0.0;
-    std::vector<double> scores(problem.n_chunks);
     for (int64_t j = range.begin; j < range.end; ++j) {
       mass += double{problem.teacher[i * problem.n_chunks + j]};
-      for (int64_t d = 0; d < dim; ++d) scores[j] += q_hat[i * dim + d] * keys[j * dim + d];
-      if (!problem.distance_features.empty()) {
-        const int64_t distance = problem.positions[i] + 1 - problem.chunk_ends[j];
-        scores[j] += q_hat[(i + 1) * dim - 1] * double{problem.distance_features[distance]};
-      }
-      scores[j] /= std::sqrt(static_cast<double>(dim));
-      exp_sum += std::exp(scores[j]);
     }
     if (mass == 0.0) continue;
+    const std::vector<double> mixture = plain_mixture(problem, i, q_hat, keys);
     double kl = 0.0;
     for (int64_t j = range.begin; j < range.end; ++j) {
       const double target = double{problem.teacher[i * problem.n_chunks + j]} / mass;
-      if (target > 0.0) kl += target * std::log(target / (std::exp(scores[j]) / exp_sum));
+      if (target > 0.0) kl += target * std::log(target / mixture[j]);
     }
     loss_sum += double{problem.weights[i]} * kl;
     weight_sum += double{problem.weights[i]};
@@ -223,6 +261,56 @@ TEST(SelectionLoss, LossAndGradientsMatchFiniteDifferences) {
       EXPECT_NEAR(gradients.keys[i], finite_difference(keys, i, loss), 1e-6) << "key " << i;
     }
   }
+}
+
+TEST(SelectionLoss, HeadsAndLengthsHaveTheirGradients) {
+  for (const bool distances : {false, true}) {
+    Problem problem = with_lengths(random_problem(12, 23, 11, 4, 3));
+    if (distances) problem = with_distances(problem);
+    Gradients gradients(problem);
+    std::vector<float> scores(23 * 11, 9.0f);
+    SelectionOutputs outputs = gradients.outputs();
+    outputs.scores = scores.data();
+    const SelectionResult result = selection_loss(problem.inputs(), outputs, 5 * 3 * 11 * 4);
+    std::vector<double> q_hat = as_double(problem.q_hat);
+    std::vector<double> keys = as_double(problem.chunk_keys);
+    const auto loss = [&] { return plain_selection_loss(problem, q_hat, keys); };
+    EXPECT_NEAR(result.loss, loss(), 1e-6);
+    for (size_t i = 0; i < q_hat.size(); ++i) {
+      EXPECT_NEAR(gradients.q_hat[i], finite_difference(q_hat, i, loss), 1e-6) << "q_hat " << i;
+    }
+    for (size_t i = 0; i < keys.size(); ++i) {
+      const bool is_distance = distances && i % 4 == 3;
+      const double expected = is_distance ? 0.0 : finite_difference(keys, i, loss);
+      EXPECT_NEAR(gradients.keys[i], expected, 1e-6) << "key " << i;
+    }
+    for (int64_t i = 0; i < 23; ++i) {
+      const std::vector<double> mixture = plain_mixture(problem, i, q_hat, keys);
+      for (int64_t j = 0; j < 11; ++j) {
+        const float score = scores[static_cast<size_t>(i * 11 + j)];
+        if (problem.eligible[i].contains(j)) {
+          EXPECT_NEAR(score + problem.log_tokens[j], std::log(mixture[j]), 1e-5);
+        } else {
+          EXPECT_EQ(score, -std::numeric_limits<float>::infinity());
+        }
+      }
+    }
+  }
+}
+
+// Where no head's share can be represented beside its greatest, logarithms still can.
+TEST(SelectionLoss, TeachersOfWhatScoresLeastAreFinite) {
+  Problem problem{.n_queries = 1, .n_chunks = 2, .n_heads = 2, .adapter_dim = 1};
+  problem.q_hat = {400.0f, 300.0f};
+  problem.chunk_keys = {1.0f, 1.0f, 0.0f, 0.0f};
+  problem.teacher = {0.0f, 1.0f};
+  problem.eligible = {{0, 2}};
+  problem.weights = {1.0f};
+  Gradients gradients(problem);
+  const SelectionResult result = selection_loss(problem.inputs(), gradients.outputs());
+  EXPECT_NEAR(result.loss, 300.0 + std::log(2.0), 1e-4);
+  EXPECT_NEAR(gradients.q_hat[0], 0.0f, 1e-6f) << "the other head is nearer";
+  EXPECT_NEAR(gradients.q_hat[1], 1.0f, 1e-6f);
 }
 
 TEST(SelectionLoss, ADistanceTermHasItsGradient) {
@@ -375,6 +463,12 @@ TEST(SelectionLoss, RefusesWhatDoesNotFit) {
   EXPECT_EQ(code(bad), ErrorCode::kInvalidArgument);
   bad = good;
   bad.eligible.pop_back();
+  EXPECT_EQ(code(bad), ErrorCode::kInvalidArgument);
+  bad = with_lengths(good);
+  bad.log_tokens.pop_back();
+  EXPECT_EQ(code(bad), ErrorCode::kInvalidArgument);
+  bad = good;
+  bad.n_heads = 0;
   EXPECT_EQ(code(bad), ErrorCode::kInvalidArgument);
   for (const float weight : {-1.0f, std::nanf(""), INFINITY}) {
     bad = good;

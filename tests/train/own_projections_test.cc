@@ -52,7 +52,7 @@ TEST(OwnProjections, ScoreAsTheLayersOwnHeadsDo) {
                     (at(1, k) - at(2, k)) / static_cast<double>(group);
       }
     }
-    const QkAdapter own = own_projections(weights, layer, config.kv_dim());
+    const QkAdapter own = own_projections(weights, layer, 1, config.kv_dim());
     const std::vector<double> q = product(own.q, x.data(), d_model);
     const std::vector<double> k = product(own.k, x.data() + d_model, d_model);
     ASSERT_EQ(q.size(), static_cast<size_t>(config.kv_dim()));
@@ -61,10 +61,34 @@ TEST(OwnProjections, ScoreAsTheLayersOwnHeadsDo) {
   }
 }
 
+// As many selection heads as KV heads share the rows of one among them.
+TEST(OwnProjections, SelectionHeadsShareTheQueryHeads) {
+  const ModelWeights weights = load_weights(tiny_llama(), kF32Precision);
+  const ModelConfig& config = weights.config;
+  ASSERT_GT(config.n_kv_heads, 1);
+  const QkAdapter one = own_projections(weights, 1, 1, config.kv_dim());
+  const QkAdapter several = own_projections(weights, 1, config.n_kv_heads, config.head_dim);
+  EXPECT_EQ(several.q, one.q);
+  EXPECT_EQ(several.k, one.k);
+  // One for each query head: the keys of its KV head.
+  const QkAdapter each = own_projections(weights, 1, config.n_heads, config.head_dim);
+  const auto of_head = static_cast<std::ptrdiff_t>(config.head_dim * config.d_model);
+  const int64_t group = config.n_heads / config.n_kv_heads;
+  for (int64_t head = 0; head < config.n_heads; ++head) {
+    EXPECT_TRUE(std::equal(each.k.begin() + head * of_head, each.k.begin() + (head + 1) * of_head,
+                           one.k.begin() + head / group * of_head))
+        << head;
+  }
+  // More heads than query heads leave some empty.
+  const QkAdapter more = own_projections(weights, 1, 2 * config.n_heads, config.head_dim);
+  EXPECT_EQ(std::ranges::count_if(more.k, [](float v) { return v != 0; }),
+            std::ranges::count_if(each.k, [](float v) { return v != 0; }));
+}
+
 TEST(OwnProjections, RowsThatNoHeadFillsAreZero) {
   const ModelWeights weights = load_weights(tiny_llama(), kF32Precision);
   const int64_t dim = weights.config.kv_dim() + 5;
-  const QkAdapter own = own_projections(weights, 1, dim);
+  const QkAdapter own = own_projections(weights, 1, 1, dim);
   ASSERT_EQ(own.k.size(), static_cast<size_t>(dim * weights.config.d_model));
   for (auto it = own.k.end() - 5 * weights.config.d_model; it != own.k.end(); ++it) {
     ASSERT_EQ(*it, 0.0f);

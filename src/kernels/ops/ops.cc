@@ -1,8 +1,11 @@
 #include "kernels/ops/ops.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
+#include <type_traits>
 
 #include "base/thread_pool.h"
 #include "kernels/machine/isa.h"
@@ -71,6 +74,41 @@ void dot_rows_tile(const float* x, int64_t n_x, const float* y, int64_t begin, i
       out[i * n_y + j] = scale * dot_product(x + i * n, y + j * n, n);
     }
   }
+}
+
+// Highway's Exp takes any negative argument; a NaN becomes the least mass there is.
+void mix_heads_all(const float* scores, int64_t n_heads, int64_t stride, const float* weight,
+                   int64_t n, float* out) {
+  constexpr float kLeast = 1e-37f;
+  for_vectors(n, [&](auto d, int64_t i) HWY_ATTR { hn::StoreU(hn::Zero(d), d, out + i); });
+  for (int64_t h = 0; h < n_heads; ++h, scores += stride) {
+    float greatest = -std::numeric_limits<float>::max();
+    for (int64_t i = 0; i < n; ++i) greatest = std::max(greatest, scores[i]);
+    const auto mass = [&](auto d, int64_t i) HWY_ATTR {
+      const auto score = hn::Sub(hn::LoadU(d, scores + i), hn::Set(d, greatest));
+      return hn::IfThenElseZero(hn::Not(hn::IsNaN(score)), hn::Exp(d, score));
+    };
+    const FloatTag all;
+    FloatVec sums = hn::Zero(all);
+    float sum = 0.0f;
+    for_vectors(n, [&](auto d, int64_t i) HWY_ATTR {
+      const auto weighted = hn::Mul(mass(d, i), hn::LoadU(d, weight + i));
+      if constexpr (std::is_same_v<decltype(d), FloatTag>) {
+        sums = hn::Add(sums, weighted);
+      } else {
+        sum += hn::GetLane(weighted);
+      }
+    });
+    sum += hn::GetLane(hn::SumOfLanes(all, sums));
+    const float share = sum > 0 ? 1.0f / (static_cast<float>(n_heads) * sum) : 0.0f;
+    for_vectors(n, [&](auto d, int64_t i) HWY_ATTR {
+      const auto so_far = hn::LoadU(d, out + i);
+      hn::StoreU(hn::MulAdd(mass(d, i), hn::Set(d, share), so_far), d, out + i);
+    });
+  }
+  for_vectors(n, [&](auto d, int64_t i) HWY_ATTR {
+    hn::StoreU(hn::Log(d, hn::Max(hn::LoadU(d, out + i), hn::Set(d, kLeast))), d, out + i);
+  });
 }
 
 void rms_norm_rows(const float* x, const float* weight, int64_t n_rows, int64_t d_model,
@@ -178,6 +216,7 @@ namespace {
 
 HWY_EXPORT(dot_all);
 HWY_EXPORT(dot_rows_tile);
+HWY_EXPORT(mix_heads_all);
 HWY_EXPORT(rms_norm_rows);
 HWY_EXPORT(rms_norm_head_rows);
 HWY_EXPORT(rope_rotate_rows);
@@ -294,6 +333,12 @@ void dot_rows(const float* x, int64_t n_x, const float* y, int64_t n_y, int64_t 
       kernel(x, n_x, y, begin, std::min(n_y, begin + tile_rows), n, scale, out, n_y);
     }
   });
+}
+
+void mix_heads(const float* scores, int64_t n_heads, int64_t stride, const float* weight, int64_t n,
+               float* out) {
+  active_isa();
+  HWY_DYNAMIC_DISPATCH(mix_heads_all)(scores, n_heads, stride, weight, n, out);
 }
 
 void round_to_bf16(const float* x, int64_t n, uint16_t* y) {

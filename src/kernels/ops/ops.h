@@ -51,6 +51,13 @@ float dot(const float* x, const float* y, int64_t n);
 void dot_rows(const float* x, int64_t n_x, const float* y, int64_t n_y, int64_t n, float scale,
               float* out);
 
+// The scores of several heads as one: out[j] = ln(mean over h of e[h, j] / sum_i weight[i] e[h, i])
+// for e = exp(scores), scores [n_heads, stride] of which n columns are read, weight [n] > 0, out
+// [n]. The mean over heads of the softmax of scores + ln(weight) is weight[j] exp(out[j]). At least
+// ln(1e-37), also where a score is NaN. One thread.
+void mix_heads(const float* scores, int64_t n_heads, int64_t stride, const float* weight, int64_t n,
+               float* out);
+
 // Writes n float32 values as bfloat16 (round to nearest even) to the 16-bit words at y.
 void round_to_bf16(const float* x, int64_t n, uint16_t* y);
 

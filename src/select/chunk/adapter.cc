@@ -80,10 +80,7 @@ AdapterConfig read_config(const std::filesystem::path& path) {
   config.d_model = fields.integer("hidden_size", 1, int64_t{1} << 24);
   config.fingerprint = fields.string("fingerprint");
   config.adapter_dim = fields.integer("adapter_dim", 1, 65536);
-  if (fields.integer("selection_heads", 1, 65536) != 1) {
-    fail(ErrorCode::kUnsupported, "{}: selection_heads above 1 is not supported; train with 1",
-         where);
-  }
+  config.selection_heads = fields.integer("selection_heads", 1, kMaxSelectionHeads);
   config.chunk_key =
       parse_enum<ChunkKey>(where + ": chunk_key", fields.string("chunk_key"), ErrorCode::kData);
   read_chunks(fields, where, config);
@@ -118,7 +115,7 @@ nlohmann::ordered_json to_json(const AdapterConfig& config) {
   json["hidden_size"] = config.d_model;
   json["fingerprint"] = config.fingerprint;
   json["adapter_dim"] = config.adapter_dim;
-  json["selection_heads"] = 1;
+  json["selection_heads"] = config.selection_heads;
   if (config.distance_term) json["distance_term"] = true;
   json["chunk_key"] = enum_name(config.chunk_key);
   if (config.fixed_chunk > 0) {
@@ -145,6 +142,17 @@ std::string layer_tensor(int64_t layer, const char* which) {
   return fmt::format("layers.{}.{}_adapter.weight", layer, which);
 }
 
+// Whether the last row of each head is zero.
+bool leaves_room_for_distance(const std::vector<float>& k, const AdapterConfig& config) {
+  for (int64_t head = 1; head <= config.selection_heads; ++head) {
+    const int64_t row = head * config.adapter_dim - 1;
+    const auto values = std::span(k).subspan(static_cast<size_t>(row * config.d_model),
+                                             static_cast<size_t>(config.d_model));
+    if (!std::ranges::all_of(values, [](float v) { return v == 0; })) return false;
+  }
+  return true;
+}
+
 std::vector<int64_t> sliding_layers(const ModelConfig& model) {
   std::vector<int64_t> layers;
   for (int64_t i = 0; i < model.n_layers; ++i) {
@@ -161,7 +169,8 @@ AdapterConfig AdapterConfig::for_model(const ModelWeights& weights) {
   config.n_layers = weights.config.n_layers;
   config.d_model = weights.config.d_model;
   config.fingerprint = weights.fingerprint();
-  config.adapter_dim = 64;
+  config.selection_heads = 2;
+  config.adapter_dim = 32;
   config.chunk_key = ChunkKey::kMean;
   config.min_chunk = kDefaultMinChunk;
   config.window = kDefaultWindow;
@@ -195,12 +204,12 @@ Adapter load_adapter(const std::filesystem::path& folder) {
   for (int64_t i = 0; i < config.n_layers; ++i) {
     if (!config.selects(i)) continue;
     QkAdapter& layer = adapter.layers[static_cast<size_t>(i)];
-    layer.q = file.require_floats(layer_tensor(i, "q"), {config.adapter_dim, config.d_model});
-    layer.k = file.require_floats(layer_tensor(i, "k"), {config.adapter_dim, config.d_model});
-    const auto last_row = std::span(layer.k).last(static_cast<size_t>(config.d_model));
-    if (config.distance_term && !std::ranges::all_of(last_row, [](float v) { return v == 0; })) {
+    layer.q = file.require_floats(layer_tensor(i, "q"), {config.q_dim(), config.d_model});
+    layer.k = file.require_floats(layer_tensor(i, "k"), {config.q_dim(), config.d_model});
+    if (config.distance_term && !leaves_room_for_distance(layer.k, config)) {
       fail(ErrorCode::kData,
-           "{}: the last row of {} is not zero, as it is where distance_term is set; train again",
+           "{}: the last row of each head in {} must be zero where distance_term is set; train "
+           "again",
            (folder / kTensorFile).string(), layer_tensor(i, "k"));
     }
   }
@@ -261,7 +270,7 @@ void save_adapter(const Adapter& adapter, const std::filesystem::path& folder) {
     std::ranges::transform(values, std::back_inserter(rounded.emplace_back()), to_bf16);
     tensors.push_back({std::move(name),
                        DType::kBf16,
-                       {config.adapter_dim, config.d_model},
+                       {config.q_dim(), config.d_model},
                        std::as_bytes(std::span(rounded.back()))});
   };
   for (int64_t i = 0; i < config.n_layers; ++i) {

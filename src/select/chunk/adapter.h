@@ -30,14 +30,19 @@ template <>
 inline constexpr auto kEnumNames<ChunkKey> = std::to_array<EnumName<ChunkKey>>(
     {{ChunkKey::kBoundary, "boundary"}, {ChunkKey::kMean, "mean"}});
 
+inline constexpr int64_t kMaxSelectionHeads = 64;
+
 struct AdapterConfig {
   std::string model_type;
   int64_t n_layers = 0;
   int64_t d_model = 0;
   std::string fingerprint;  // ModelWeights::fingerprint() of the backbone
-  int64_t adapter_dim = 0;
-  // Whether the last component of q^ weighs distance (distance.h) instead of a component of keys,
-  // whose last is zero.
+  // Each scores chunks by itself, with its own components of q^ and k^; their softmaxes are
+  // averaged.
+  int64_t selection_heads = 1;
+  int64_t adapter_dim = 0;  // of each head
+  // Whether a head's last component of q^ weighs distance (distance.h) instead of a component of
+  // keys, whose last is zero.
   bool distance_term = false;
   ChunkKey chunk_key = ChunkKey::kBoundary;  // of all layers but the first, whose key is the mean
   int64_t fixed_chunk = 0;                   // tokens a chunk, or 0: chunks are sentences
@@ -55,6 +60,8 @@ struct AdapterConfig {
   // Defaults for a backbone.
   static AdapterConfig for_model(const ModelWeights& weights);
 
+  // Components of q^ and k^.
+  int64_t q_dim() const { return selection_heads * adapter_dim; }
   // Whether the layer selects with a QK Adapter.
   bool selects(int64_t layer) const {
     if (layer == 0) return first_layer == FirstLayerKind::kGrid;
@@ -70,8 +77,9 @@ struct AdapterConfig {
 
 // q^ = q x and k^ = k x for the layer's normalised input x, without rotary embedding.
 struct QkAdapter {
-  std::vector<float> q;  // [adapter_dim, d_model]; empty in a layer that does not select
-  std::vector<float> k;  // [adapter_dim, d_model]
+  std::vector<float>
+      q;  // [selection_heads * adapter_dim, d_model]; empty where nothing is selected
+  std::vector<float> k;  // the same
 };
 
 struct Adapter {
@@ -85,8 +93,7 @@ struct Adapter {
 };
 
 // Reads adapter_config.json and adapter_model.safetensors from `folder`. Throws Error: kIo, kData
-// (missing or wrong fields, shapes, values that are not finite), kUnsupported (newer version,
-// several selection heads).
+// (missing or wrong fields, shapes, values that are not finite), kUnsupported (newer version).
 Adapter load_adapter(const std::filesystem::path& folder);
 
 // Whether the folder holds an adapter, sound or not.

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/ops/ops.h"
 #include "select/chunk/chunk_policy.h"
 #include "select/chunk/distance.h"
 
@@ -11,15 +12,16 @@ namespace {
 // Of prompts; enough that a question's own last words weigh little.
 constexpr int64_t kUsualRefreshes = 32;
 
-// weight * softmax(scores), added to a field of the chunks.
+// weight * softmax(scores + ln(tokens)), added to a field of the chunks.
 void add_softmax(std::span<const float> scores, double weight, double ChosenChunk::*field,
                  std::vector<ChosenChunk>& chunks) {
   const double largest = *std::ranges::max_element(scores);
+  const auto mass_of = [&](size_t j) {
+    return static_cast<double>(chunks[j].positions.size()) * std::exp(scores[j] - largest);
+  };
   double sum = 0;
-  for (const float score : scores) sum += std::exp(score - largest);
-  for (size_t j = 0; j < scores.size(); ++j) {
-    chunks[j].*field += weight * std::exp(scores[j] - largest) / sum;
-  }
+  for (size_t j = 0; j < scores.size(); ++j) sum += mass_of(j);
+  for (size_t j = 0; j < scores.size(); ++j) chunks[j].*field += weight * mass_of(j) / sum;
 }
 
 }  // namespace
@@ -58,14 +60,23 @@ std::vector<ChosenChunk> ChunkPolicy::chosen_at(int64_t position) const {
       distance_features(sentences_, {i, i + 1}, eligible, row += chunks.size());
     }
   }
+  std::vector<float> tokens(chunks.size());
+  chunk_lengths(sentences_, eligible, tokens.data());
+  const int64_t n_heads = adapter_.config.selection_heads;
+  std::vector<float> of_heads(static_cast<size_t>(n_heads) * chunks.size());
+  const auto score = [&](const ChunkIndex& index, int64_t i, size_t row) {
+    const float* of_row = distances.empty() ? nullptr : distances.data() + row * chunks.size();
+    index.scores({i, i + 1}, eligible, of_row, of_heads.data());
+    mix_heads(of_heads.data(), n_heads, eligible.size(), tokens.data(), eligible.size(),
+              scores.data());
+  };
   for (const int64_t layer : upper) {
     const ChunkIndex& index = layers_[static_cast<size_t>(layer)];
     for (size_t i = 0; i < before.size(); ++i) {
-      const float* row = distances.empty() ? nullptr : distances.data() + (i + 1) * chunks.size();
-      index.scores({before[i], before[i] + 1}, eligible, row, scores.data());
+      score(index, before[i], i + 1);
       add_softmax(scores, 1 / n_layers / n_before, &ChosenChunk::usual_mass, chunks);
     }
-    index.scores({refresh, refresh + 1}, eligible, distances.data(), scores.data());
+    score(index, refresh, 0);
     add_softmax(scores, 1 / n_layers, &ChosenChunk::mass, chunks);
     for (const int64_t j : select_chunks(sentences_, at, limits, scores).chunks) {
       chunks[static_cast<size_t>(j - eligible.begin)].layers += 1 / n_layers;

@@ -1,5 +1,6 @@
 #include "select/chunk/chunk_index.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "kernels/ops/ops.h"
@@ -9,7 +10,9 @@ namespace chunkllm {
 ChunkIndex::ChunkIndex(const QkAdapter& adapter, const AdapterConfig& config, ChunkKey chunk_key)
     : adapter_(adapter),
       d_model_(config.d_model),
+      n_heads_(config.selection_heads),
       adapter_dim_(config.adapter_dim),
+      q_dim_(config.q_dim()),
       distance_term_(config.distance_term),
       key_inputs_(config.d_model, chunk_key, config.sink) {}
 
@@ -31,26 +34,37 @@ void ChunkIndex::extend(const ChunkTrack& track, Range positions, const float* x
 void ChunkIndex::project(const std::vector<float>& weight, int64_t n, std::vector<float>& target) {
   if (n == 0) return;
   const size_t old_size = target.size();
-  target.resize(old_size + static_cast<size_t>(n * adapter_dim_));
-  dot_rows(inputs_.data(), n, weight.data(), adapter_dim_, d_model_, 1.0f,
-           target.data() + old_size);
+  target.resize(old_size + static_cast<size_t>(n * q_dim_));
+  dot_rows(inputs_.data(), n, weight.data(), q_dim_, d_model_, 1.0f, target.data() + old_size);
 }
 
 void ChunkIndex::scores(Range refreshes, Range chunks, const float* distances, float* out) const {
   const float scale = 1.0f / std::sqrt(static_cast<float>(adapter_dim_));
-  const float* queries = queries_.data() + refreshes.begin * adapter_dim_;
-  dot_rows(queries, refreshes.size(), keys_.data() + chunks.begin * adapter_dim_, chunks.size(),
-           adapter_dim_, scale, out);
+  const float* queries = queries_.data() + refreshes.begin * q_dim_;
+  // Each head's components alone, so that one pass over the keys serves all heads.
+  std::vector<float> of_heads;
+  if (n_heads_ > 1) {
+    of_heads.assign(static_cast<size_t>(refreshes.size() * n_heads_ * q_dim_), 0.0f);
+    for (int64_t i = 0; i < refreshes.size() * n_heads_; ++i) {
+      const int64_t head = i % n_heads_;
+      std::copy_n(queries + i * adapter_dim_, adapter_dim_,
+                  of_heads.data() + i * q_dim_ + head * adapter_dim_);
+    }
+  }
+  const float* rows = n_heads_ > 1 ? of_heads.data() : queries;
+  dot_rows(rows, refreshes.size() * n_heads_, keys_.data() + chunks.begin * q_dim_, chunks.size(),
+           q_dim_, scale, out);
   if (!distance_term_) return;
-  for (int64_t i = 0; i < refreshes.size(); ++i) {
+  for (int64_t i = 0; i < refreshes.size() * n_heads_; ++i) {
     const float weight = scale * queries[(i + 1) * adapter_dim_ - 1];
-    for (int64_t j = 0; j < chunks.size(); ++j) *out++ += weight * *distances++;
+    const float* of_refresh = distances + i / n_heads_ * chunks.size();
+    for (int64_t j = 0; j < chunks.size(); ++j) *out++ += weight * of_refresh[j];
   }
 }
 
 bool ChunkIndex::restore(const ChunkTrack& track, const std::vector<float>& keys,
                          const std::vector<float>& queries) {
-  const auto dim = static_cast<size_t>(adapter_dim_);
+  const auto dim = static_cast<size_t>(q_dim_);
   if (keys.size() != static_cast<size_t>(track.n_chunks()) * dim ||
       queries.size() != track.refreshes.size() * dim) {
     return false;
@@ -61,8 +75,8 @@ bool ChunkIndex::restore(const ChunkTrack& track, const std::vector<float>& keys
 }
 
 void ChunkIndex::truncate(const ChunkTrack& track) {
-  keys_.resize(static_cast<size_t>(track.n_chunks() * adapter_dim_));
-  queries_.resize(track.refreshes.size() * static_cast<size_t>(adapter_dim_));
+  keys_.resize(static_cast<size_t>(track.n_chunks() * q_dim_));
+  queries_.resize(track.refreshes.size() * static_cast<size_t>(q_dim_));
   key_inputs_.reset();
 }
 

@@ -19,18 +19,18 @@ class ChunkIndex {
   // x [n_tokens, d_model], the layer's normalised input.
   void extend(const ChunkTrack& track, Range positions, const float* x);
 
-  // Scores s(t, j) (docs/method.md, "The chunk score") of the refreshes with these numbers against
-  // `chunks`: out [n_refreshes, n_chunks]. Those of one refresh do not depend on the others in the
-  // call. `distances` as distance_features() gives them, for adapters with a distance term; else
-  // not looked at.
+  // Each head's scores s(t, j) (docs/method.md, "The chunk score") of the refreshes with these
+  // numbers against `chunks`: out [n_refreshes, selection_heads, n_chunks]. Those of one refresh do
+  // not depend on the others in the call. `distances` as distance_features() gives them, for
+  // adapters with a distance term; else not looked at.
   void scores(Range refreshes, Range chunks, const float* distances, float* out) const;
 
   // Forgets everything from position `n` on; `track` is truncated already. With mean keys `n` must
   // be the begin of a chunk.
   void truncate(const ChunkTrack& track);
 
-  const std::vector<float>& keys() const { return keys_; }        // [n_chunks, adapter_dim]
-  const std::vector<float>& queries() const { return queries_; }  // [n_refreshes, adapter_dim]
+  const std::vector<float>& keys() const { return keys_; }        // [n_chunks, q_dim]
+  const std::vector<float>& queries() const { return queries_; }  // [n_refreshes, q_dim]
   // Takes over the keys and queries of another index over `track`, which must be followed by
   // truncate(); false, and nothing is changed, if their numbers are not those of the track.
   bool restore(const ChunkTrack& track, const std::vector<float>& keys,
@@ -47,11 +47,13 @@ class ChunkIndex {
 
   const QkAdapter& adapter_;
   int64_t d_model_;
-  int64_t adapter_dim_;
+  int64_t n_heads_;
+  int64_t adapter_dim_;  // of each head
+  int64_t q_dim_;
   bool distance_term_;
   KeyInputs key_inputs_;
-  std::vector<float> keys_;     // [n_chunks, adapter_dim]
-  std::vector<float> queries_;  // [n_refreshes, adapter_dim]
+  std::vector<float> keys_;     // [n_chunks, q_dim]
+  std::vector<float> queries_;  // [n_refreshes, q_dim]
   std::vector<float> inputs_;   // scratch [n, d_model]
 };
 

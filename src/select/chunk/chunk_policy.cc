@@ -156,32 +156,46 @@ void ChunkPolicy::score(int64_t layer, std::span<const PlannedSpan> spans) {
     if (scored_chunks_.empty()) scored_chunks_ = eligible;
     scored_chunks_.end = std::max(scored_chunks_.end, eligible.end);
   }
-  const auto n = static_cast<size_t>(scored_refreshes_.size() * scored_chunks_.size());
+  const auto n = static_cast<size_t>(scored_refreshes_.size() * adapter_.config.selection_heads *
+                                     scored_chunks_.size());
   if (scores_.size() < n) scores_.resize(n);
-  layers_[static_cast<size_t>(layer)].scores(scored_refreshes_, scored_chunks_, distances(track),
-                                             scores_.data());
+  measure_chunks(track);
+  layers_[static_cast<size_t>(layer)].scores(scored_refreshes_, scored_chunks_,
+                                             measures_.distances.data(), scores_.data());
 }
 
-const float* ChunkPolicy::distances(const ChunkTrack& track) {
-  if (!adapter_.config.distance_term) return nullptr;
-  if (distances_.track != &track || distances_.refreshes != scored_refreshes_ ||
-      distances_.chunks != scored_chunks_) {
-    distances_.track = &track;
-    distances_.refreshes = scored_refreshes_;
-    distances_.chunks = scored_chunks_;
-    distances_.values.resize(static_cast<size_t>(scored_refreshes_.size() * scored_chunks_.size()));
-    distance_features(track, scored_refreshes_, scored_chunks_, distances_.values.data());
+void ChunkPolicy::measure_chunks(const ChunkTrack& track) {
+  if (measures_.track == &track && measures_.refreshes == scored_refreshes_ &&
+      measures_.chunks == scored_chunks_) {
+    return;
   }
-  return distances_.values.data();
+  measures_.track = &track;
+  measures_.refreshes = scored_refreshes_;
+  measures_.chunks = scored_chunks_;
+  const int64_t n_chunks = scored_chunks_.size();
+  if (adapter_.config.distance_term) {
+    measures_.distances.resize(static_cast<size_t>(scored_refreshes_.size() * n_chunks));
+    distance_features(track, scored_refreshes_, scored_chunks_, measures_.distances.data());
+  }
+  if (adapter_.config.selection_heads > 1) {
+    measures_.tokens.resize(static_cast<size_t>(n_chunks));
+    chunk_lengths(track, scored_chunks_, measures_.tokens.data());
+  }
 }
 
 std::span<const float> ChunkPolicy::scores_of(const LayerInput& input,
                                               std::span<const PlannedSpan> spans, Range eligible) {
   const int64_t refresh = spans.front().refresh;
   if (!scored_refreshes_.contains(refresh)) score(input.layer, spans);
-  const int64_t row = refresh - scored_refreshes_.begin;
-  return std::span(scores_).subspan(static_cast<size_t>(row * scored_chunks_.size()),
-                                    static_cast<size_t>(eligible.size()));
+  const int64_t n_heads = adapter_.config.selection_heads;
+  const int64_t row = (refresh - scored_refreshes_.begin) * n_heads;
+  const float* of_heads = scores_.data() + row * scored_chunks_.size();
+  const auto n_chunks = static_cast<size_t>(eligible.size());
+  if (n_heads == 1) return {of_heads, n_chunks};
+  mixed_.resize(n_chunks);
+  mix_heads(of_heads, n_heads, scored_chunks_.size(), measures_.tokens.data(), eligible.size(),
+            mixed_.data());
+  return mixed_;
 }
 
 bool ChunkPolicy::decide_boundary(int64_t, float, bool own) { return own; }
@@ -217,7 +231,7 @@ int64_t ChunkPolicy::truncate(int64_t n_tokens) {
   grid_.truncate(first_done_);
   prompts_.truncate(n_tokens);
   cutter_.reset();
-  distances_.track = nullptr;
+  measures_.track = nullptr;
   forget_selections();
   for (int64_t layer = 0; layer < adapter_.config.n_layers; ++layer) {
     if (!adapter_.config.selects(layer)) continue;
@@ -232,7 +246,7 @@ int64_t ChunkPolicy::index_bytes(const AdapterConfig& adapter, int64_t n_tokens)
   int64_t n_selecting = 0;
   for (int64_t i = 0; i < adapter.n_layers; ++i) n_selecting += adapter.selects(i) ? 1 : 0;
   const int64_t n_rows = 2 * (n_tokens / kTokensPerChunk) + n_tokens / kTokensPerAnswerToken;
-  return n_rows * n_selecting * adapter.adapter_dim * 4;
+  return n_rows * n_selecting * adapter.q_dim() * 4;
 }
 
 int64_t ChunkPolicy::size_bytes() const {

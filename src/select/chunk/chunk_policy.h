@@ -12,7 +12,7 @@
 namespace chunkllm {
 
 // The arrays of its PolicyState: ends of chunks, and for each layer that selects the keys
-// [n_chunks, adapter_dim] and the queries [n_refreshes, adapter_dim].
+// [n_chunks, q_dim] and the queries [n_refreshes, q_dim].
 inline constexpr const char* kChunkEnds = "chunk_ends";
 std::string chunk_keys_name(size_t layer);
 std::string refresh_queries_name(size_t layer);
@@ -63,7 +63,8 @@ class ChunkPolicy : public ChunkedPolicy {
   void add_windows(Range queries);
   // Scores the refreshes of the first spans, all in one pass over the keys.
   void score(int64_t layer, std::span<const PlannedSpan> spans);
-  const float* distances(const ChunkTrack& track);
+  // What does not hang on the layer of the scored refreshes and chunks of a track.
+  void measure_chunks(const ChunkTrack& track);
   int64_t decided_at(int64_t chunk) const;
   int64_t restorable_chunks(int64_t n_tokens) const;
 
@@ -84,18 +85,20 @@ class ChunkPolicy : public ChunkedPolicy {
 
   std::vector<ChunkIndex> layers_;  // [n_layers]
   std::vector<int32_t> block_tokens_;
-  // What score() leaves: scores_ [refreshes, chunks].
+  // What score() leaves: scores_ [refreshes, selection_heads, chunks].
   Range scored_refreshes_;
   Range scored_chunks_;
   std::vector<float> scores_;
-  // Those of the scores' refreshes and chunks in a track, kept from one layer to the next.
-  struct Distances {
+  std::vector<float> mixed_;  // one refresh's, all heads as one
+  // Of the scores' refreshes and chunks in a track, kept from one layer to the next.
+  struct Measures {
     const ChunkTrack* track = nullptr;
     Range refreshes = {};
     Range chunks = {};
-    std::vector<float> values = {};
+    std::vector<float> distances = {};  // [refreshes, chunks] features; with a distance term
+    std::vector<float> tokens = {};     // [chunks], how many each has; with several heads
   };
-  Distances distances_;
+  Measures measures_;
 };
 
 }  // namespace chunkllm

@@ -28,4 +28,11 @@ inline void distance_features(const ChunkTrack& track, Range refreshes, Range ch
   }
 }
 
+// Tokens of the chunks with these numbers: out [n_chunks].
+inline void chunk_lengths(const ChunkTrack& track, Range chunks, float* out) {
+  for (int64_t j = chunks.begin; j < chunks.end; ++j) {
+    *out++ = static_cast<float>(track.chunk(j).size());
+  }
+}
+
 }  // namespace chunkllm

@@ -261,6 +261,50 @@ TEST(Dot, RowsAreWhatOneRowAtATimeGives) {
   }
 }
 
+// Beside the definition in double, lengths around that of vectors.
+TEST(MixHeads, IsTheLogarithmOfTheMeanOfSoftmaxesPerWeight) {
+  Rng rng(6);
+  for (const int64_t n_heads : {1, 2, 5}) {
+    for (const int64_t n : {1, 7, 16, 33, 500}) {
+      const int64_t stride = n + 3;
+      std::vector<float> scores(static_cast<size_t>(n_heads * stride));
+      std::vector<float> weight(static_cast<size_t>(n));
+      for (float& value : scores) value = static_cast<float>(8 * rng.normal());
+      for (float& value : weight) value = static_cast<float>(1 + rng.below(100));
+      std::vector<float> out(static_cast<size_t>(n) + 1, -7.0f);
+      mix_heads(scores.data(), n_heads, stride, weight.data(), n, out.data());
+      for (int64_t j = 0; j < n; ++j) {
+        double mean = 0;
+        for (int64_t h = 0; h < n_heads; ++h) {
+          const float* row = scores.data() + h * stride;
+          double sum = 0;
+          for (int64_t i = 0; i < n; ++i) {
+            sum +=
+                double{weight[static_cast<size_t>(i)]} * std::exp(double{row[i]} - double{row[j]});
+          }
+          mean += 1 / sum / static_cast<double>(n_heads);
+        }
+        ASSERT_NEAR(out[static_cast<size_t>(j)], std::log(mean), 1e-4 * (1 - std::log(mean)))
+            << n_heads << " heads, " << j << " of " << n;
+      }
+      EXPECT_EQ(out.back(), -7.0f);
+    }
+  }
+}
+
+TEST(MixHeads, WhatIsNotFiniteGetsTheLeastScore) {
+  const std::vector<float> scores = {0.0f, NAN, -1e30f, 1.0f, NAN, NAN, NAN, NAN};
+  const std::vector<float> weight(4, 1.0f);
+  std::vector<float> out(4);
+  mix_heads(scores.data(), 1, 4, weight.data(), 4, out.data());
+  EXPECT_GT(out[3], out[0]);
+  EXPECT_GT(out[0], out[1]);
+  EXPECT_EQ(out[1], out[2]);
+  EXPECT_NEAR(out[1], std::log(1e-37f), 1e-3f);
+  mix_heads(scores.data() + 4, 1, 4, weight.data(), 4, out.data());
+  for (const float value : out) EXPECT_FALSE(value > 0);
+}
+
 TEST(RoundToBf16, GivesTheWordsOfToBf16) {
   std::vector<float> x;
   for (const uint32_t upper : {0x0000u, 0x0001u, 0x3f80u, 0x3f81u, 0x7f7fu, 0x7f80u, 0x7fc0u}) {

@@ -105,5 +105,47 @@ TEST(ChunkIndex, ADistanceTermAddsTheFeatureOfTheDistance) {
   EXPECT_EQ(distance_feature(0), distance_feature(1));
 }
 
+// Two heads score as two indices would, each with its half of the rows.
+TEST(ChunkIndex, HeadsScoreByThemselves) {
+  Rng rng(3);
+  AdapterConfig config;
+  config.d_model = 32;
+  config.adapter_dim = kDim;
+  config.distance_term = true;
+  const QkAdapter halves[] = {
+      {.q = random_values(rng, kDim * 32), .k = random_values(rng, kDim * 32)},
+      {.q = random_values(rng, kDim * 32), .k = random_values(rng, kDim * 32)}};
+  QkAdapter both = halves[0];
+  both.q.insert(both.q.end(), halves[1].q.begin(), halves[1].q.end());
+  both.k.insert(both.k.end(), halves[1].k.begin(), halves[1].k.end());
+  const std::vector<float> x = random_values(rng, kTokens * 32);
+  ChunkTrack track;
+  for (int64_t t = 9; t < kTokens; t += 10) track.ends.push_back(t + 1);
+  track.refreshes = {70, 71, 119};
+  constexpr Range kRefreshes{1, 3};
+  constexpr Range kChunks{2, 6};
+  std::vector<float> distances(2 * 4);
+  distance_features(track, kRefreshes, kChunks, distances.data());
+  const auto scores_of = [&](const QkAdapter& adapter, int64_t n_heads) {
+    config.selection_heads = n_heads;
+    ChunkIndex index(adapter, config, ChunkKey::kMean);
+    index.extend(track, {0, kTokens}, x.data());
+    std::vector<float> scores(static_cast<size_t>(2 * n_heads * 4));
+    index.scores(kRefreshes, kChunks, distances.data(), scores.data());
+    return scores;
+  };
+  const std::vector<float> mixed = scores_of(both, 2);
+  for (int64_t head = 0; head < 2; ++head) {
+    const std::vector<float> alone = scores_of(halves[head], 1);
+    for (int64_t i = 0; i < 2; ++i) {
+      for (int64_t j = 0; j < 4; ++j) {
+        const float expected = alone[static_cast<size_t>(i * 4 + j)];
+        EXPECT_NEAR(mixed[static_cast<size_t>((2 * i + head) * 4 + j)], expected,
+                    1e-5 * (1 + std::abs(expected)));
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace chunkllm
