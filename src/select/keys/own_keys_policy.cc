@@ -15,19 +15,18 @@ namespace {
 // Selections whose scores are computed in one pass over the index.
 constexpr int64_t kScoredTogether = 16;
 
-// out[j] += weight * softmax(scores)[j]
-void add_softmax(std::span<const float> scores, float weight, float* out) {
+// scores[j] = weight * softmax(scores)[j]
+void weighted_softmax(std::span<float> scores, float weight) {
   float largest = -std::numeric_limits<float>::infinity();
   for (const float score : scores) largest = std::max(largest, score);
   constexpr float kNothing = -30.0f;  // whose exponential is lost beside the largest's
   double sum = 0;
-  for (const float score : scores) {
-    if (score - largest > kNothing) sum += std::exp(score - largest);
+  for (float& score : scores) {
+    score = score - largest > kNothing ? std::exp(score - largest) : 0.0f;
+    sum += score;
   }
   const float scale = weight / static_cast<float>(sum);
-  for (size_t j = 0; j < scores.size(); ++j) {
-    if (scores[j] - largest > kNothing) out[j] += scale * std::exp(scores[j] - largest);
-  }
+  for (float& score : scores) score *= scale;
 }
 
 }  // namespace
@@ -191,17 +190,19 @@ void OwnKeysPolicy::score(const LayerInput& input, std::span<const PlannedSpan> 
     const float* rows = layer.rows[static_cast<size_t>(kv_head)].data();
     dot_rows(queries_.data(), n_scored * n_group, rows + scored_chunks_.begin * row_size_, n_chunks,
              row_size_, input.scale, products_.data());
-    parallel_for(n_scored, 1, [&](int64_t begin, int64_t end, int) {
+    parallel_for(n_scored * n_group, 1, [&](int64_t begin, int64_t end, int) {
       for (int64_t i = begin; i < end; ++i) {
-        const Range chunks = eligible[static_cast<size_t>(i)];
-        const int64_t first = chunks.begin - scored_chunks_.begin;
-        for (int64_t g = 0; g < n_group; ++g) {
-          const float* products = products_.data() + (i * n_group + g) * n_chunks + first;
-          add_softmax({products, static_cast<size_t>(chunks.size())}, weight,
-                      scores_.data() + i * n_chunks + first);
-        }
+        const Range chunks = eligible[static_cast<size_t>(i / n_group)];
+        float* products = products_.data() + i * n_chunks + chunks.begin - scored_chunks_.begin;
+        weighted_softmax({products, static_cast<size_t>(chunks.size())}, weight);
       }
     });
+    for (int64_t i = 0; i < n_scored * n_group; ++i) {
+      const Range chunks = eligible[static_cast<size_t>(i / n_group)];
+      const int64_t first = chunks.begin - scored_chunks_.begin;
+      add_to(products_.data() + i * n_chunks + first, chunks.size(),
+             scores_.data() + i / n_group * n_chunks + first);
+    }
   }
 }
 

@@ -285,6 +285,10 @@ std::vector<SelectionSettings> variants() {
     s.prompt_tail = 0;
     s.prefill_budget = KvBudget::parse("150");
   });
+  add([](SelectionSettings& s) {  // at first no chunk is eligible
+    s.budget.n_tokens = 10;
+    s.window = 64;
+  });
   return all;
 }
 
