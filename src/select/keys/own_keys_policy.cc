@@ -1,8 +1,6 @@
 #include "select/keys/own_keys_policy.h"
 
 #include <algorithm>
-#include <cmath>
-#include <limits>
 
 #include "base/error.h"
 #include "base/thread_pool.h"
@@ -14,20 +12,6 @@ namespace {
 
 // Selections whose scores are computed in one pass over the index.
 constexpr int64_t kScoredTogether = 16;
-
-// scores[j] = weight * softmax(scores)[j]
-void weighted_softmax(std::span<float> scores, float weight) {
-  float largest = -std::numeric_limits<float>::infinity();
-  for (const float score : scores) largest = std::max(largest, score);
-  constexpr float kNothing = -30.0f;  // whose exponential is lost beside the largest's
-  double sum = 0;
-  for (float& score : scores) {
-    score = score - largest > kNothing ? std::exp(score - largest) : 0.0f;
-    sum += score;
-  }
-  const float scale = weight / static_cast<float>(sum);
-  for (float& score : scores) score *= scale;
-}
 
 }  // namespace
 
@@ -176,11 +160,11 @@ void OwnKeysPolicy::score(const LayerInput& input, std::span<const PlannedSpan> 
   const int64_t n_scored = std::ssize(scored_);
   const int64_t n_chunks = scored_chunks_.size();
   const int64_t n_group = model_.n_heads / model_.n_kv_heads;  // heads that share a KV head
-  scores_.assign(static_cast<size_t>(n_scored * n_chunks), 0.0f);
+  ones_.resize(static_cast<size_t>(n_chunks), 1.0f);
   queries_.resize(static_cast<size_t>(n_scored * n_group * row_size_));
   products_.resize(static_cast<size_t>(n_scored * n_group * n_chunks));
+  of_heads_.resize(static_cast<size_t>(n_scored * model_.n_heads * n_chunks));
   const LayerIndex& layer = layers_[static_cast<size_t>(input.layer)];
-  const float weight = 1.0f / static_cast<float>(model_.n_heads);
   for (int64_t kv_head = 0; kv_head < model_.n_kv_heads; ++kv_head) {
     for (int64_t i = 0; i < n_scored * n_group; ++i) {
       const int64_t head = kv_head * n_group + i % n_group;
@@ -190,20 +174,20 @@ void OwnKeysPolicy::score(const LayerInput& input, std::span<const PlannedSpan> 
     const float* rows = layer.rows[static_cast<size_t>(kv_head)].data();
     dot_rows(queries_.data(), n_scored * n_group, rows + scored_chunks_.begin * row_size_, n_chunks,
              row_size_, input.scale, products_.data());
-    parallel_for(n_scored * n_group, 1, [&](int64_t begin, int64_t end, int) {
-      for (int64_t i = begin; i < end; ++i) {
-        const Range chunks = eligible[static_cast<size_t>(i / n_group)];
-        float* products = products_.data() + i * n_chunks + chunks.begin - scored_chunks_.begin;
-        weighted_softmax({products, static_cast<size_t>(chunks.size())}, weight);
-      }
-    });
-    for (int64_t i = 0; i < n_scored * n_group; ++i) {
-      const Range chunks = eligible[static_cast<size_t>(i / n_group)];
-      const int64_t first = chunks.begin - scored_chunks_.begin;
-      add_to(products_.data() + i * n_chunks + first, chunks.size(),
-             scores_.data() + i / n_group * n_chunks + first);
+    for (int64_t i = 0; i < n_scored; ++i) {
+      std::copy_n(products_.data() + i * n_group * n_chunks, n_group * n_chunks,
+                  of_heads_.data() + (i * model_.n_heads + kv_head * n_group) * n_chunks);
     }
   }
+  scores_.resize(static_cast<size_t>(n_scored * n_chunks));
+  parallel_for(n_scored, 1, [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; ++i) {
+      const Range chunks = eligible[static_cast<size_t>(i)];
+      const int64_t first = chunks.begin - scored_chunks_.begin;
+      mix_heads(of_heads_.data() + i * model_.n_heads * n_chunks + first, model_.n_heads, n_chunks,
+                ones_.data(), chunks.size(), scores_.data() + i * n_chunks + first);
+    }
+  });
 }
 
 // How many tokens attend as they did if only the first `n_tokens` are known.

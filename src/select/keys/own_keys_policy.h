@@ -21,7 +21,7 @@ struct OwnChunks {
 // The text says where chunks end, so all layers that do not slide choose among the same ones, the
 // first too, and a sequence is cut before it runs. Each chunk has rows of an index, one a KV head,
 // made from its cached keys; a refresh scores a chunk by
-//   mean over heads h of softmax over eligible chunks j of (scale query_h . row_j)
+//   ln(mean over heads h of softmax over eligible chunks j of (scale query_h . row_j))
 // Nothing is saved: the index follows from the cache, in one pass over its keys.
 class OwnKeysPolicy : public ChunkedPolicy {
  public:
@@ -86,7 +86,7 @@ class OwnKeysPolicy : public ChunkedPolicy {
   Range scored_chunks_;
   std::vector<float> scores_;
   // Scratch.
-  std::vector<float> keys_, queries_, products_;
+  std::vector<float> keys_, queries_, products_, of_heads_, ones_;
 };
 
 }  // namespace chunkllm
