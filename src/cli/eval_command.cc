@@ -43,12 +43,17 @@ std::vector<E> parse_list(std::string_view option, const std::vector<std::string
 
 EvalOptions to_options(const EvalArgs& args, const Engine& engine) {
   EvalOptions options = args.eval;
-  options.selection = to_settings(args.selection);
+  // --kv-budget-min asks whether there is a fraction.
+  SelectionArgs selection = args.selection;
+  for (const std::string& text : args.budgets) {
+    const KvBudget budget = KvBudget::parse(text);
+    if (budget.fraction) selection.settings.budget.fraction = budget.fraction;
+  }
+  options.selection = to_settings(selection);
   options.kv_type = kv_type_or_default(args.kv_type, engine.precision());
   options.budgets = args.budgets;
   options.data.assign(args.data.begin(), args.data.end());
   options.prefills = parse_list<PrefillKind>("--prefill", args.prefills);
-  for (const std::string& budget : args.budgets) KvBudget::parse(budget);
   if (!args.needles.empty()) options.needles = parse_list<NeedleKind>("--needles", args.needles);
   if (!args.values.empty()) options.values = parse_list<NeedleValue>("--values", args.values);
   options.policies.clear();

@@ -126,5 +126,23 @@ TEST(EvalCommand, NamesWhatHasNoEffect) {
   EXPECT_THAT(result.err, testing::HasSubstr("--window has no effect under policy full"));
 }
 
+TEST(EvalCommand, TheLeastBudgetIsAnOption) {
+  const Scratch scratch;
+  const auto run_with = [&](const Arguments& more) {
+    Arguments arguments = eval_arguments(scratch, more, "1");
+    arguments[static_cast<size_t>(std::ranges::find(arguments, "128") - arguments.begin())] = "0.5";
+    return run_program(arguments);
+  };
+  ProgramResult result = run_with({"--kv-budget-min", "100"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.out, testing::HasSubstr("| 400 | chunk 0.5 |"));
+  result = run_with({"--kv-budget-min", "90"});
+  expect_failure(result, kUsage, {"--kv-budget-min", "100, not 90"}, "eval_other_least");
+  result = run_with({"--policy", "chunk"});
+  expect_failure(result, kUsage, {"nothing is left", "324 tokens"}, "eval_nothing_left");
+  result = run_program(eval_arguments(scratch, {"--kv-budget-min", "100"}, "1"));
+  expect_failure(result, kUsage, {"--kv-budget-min is for a fractional"}, "eval_least_of_tokens");
+}
+
 }  // namespace
 }  // namespace chunkllm
