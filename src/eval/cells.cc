@@ -146,38 +146,33 @@ CellStore::CellStore(const std::filesystem::path& folder, const Json& settings,
     if (std::ranges::find(keys, key) == keys.end()) {
       fail(ErrorCode::kData, "{}: a cell that this evaluation has not; remove this line", where);
     }
-    cells_.push_back({std::move(key), std::move(cell)});
+    const Key place{std::move(key), cell.ctx, cell.sample};
+    cells_.emplace(place, std::move(cell));
     return true;
   };
   log_ = std::make_unique<JsonLog>(cells_path, true, take);
 }
 
 const Cell* CellStore::find(const EvalColumn& column, int64_t ctx, int64_t sample) const {
-  const std::string key = column_key(column);
-  for (const Entry& entry : cells_) {
-    if (entry.cell.ctx == ctx && entry.cell.sample == sample && entry.column == key) {
-      return &entry.cell;
-    }
-  }
-  return nullptr;
+  const auto found = cells_.find({column_key(column), ctx, sample});
+  return found != cells_.end() ? &found->second : nullptr;
 }
 
 std::vector<const Cell*> CellStore::cells_of(const EvalColumn& column, int64_t ctx) const {
   const std::string key = column_key(column);
   std::vector<const Cell*> cells;
-  for (const Entry& entry : cells_) {
-    if (entry.cell.ctx == ctx && entry.column == key) cells.push_back(&entry.cell);
+  for (auto entry = cells_.lower_bound({key, ctx, 0}); entry != cells_.end(); ++entry) {
+    const Cell& cell = entry->second;
+    if (std::get<0>(entry->first) != key || cell.ctx != ctx) break;
+    cells.push_back(&cell);
   }
-  std::ranges::sort(cells, {}, &Cell::sample);
-  const auto repeated =
-      std::ranges::unique(cells, {}, [](const Cell* cell) { return cell->sample; });
-  cells.erase(repeated.begin(), repeated.end());
   return cells;
 }
 
 void CellStore::add(std::string_view task, const EvalColumn& column, Cell cell) {
   log_->write(to_json(task, column, cell));
-  cells_.push_back({column_key(column), std::move(cell)});
+  const Key key{column_key(column), cell.ctx, cell.sample};
+  cells_.emplace(key, std::move(cell));
 }
 
 }  // namespace chunkllm

@@ -2,10 +2,12 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <optional>
+#include <span>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "base/json_log.h"
@@ -33,7 +35,7 @@ class CellStore {
   CellStore(const std::filesystem::path& folder, const nlohmann::ordered_json& settings,
             std::span<const EvalColumn> columns);
 
-  // Null if it is not done. Valid until the next add().
+  // Null if it is not done. Of two lines for one cell the first counts.
   const Cell* find(const EvalColumn& column, int64_t ctx, int64_t sample) const;
   // Of a column at a length, by sample.
   std::vector<const Cell*> cells_of(const EvalColumn& column, int64_t ctx) const;
@@ -41,11 +43,8 @@ class CellStore {
   void add(std::string_view task, const EvalColumn& column, Cell cell);
 
  private:
-  struct Entry {
-    std::string column;
-    Cell cell;
-  };
-  std::vector<Entry> cells_;
+  using Key = std::tuple<std::string, int64_t, int64_t>;  // column, ctx, sample
+  std::map<Key, Cell> cells_;
   std::unique_ptr<JsonLog> log_;
 };
 
