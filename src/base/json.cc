@@ -184,8 +184,8 @@ nlohmann::ordered_json parse_ordered_json(std::string_view text, const std::stri
   return parse<nlohmann::ordered_json>(text, where, kGetFileAgain);
 }
 
-json read_json_file(const std::filesystem::path& path, int64_t max_bytes) {
-  return parse_json(read_file(path, max_bytes), path.string());
+json read_json_file(const std::filesystem::path& path, int64_t max_bytes, std::string_view advice) {
+  return parse_json(read_file(path, max_bytes), path.string(), advice);
 }
 
 nlohmann::ordered_json read_ordered_json_file(const std::filesystem::path& path,

@@ -27,7 +27,8 @@ nlohmann::ordered_json parse_ordered_json(std::string_view text, const std::stri
 
 // Read and parse a file of at most `max_bytes`. Throw Error (kIo, kData).
 nlohmann::json read_json_file(const std::filesystem::path& path,
-                              int64_t max_bytes = int64_t{1} << 30);
+                              int64_t max_bytes = int64_t{1} << 30,
+                              std::string_view advice = kGetFileAgain);
 nlohmann::ordered_json read_ordered_json_file(const std::filesystem::path& path,
                                               int64_t max_bytes = int64_t{1} << 30);
 

@@ -24,7 +24,7 @@ BatchItem read_item(std::string_view line, const std::string& where, const Batch
   if (line.find_first_not_of(" \t\r") == std::string_view::npos) {
     fail(ErrorCode::kData, "{}: the line is empty; remove it", where);
   }
-  const nlohmann::json json = parse_json(line, where);
+  const nlohmann::json json = parse_json(line, where, "mend this line");
   const JsonFields fields(json, where);
   for (const auto& [name, value] : json.items()) {
     if (name == "prompt" || name == "messages" || name == "id") continue;

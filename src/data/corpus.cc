@@ -85,7 +85,7 @@ void add_lines(Corpus& corpus, const std::string& name, std::string_view content
     ++line_number;
     if (line.find_first_not_of(" \t\r\n") == std::string_view::npos) continue;
     const std::string where = fmt::format("{}, line {}", name, line_number);
-    const nlohmann::json json = parse_json(line, where);
+    const nlohmann::json json = parse_json(line, where, "mend this line");
     add_document(corpus, where, JsonFields(json, where).string("text"));
   }
 }

@@ -162,7 +162,8 @@ const TensorView* SafetensorsFile::find(std::string_view name) const {
 
 const TensorView& SafetensorsFile::require(std::string_view name,
                                            const std::vector<int64_t>& shape) const {
-  return require_tensor(tensors_, name, shape, path_.string());
+  return require_tensor(tensors_, name, shape, path_.string(),
+                        advice_ == kGetFileAgain ? kCheckItsModel : std::string_view(advice_));
 }
 
 std::vector<float> SafetensorsFile::require_floats(std::string_view name,

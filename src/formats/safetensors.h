@@ -35,7 +35,8 @@ class SafetensorsFile {
 
   // Null if there is no such tensor.
   const TensorView* find(std::string_view name) const;
-  // Throws Error (kData) naming the file if the tensor is missing or its shape is another one.
+  // Throws Error (kData) naming the file if the tensor is missing or its shape is another one;
+  // the constructor's advice, if it was given one, ends the message.
   const TensorView& require(std::string_view name, const std::vector<int64_t>& shape) const;
   // Gives the memory of a tensor's whole pages back; they are read from the file again when used.
   void release(const TensorView& tensor) const { file_.release(tensor.bytes); }

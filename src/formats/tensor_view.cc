@@ -31,18 +31,16 @@ int64_t tensor_bytes(DType dtype, const std::vector<int64_t>& shape) {
 }
 
 const TensorView& require_tensor(const TensorMap& tensors, std::string_view name,
-                                 const std::vector<int64_t>& shape, const std::string& file) {
+                                 const std::vector<int64_t>& shape, const std::string& file,
+                                 std::string_view advice) {
   const auto found = tensors.find(name);
   if (found == tensors.end()) {
-    fail(ErrorCode::kData,
-         "{}: the tensor {} is missing; check that the file belongs to this model", file,
-         show_text(name));
+    fail(ErrorCode::kData, "{}: the tensor {} is missing; {}", file, show_text(name), advice);
   }
   const TensorView& tensor = found->second;
   if (tensor.shape != shape) {
-    fail(ErrorCode::kData,
-         "{}: tensor {} has shape {}, expected {}; check that the file belongs to this model", file,
-         show_text(tensor.name), shape_text(tensor.shape), shape_text(shape));
+    fail(ErrorCode::kData, "{}: tensor {} has shape {}, expected {}; {}", file,
+         show_text(tensor.name), shape_text(tensor.shape), shape_text(shape), advice);
   }
   return tensor;
 }

@@ -35,9 +35,11 @@ std::string shape_text(const std::vector<int64_t>& shape);
 int64_t tensor_bytes(DType dtype, const std::vector<int64_t>& shape);
 
 // The tensor `name`. Throws Error (kData) naming `file` if it is missing or its shape is another
-// one.
+// one; `advice` ends the message.
+inline constexpr std::string_view kCheckItsModel = "check that the file belongs to this model";
 const TensorView& require_tensor(const TensorMap& tensors, std::string_view name,
-                                 const std::vector<int64_t>& shape, const std::string& file);
+                                 const std::vector<int64_t>& shape, const std::string& file,
+                                 std::string_view advice = kCheckItsModel);
 
 // The tensor as float32. Throws Error (kData) naming `file` if it holds integers or blocks, or a
 // value that is NaN or infinite; of such a value `advice` ends the message.

@@ -10,6 +10,7 @@ using Parts = std::vector<std::string>;
 
 constexpr const char* kWeights = "model.safetensors";
 constexpr const char* kAdapterWeights = "adapter_model.safetensors";
+constexpr const char* kTrainAgain = "the adapter is damaged; copy it again";
 constexpr const char* kNorm = "model.layers.1.input_layernorm.weight";
 constexpr const char* kMatrix = "model.layers.0.mlp.down_proj.weight";
 
@@ -334,21 +335,21 @@ INSTANTIATE_TEST_SUITE_P(
                      [](const Scratch& scratch) { return scratch / "nowhere"; }),
         adapter_case("no_adapter_weights", {kAdapterWeights, "No such file"},
                      [](const Scratch& s) { return s.without(needle_adapter(), kAdapterWeights); }),
-        adapter_case("cut_adapter_config", {"adapter_config.json"},
+        adapter_case("cut_adapter_config", {"adapter_config.json", kTrainAgain},
                      [](const Scratch& s) {
                        return s.truncated(needle_adapter(), "adapter_config.json");
                      }),
-        adapter_case("cut_adapter_weights", {kAdapterWeights},
+        adapter_case("cut_adapter_weights", {kAdapterWeights, kTrainAgain},
                      [](const Scratch& s) {
                        return s.truncated(needle_adapter(), kAdapterWeights);
                      }),
-        adapter_tensor_case("nan_adapter", {"layers.2.q_adapter.weight", "nan", "element 17"},
-                            [](TensorFile& file) {
-                              file.set_nan("layers.2.q_adapter.weight", 17);
-                            }),
+        adapter_tensor_case(
+            "nan_adapter", {"layers.2.q_adapter.weight", "nan", "element 17", kTrainAgain},
+            [](TensorFile& file) { file.set_nan("layers.2.q_adapter.weight", 17); }),
         adapter_tensor_case("nan_boundary", {"chunk_adapter.bias", "nan"},
                             [](TensorFile& file) { file.set_nan("chunk_adapter.bias", 0); }),
-        adapter_tensor_case("missing_adapter_tensor", {"layers.2.k_adapter.weight", "missing"},
+        adapter_tensor_case("missing_adapter_tensor",
+                            {"layers.2.k_adapter.weight", "missing", kTrainAgain},
                             [](TensorFile& file) {
                               file.header["other"] = file.header["layers.2.k_adapter.weight"];
                               file.header.erase("layers.2.k_adapter.weight");
@@ -359,16 +360,21 @@ INSTANTIATE_TEST_SUITE_P(
                             [](Json& json) { json["version"] = 9; }),
         adapter_config_case("adapter_of_other_weights", {"another model", "fingerprint", "train"},
                             [](Json& json) { json["fingerprint"] = std::string(64, '0'); }),
-        adapter_config_case("adapter_dim_wrong", {"_adapter.weight", "shape", "expected"},
-                            [](Json& json) {
-                              json["adapter_dim"] = json["adapter_dim"].get<int>() / 2;
-                            }),
+        adapter_config_case(
+            "adapter_dim_wrong", {"_adapter.weight", "shape", "expected", kTrainAgain},
+            [](Json& json) { json["adapter_dim"] = json["adapter_dim"].get<int>() / 2; }),
         adapter_config_case("alpha_2", {"alpha"}, [](Json& json) { json["alpha"] = 2; }),
         BadInput{"adapter_of_other_shape",
                  kFailure,
                  {"another model", "number of layers", "train adapters"},
                  [](const Scratch&) {
                    return bench_with(tiny_llama(), {"--adapter", needle_adapter()});
+                 }},
+        BadInput{"inspect_cut_adapter",
+                 kFailure,
+                 {kAdapterWeights, kTrainAgain},
+                 [](const Scratch& s) {
+                   return Command{{"inspect", s.truncated(needle_adapter(), kAdapterWeights)}};
                  }},
         BadInput{"inspect_adapter_of_other_shape",
                  kFailure,
@@ -390,7 +396,8 @@ INSTANTIATE_TEST_SUITE_P(
         data_case("bad_utf8_text", {"bad.txt", "UTF-8", "byte 6"}, "bad.txt", "Fine. \xff Not."),
         data_case("bad_utf8_line", {"bad.jsonl", "line 2"}, "bad.jsonl",
                   "{\"text\": \"Fine.\"}\n{\"text\": \"\xff\"}\n"),
-        data_case("line_no_json", {"bad.jsonl", "line 1"}, "bad.jsonl", "no json\n"),
+        data_case("line_no_json", {"bad.jsonl", "line 1", "mend this line"}, "bad.jsonl",
+                  "no json\n"),
         data_case("line_without_text", {"bad.jsonl", "line 1", "text"}, "bad.jsonl",
                   "{\"body\": \"Fine.\"}\n"),
         data_case("empty_data", {"empty.txt", "no text"}, "empty.txt", ""),

@@ -9,7 +9,6 @@
 #include "base/bf16.h"
 #include "base/error.h"
 #include "base/json.h"
-#include "formats/safetensors.h"
 #include "select/settings.h"
 
 namespace chunkllm {
@@ -21,6 +20,8 @@ constexpr int64_t kVersionWithoutDistance = 1;
 constexpr const char* kConfigFile = "adapter_config.json";
 constexpr const char* kTensorFile = "adapter_model.safetensors";
 constexpr int64_t kMaxConfigBytes = int64_t{16} << 20;
+constexpr std::string_view kTrainAgain =
+    "the adapter is damaged; copy it again from where it was made, or train again";
 
 void read_first_layer(const JsonFields& fields, const std::string& where, AdapterConfig& config) {
   const JsonFields first(fields.at("first_layer"), where + ", first_layer");
@@ -62,7 +63,7 @@ void read_backbone_layers(const JsonFields& fields, const std::string& where,
 
 AdapterConfig read_config(const std::filesystem::path& path) {
   const std::string where = path.string();
-  const nlohmann::json json = read_json_file(path, kMaxConfigBytes);
+  const nlohmann::json json = read_json_file(path, kMaxConfigBytes, kTrainAgain);
   const JsonFields fields(json, where);
   if (fields.string("format") != "chunkllm") {
     fail(ErrorCode::kData, "{}: format is not \"chunkllm\"; this is no adapter of this program",
@@ -189,7 +190,7 @@ Adapter load_adapter(const std::filesystem::path& folder) {
   Adapter adapter;
   adapter.config = read_config(folder / kConfigFile);
   const AdapterConfig& config = adapter.config;
-  const SafetensorsFile file(folder / kTensorFile);
+  const SafetensorsFile file = open_adapter_tensors(folder);
   adapter.boundary_weight = file.require_floats("chunk_adapter.weight", {1, config.d_model});
   adapter.boundary_bias = file.require_floats("chunk_adapter.bias", {1})[0];
   adapter.layers.resize(static_cast<size_t>(config.n_layers));
@@ -216,6 +217,22 @@ Adapter load_adapter(const std::filesystem::path& folder) {
   return adapter;
 }
 
+int64_t adapter_file_bytes(const std::filesystem::path& folder) {
+  int64_t n_bytes = 0;
+  for (const char* name : {kConfigFile, kTensorFile}) {
+    std::error_code error;
+    const uintmax_t size = std::filesystem::file_size(folder / name, error);
+    if (!error) n_bytes += static_cast<int64_t>(size);
+  }
+  return n_bytes;
+}
+
+bool is_adapter_file(std::string_view name) { return name == kConfigFile || name == kTensorFile; }
+
+SafetensorsFile open_adapter_tensors(const std::filesystem::path& folder) {
+  return SafetensorsFile(folder / kTensorFile, kTrainAgain);
+}
+
 bool has_adapter(const std::filesystem::path& folder) {
   std::error_code error;
   return std::filesystem::exists(folder / kConfigFile, error);
@@ -223,7 +240,7 @@ bool has_adapter(const std::filesystem::path& folder) {
 
 std::string read_adapter_fingerprint(const std::filesystem::path& folder) {
   const std::filesystem::path path = folder / kConfigFile;
-  const nlohmann::json json = read_json_file(path, kMaxConfigBytes);
+  const nlohmann::json json = read_json_file(path, kMaxConfigBytes, kTrainAgain);
   return JsonFields(json, path.string()).string("fingerprint");
 }
 

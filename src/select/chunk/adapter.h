@@ -7,9 +7,11 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/enum_names.h"
+#include "formats/safetensors.h"
 #include "model/weights.h"
 
 namespace chunkllm {
@@ -95,6 +97,15 @@ struct Adapter {
 // Reads adapter_config.json and adapter_model.safetensors from `folder`. Throws Error: kIo, kData
 // (missing or wrong fields, shapes, values that are not finite), kUnsupported (newer version).
 Adapter load_adapter(const std::filesystem::path& folder);
+
+// Its adapter_model.safetensors, mapped. Throws Error as SafetensorsFile does.
+SafetensorsFile open_adapter_tensors(const std::filesystem::path& folder);
+
+// Of its two files together; 0 for what cannot be looked at.
+int64_t adapter_file_bytes(const std::filesystem::path& folder);
+
+// Whether it is the name of one of the two files of an adapter.
+bool is_adapter_file(std::string_view name);
 
 // Whether the folder holds an adapter, sound or not.
 bool has_adapter(const std::filesystem::path& folder);
