@@ -1,8 +1,12 @@
 #include "base/atomic_file.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 
@@ -16,6 +20,35 @@ std::filesystem::path parent_of(const std::filesystem::path& path) {
 }
 
 constexpr const char* kProbe = ".probe";
+constexpr std::string_view kTemporaryMark = ".tmp";  // before the process's number
+
+// The paths of files that are being written, where a signal handler can read them. More files at
+// once, or longer paths, are written all the same.
+struct UnfinishedFile {
+  std::atomic<bool> is_taken = false;
+  std::atomic<bool> is_whole = false;  // whether `path` is
+  char path[4096];                     // NOLINT(*-avoid-c-arrays)
+};
+constexpr size_t kMostUnfinished = 8;
+static_assert(std::atomic<bool>::is_always_lock_free);
+std::array<UnfinishedFile, kMostUnfinished> g_unfinished;
+
+// The slot that holds the path now; kMostUnfinished: none.
+size_t remember_unfinished(const std::string& path) {
+  for (size_t i = 0; i < kMostUnfinished && path.size() < sizeof g_unfinished[i].path; ++i) {
+    if (g_unfinished[i].is_taken.exchange(true)) continue;
+    std::memcpy(g_unfinished[i].path, path.c_str(), path.size() + 1);
+    g_unfinished[i].is_whole = true;
+    return i;
+  }
+  return kMostUnfinished;
+}
+
+void forget_unfinished(size_t slot) {
+  if (slot == kMostUnfinished) return;
+  g_unfinished[slot].is_whole = false;
+  g_unfinished[slot].is_taken = false;
+}
 
 [[noreturn]] void fail_to_make_folder(const std::filesystem::path& path, const std::string& why) {
   fail(ErrorCode::kIo, "cannot make the folder {}: {}; choose another one", path.string(), why);
@@ -42,15 +75,26 @@ std::filesystem::path file_behind(const std::filesystem::path& path) {
 }  // namespace
 
 AtomicFile::AtomicFile(const std::filesystem::path& path)
-    : path_(file_behind(path)), temporary_(path_.string() + fmt::format(".tmp{}", ::getpid())) {
+    : path_(file_behind(path)),
+      temporary_(fmt::format("{}{}{}", path_.string(), kTemporaryMark, ::getpid())) {
+  slot_ = remember_unfinished(temporary_.string());
   fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-  if (fd_ < 0) fail_write("create");
+  if (fd_ < 0) {
+    const int open_errno = errno;
+    forget_unfinished(slot_);
+    errno = open_errno;
+    fail_write("create");
+  }
+  // Says to remove_abandoned_files() that somebody writes; where files have no locks, it removes
+  // nothing.
+  ::flock(fd_, LOCK_EX | LOCK_NB);
 }
 
 AtomicFile::~AtomicFile() {
   if (fd_ < 0) return;
-  ::close(fd_);
   ::unlink(temporary_.c_str());
+  ::close(fd_);
+  forget_unfinished(slot_);
 }
 
 void AtomicFile::fail_write(const char* what) const {
@@ -74,6 +118,7 @@ void AtomicFile::commit() {
   if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail_write("replace");
   ::close(fd_);
   fd_ = -1;
+  forget_unfinished(slot_);
   const int folder = ::open(parent_of(path_).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (folder >= 0) {
     ::fsync(folder);
@@ -85,6 +130,32 @@ void write_file_atomically(const std::filesystem::path& path, std::string_view t
   AtomicFile file(path);
   file.write(text);
   file.commit();
+}
+
+void remove_unfinished_files() noexcept {
+  for (const UnfinishedFile& file : g_unfinished) {
+    if (file.is_whole) ::unlink(file.path);
+  }
+}
+
+void remove_abandoned_files(const std::filesystem::path& folder,
+                            const std::function<bool(std::string_view name)>& is_own) {
+  std::error_code error;
+  std::filesystem::directory_iterator entry(folder, error);
+  for (; !error && entry != std::filesystem::directory_iterator(); entry.increment(error)) {
+    const std::string name = entry->path().filename().string();
+    const size_t mark = name.rfind(kTemporaryMark);
+    if (mark == std::string::npos || !is_own(std::string_view(name).substr(0, mark))) continue;
+    const std::string_view process = std::string_view(name).substr(mark + kTemporaryMark.size());
+    if (process.empty() || process.find_first_not_of("0123456789") != process.npos) continue;
+    const int fd = ::open(entry->path().c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd < 0) continue;
+    struct stat info {};
+    const bool is_abandoned =
+        ::fstat(fd, &info) == 0 && S_ISREG(info.st_mode) && ::flock(fd, LOCK_EX | LOCK_NB) == 0;
+    if (is_abandoned) ::unlink(entry->path().c_str());
+    ::close(fd);
+  }
 }
 
 void check_writable_file(const std::filesystem::path& path) { const AtomicFile probe(path); }

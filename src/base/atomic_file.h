@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <span>
 #include <string_view>
 
@@ -30,10 +31,20 @@ class AtomicFile {
   std::filesystem::path path_;
   std::filesystem::path temporary_;
   int fd_ = -1;
+  size_t slot_ = 0;  // where remove_unfinished_files() finds it
 };
 
 // Writes `text` to `path` as one AtomicFile.
 void write_file_atomically(const std::filesystem::path& path, std::string_view text);
+
+// Removes what the AtomicFiles of this process have begun to write: for a signal handler that ends
+// the process at once. Safe there, and takes no lock.
+void remove_unfinished_files() noexcept;
+
+// Removes from `folder` what AtomicFiles of processes that ended left behind of files whose name
+// `is_own` knows; all else, and what a process still writes, stays.
+void remove_abandoned_files(const std::filesystem::path& folder,
+                            const std::function<bool(std::string_view name)>& is_own);
 
 // Throws Error (kIo) unless a file can be made at `path`, or take the place of the one there. Makes
 // none.

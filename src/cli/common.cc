@@ -22,7 +22,10 @@ CancelToken g_interrupt;  // a signal handler can reach nothing else
 volatile std::sig_atomic_t g_terminated = 0;
 
 void on_interrupt(int signal) {
-  if (g_interrupt.requested()) ::_exit(130);
+  if (g_interrupt.requested()) {
+    remove_unfinished_files();
+    ::_exit(130);
+  }
   if (signal == SIGTERM) g_terminated = 1;
   g_interrupt.request();
 }

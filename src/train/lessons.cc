@@ -11,6 +11,7 @@
 namespace chunkllm {
 namespace {
 
+constexpr std::string_view kLessonEnding = ".lesson";
 constexpr int64_t kTokensPerChunk = 14;
 constexpr int64_t kTokensPerOtherQuery = 10;  // in answers and at random; those of chunks aside
 constexpr int64_t kFormat = 3;                // of the files, and of what is in them
@@ -25,6 +26,12 @@ std::string tokenizer_digest(const Tokenizer& tokenizer) {
     hash.update(std::as_bytes(std::span(bytes)));
   }
   return hash.hex_digest();
+}
+
+// Whether it is one that LessonStore gives.
+bool is_lesson_name(std::string_view name) {
+  const size_t n_digits = std::min(name.find_first_not_of("0123456789"), name.size());
+  return n_digits >= 5 && name.substr(n_digits) == kLessonEnding;
 }
 
 }  // namespace
@@ -94,13 +101,14 @@ LessonStore::LessonStore(std::filesystem::path folder, std::string settings,
       n_layers_(config.n_layers),
       d_model_(config.d_model) {
   make_writable_folder(folder_);
+  remove_abandoned_files(folder_, is_lesson_name);
   while (std::filesystem::exists(path_of(n_lessons()))) {
     lessons_.emplace_back(path_of(n_lessons()), settings_, n_layers_, d_model_);
   }
 }
 
 std::filesystem::path LessonStore::path_of(int64_t i) const {
-  return folder_ / fmt::format("{:05}.lesson", i);
+  return folder_ / fmt::format("{:05}{}", i, kLessonEnding);
 }
 
 void LessonStore::add(const Lesson& lesson) {

@@ -31,7 +31,8 @@ int64_t foretold_lesson_bytes(const AdapterConfig& config, int64_t n_tokens);
 // products by the token, attention and its masses by the pair of tokens.
 double foretold_lesson_cost(const ModelConfig& config, int64_t n_tokens);
 
-// Files 00000.lesson, 00001.lesson and so on; whatever else is in the folder is left alone.
+// Files 00000.lesson, 00001.lesson and so on; whatever else is in the folder is left alone, but for
+// half-written lessons of runs that were killed, which are removed.
 class LessonStore {
  public:
   // Opens the lessons that are there, as LessonFile does; makes the folder if need be.

@@ -19,6 +19,7 @@
 namespace chunkllm {
 namespace {
 
+constexpr const char* kLogName = "train.jsonl";
 constexpr int64_t kLongestSequence = 16384;
 constexpr int64_t kLeastSequence = 256;   // what --seq-len may ask for
 constexpr int64_t kEnoughTokens = 96000;  // of all lessons
@@ -207,6 +208,9 @@ int64_t Run::planned_sequences() const {
 // A new folder, or the state that a run left behind.
 void Run::start() {
   make_writable_folder(options_.out);
+  remove_abandoned_files(options_.out, [](std::string_view name) {
+    return name == checkpoint_path({}).string() || name == kLogName || is_adapter_file(name);
+  });
   check_no_other_training(options_);
   const bool has_checkpoint = std::filesystem::exists(checkpoint_path(options_.out));
   if (has_checkpoint) {
@@ -216,7 +220,7 @@ void Run::start() {
   } else if (options_.resume) {
     callbacks_.message(fmt::format("{} holds no checkpoint; starting anew", options_.out.string()));
   }
-  log_.emplace(options_.out / "train.jsonl",
+  log_.emplace(options_.out / kLogName,
                has_checkpoint ? std::optional(state_.n_steps) : std::nullopt);
   if (!has_checkpoint) save_state();
   const std::filesystem::path folder =

@@ -2,7 +2,10 @@
 
 #include <sys/stat.h>
 
+#include <map>
+#include <memory>
 #include <string>
+#include <vector>
 
 #include "testing/expect_error.h"
 #include "testing/failing_calls.h"
@@ -141,6 +144,56 @@ TEST(AtomicFile, ChecksMakeNothing) {
   expect_error(ErrorCode::kIo, "No such file", [&] { check_writable_file(folder / "b" / "c"); });
   // The root user may write anywhere but here.
   expect_error(ErrorCode::kIo, "/proc", [&] { check_writable_folder("/proc/chunkllm/a"); });
+}
+
+TEST(AtomicFile, WhatIsUnfinishedCanBeRemovedAtOnce) {
+  const TempFolder folder;
+  AtomicFile first(folder / "a");
+  write_file_atomically(folder / "b", "done");
+  { AtomicFile given_up(folder / "c"); }
+  AtomicFile last(folder / "d");
+  EXPECT_EQ(count_files(folder), 3);
+  remove_unfinished_files();
+  EXPECT_EQ(files_of(folder.path()), (std::map<std::string, std::string>{{"b", "done"}}));
+  remove_unfinished_files();  // as harmless again
+}
+
+TEST(AtomicFile, MoreFilesAtOnceThanAreRememberedAreWrittenAllTheSame) {
+  const TempFolder folder;
+  std::vector<std::unique_ptr<AtomicFile>> files;
+  for (int i = 0; i < 20; ++i) {
+    files.push_back(std::make_unique<AtomicFile>(folder / std::to_string(i)));
+  }
+  for (const auto& file : files) file->commit();
+  EXPECT_EQ(count_files(folder), 20);
+  files.clear();
+  AtomicFile again(folder / "again");
+  remove_unfinished_files();
+  EXPECT_EQ(count_files(folder), 20) << "places that became free are used again";
+}
+
+TEST(AtomicFile, OnlyAbandonedFilesOfItsOwnAreRemoved) {
+  const TempFolder folder;
+  const std::vector<std::string> kept{"own.tmp",    "own.tmp12x", "own.tmpx12",
+                                      "own",        "own.tmp-1",  "other.tmp12",
+                                      "xown.tmp12", ".tmp12",     "own.tmp1.tmp"};
+  for (const std::string& name : kept) write_text(folder / name, "x");
+  write_text(folder / "own.tmp12", "half");
+  write_text(folder / "own.tmp999999999", "");
+  std::filesystem::create_directory(folder / "own.tmp13");
+  std::filesystem::create_symlink(folder / "own", folder / "own.tmp14");
+  AtomicFile written(folder / "own");  // own.tmpPID
+  written.write("whole");
+  remove_abandoned_files(folder.path(), [](std::string_view name) { return name == "own"; });
+  for (const std::string& name : kept) EXPECT_EQ(read_text(folder / name), "x") << name;
+  EXPECT_FALSE(std::filesystem::exists(folder / "own.tmp12"));
+  EXPECT_FALSE(std::filesystem::exists(folder / "own.tmp999999999"));
+  EXPECT_TRUE(std::filesystem::exists(folder / "own.tmp13"));
+  EXPECT_TRUE(std::filesystem::is_symlink(folder / "own.tmp14"));
+  written.commit();
+  EXPECT_EQ(read_text(folder / "own"), "whole");
+  EXPECT_NO_THROW(
+      remove_abandoned_files(folder / "nowhere", [](std::string_view) { return true; }));
 }
 
 }  // namespace

@@ -52,6 +52,18 @@ TEST(Interrupt, BenchEndsInOneLine) {
   expect_failure(result, kInterrupted, {"interrupted"}, "interrupted_bench");
 }
 
+TEST(Interrupt, ASecondOneEndsAtOnceAndLeavesNothingHalfWritten) {
+  const Scratch scratch;
+  RunOptions options =
+      interrupt_when([&](const ProgramResult&) { return !list_files(scratch.path(".")).empty(); });
+  options.interrupt_twice = true;
+  const ProgramResult result = run_program(
+      {"quantize", needle_model(), scratch / "out.gguf", "--type", "f32", "-t", "1"}, options);
+  EXPECT_EQ(result.exit_code, kInterrupted) << result.err;
+  EXPECT_EQ(result.err, "") << "there was no time to say anything";
+  EXPECT_THAT(list_files(scratch.path(".")), testing::IsEmpty());
+}
+
 // One training: interrupted, then refused in three ways that leave it as it is, then finished.
 TEST(Interrupt, TrainingGoesOnWithResume) {
   const Scratch scratch;
@@ -81,11 +93,21 @@ TEST(Interrupt, TrainingGoesOnWithResume) {
                  "resume_with_other_settings");
   EXPECT_EQ(contents(), before);
 
+  // What a run that was killed left of its own kind goes; all else stays.
+  const Arguments abandoned{"checkpoint.safetensors.tmp7", "adapter_config.json.tmp7",
+                            "lessons/00002.lesson.tmp7"};
+  const Arguments of_others{"notes.tmp7", "lessons/2.lesson.tmp7", "lessons/00002.lesson.tmp"};
+  for (const Arguments* list : {&abandoned, &of_others}) {
+    for (const std::string& name : *list) write_text(scratch.path("out") / name, "x");
+  }
   RunOptions full_disk;
   full_disk.file_size_bytes = 1 << 18;
   result = run_program(train_arguments(scratch, {"--resume"}, epochs), full_disk);
   expect_failure(result, kFailure, {"cannot write", "checkpoint.safetensors", "File too large"},
                  "full_disk_on_resume");
+  for (const std::string& name : of_others) {
+    EXPECT_TRUE(std::filesystem::remove(scratch.path("out") / name)) << name;
+  }
   EXPECT_EQ(list_files(scratch.path("out")), files);
   for (size_t i = 0; i < 3; ++i) EXPECT_EQ(contents()[i], before[i]) << files[i];
 

@@ -44,6 +44,7 @@ struct RunOptions {
   // Asked every few milliseconds, once the program has a handler for SIGINT; the first time it says
   // true the program gets that signal.
   std::function<bool(const ProgramResult& so_far)> interrupt_when = {};
+  bool interrupt_twice = false;  // SIGTERM follows at once
   std::chrono::seconds timeout{120};
 };
 
@@ -170,6 +171,7 @@ inline ProgramResult run_program(const std::vector<std::string>& arguments,
       ::ioctl(in[1], FIONREAD, &result.input_left_bytes);
       interrupted = catches_interrupts(child) && options.interrupt_when(result);
       if (interrupted) ::kill(child, SIGINT);
+      if (interrupted && options.interrupt_twice) ::kill(child, SIGTERM);
     }
     if (Clock::now() > deadline && !result.timed_out) {
       result.timed_out = true;
