@@ -62,20 +62,60 @@ Json count_types(const TensorMap& tensors) {
   return json;
 }
 
-Json describe_adapter(const Adapter& adapter) {
+// As --chunks and --first-layer of `train` have it.
+std::string with_tokens(std::string_view kind, int64_t n_tokens) {
+  return fmt::format("{}:{}", kind, n_tokens);
+}
+
+Json describe_adapter(const Adapter& adapter, const std::filesystem::path& folder) {
   const AdapterConfig& config = adapter.config;
-  return {{"model_type", config.model_type},
-          {"n_layers", config.n_layers},
-          {"d_model", config.d_model},
-          {"selection_heads", config.selection_heads},
-          {"adapter_dim", config.adapter_dim},
-          {"parameters", adapter.n_parameters()},
-          {"bytes", adapter.size_bytes()},
-          {"max_chunk", config.max_chunk},
-          {"sink", config.sink},
-          {"window", config.window},
-          {"fingerprint", config.fingerprint},
-          {"training", Json::parse(config.training)}};
+  const std::string_view first_layer = enum_name(config.first_layer);
+  int64_t n_selecting = 0;
+  for (int64_t i = 0; i < config.n_layers; ++i) n_selecting += config.selects(i) ? 1 : 0;
+  return {
+      {"model_type", config.model_type},
+      {"n_layers", config.n_layers},
+      {"selecting_layers", n_selecting},
+      {"d_model", config.d_model},
+      {"adapter_dim", config.adapter_dim},
+      {"distance_term", config.distance_term},
+      {"chunk_key", enum_name(config.chunk_key)},
+      {"chunks", config.fixed_chunk > 0 ? with_tokens("fixed", config.fixed_chunk) : "sentence"},
+      {"alpha", config.alpha},
+      {"min_chunk", config.min_chunk},
+      {"max_chunk", config.max_chunk},
+      {"sink", config.sink},
+      {"window", config.window},
+      {"first_layer", config.has_first_layer_tokens()
+                          ? with_tokens(first_layer, config.first_layer_tokens)
+                          : std::string(first_layer)},
+      {"parameters", adapter.n_parameters()},
+      {"on_disk_bytes", adapter_file_bytes(folder)},
+      {"in_memory_bytes", adapter.size_bytes()},
+      {"fingerprint", config.fingerprint},
+      {"training", Json::parse(config.training)}};
+}
+
+// `training` without what the rest of the adapter says, and means in place of figures by layer.
+Json training_summary(const Json& adapter) {
+  Json summary = Json::object();
+  const auto add = [&](const Json& fields) {
+    for (const auto& [name, value] : fields.items()) {
+      if (value.is_primitive() && !adapter.contains(name)) summary[name] = value;
+      const bool is_by_layer =
+          value.is_object() && !value.empty() &&
+          std::ranges::all_of(value, [](const Json& figure) { return figure.is_number(); });
+      if (!is_by_layer) continue;
+      double sum = 0;
+      for (const Json& figure : value) sum += figure.get<double>();
+      summary[name + " (mean)"] = sum / static_cast<double>(value.size());
+    }
+  };
+  const Json& training = adapter.at("training");
+  if (!training.is_object()) return summary;
+  add(training);
+  if (training.contains("losses")) add(training["losses"]);
+  return summary;
 }
 
 Json describe_model(const InspectArgs& args) {
@@ -127,7 +167,7 @@ Json describe_model(const InspectArgs& args) {
                     {"total_bytes", weights_bytes + adapter_bytes + session.total_bytes()},
                     {"available_bytes", available_memory_bytes()}};
   if (adapter) {
-    json["adapter"] = describe_adapter(*adapter);
+    json["adapter"] = describe_adapter(*adapter, args.adapter);
     json["adapter"]["share_of_parameters"] =
         static_cast<double>(adapter->n_parameters()) / static_cast<double>(n_parameters);
   }
@@ -141,8 +181,8 @@ bool has_file(const std::string& path, const char* name) {
 
 Json describe(const InspectArgs& args) {
   if (has_file(args.path, "adapter_config.json")) {
-    Json json = describe_adapter(load_adapter(args.path));
-    const SafetensorsFile file(std::filesystem::path(args.path) / "adapter_model.safetensors");
+    Json json = describe_adapter(load_adapter(args.path), args.path);
+    const SafetensorsFile file = open_adapter_tensors(args.path);
     if (args.tensors || args.json) json["tensors"] = tensor_list(file.tensors());
     return json;
   }
@@ -164,7 +204,7 @@ std::string printable(const std::string& text) {
   return shown == '"' + text + '"' ? text : shown;
 }
 
-// One line a field; bytes with their unit; nested objects indented.
+// One line a field; bytes with their unit; nested objects indented; of trainings a summary.
 void print_fields(const Json& json, const std::string& indent) {
   for (const auto& [name, value] : json.items()) {
     if (name == "tensors") {
@@ -177,14 +217,16 @@ void print_fields(const Json& json, const std::string& indent) {
       }
     } else if (value.is_object()) {
       std::puts((indent + printable(name)).c_str());
-      print_fields(value, indent + "  ");
+      print_fields(name == "training" ? training_summary(json) : value, indent + "  ");
     } else {
       const bool is_bytes = name.ends_with("bytes") && value.is_number_integer();
-      const std::string label =
-          is_bytes && name.size() > 6 ? name.substr(0, name.size() - 6) : name;
+      std::string label = is_bytes && name.size() > 6 ? name.substr(0, name.size() - 6) : name;
+      if (is_bytes) std::ranges::replace(label, '_', ' ');
       const std::string text = is_bytes            ? format_bytes(value.get<int64_t>())
                                : value.is_string() ? printable(value.get<std::string>())
-                                                   : value.dump();
+                               : value.is_number_float()
+                                   ? fmt::format("{:.4g}", value.get<double>())
+                                   : value.dump();
       std::puts(fmt::format("{}{:<22} {}", indent, printable(label), text).c_str());
     }
   }

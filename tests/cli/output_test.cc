@@ -398,6 +398,16 @@ TEST(Inspect, ModelAdapterAndFile) {
   const json adapter = json_of({"inspect", needle_adapter(), "--json"});
   EXPECT_EQ(adapter.at("d_model"), model.at("d_model"));
   EXPECT_EQ(adapter.at("fingerprint").get<std::string>().size(), 64u);
+  EXPECT_EQ(adapter.at("distance_term"), false);
+  EXPECT_EQ(adapter.at("chunk_key"), "boundary");
+  EXPECT_EQ(adapter.at("chunks"), "sentence");
+  EXPECT_EQ(adapter.at("first_layer"), "grid:32");
+  EXPECT_EQ(adapter.at("alpha"), 0.5);
+  expect_numbers(adapter, {"min_chunk", "max_chunk", "sink", "window", "selecting_layers"});
+  EXPECT_EQ(adapter.at("in_memory_bytes"), 4 * adapter.at("parameters").get<int64_t>());
+  EXPECT_EQ(adapter.at("on_disk_bytes"),
+            std::filesystem::file_size(needle_adapter() / "adapter_config.json") +
+                std::filesystem::file_size(needle_adapter() / "adapter_model.safetensors"));
   const json file = json_of({"inspect", tiny_llama() / "model.safetensors", "--json"});
   EXPECT_FALSE(file.at("tensors").empty());
   const json both = json_of(
@@ -413,6 +423,25 @@ TEST(Inspect, ModelAdapterAndFile) {
   EXPECT_THAT(output_of({"inspect", needle_adapter()}), testing::HasSubstr("adapter_dim"));
   EXPECT_THAT(output_of({"inspect", tiny_llama() / "model.safetensors"}),
               testing::HasSubstr("model.embed_tokens.weight"));
+}
+
+TEST(Inspect, SaysHowAnAdapterChoosesAndASummaryOfItsTraining) {
+  const Scratch scratch;
+  const ProgramResult trained =
+      run_program(train_arguments(scratch, {"--chunks", "fixed:16", "--first-layer", "window:48"}));
+  ASSERT_EQ(trained.exit_code, 0) << trained.err;
+  EXPECT_THAT(trained.err, testing::ContainsRegex("about .* for lessons and about .* for fits"));
+  const std::string text = output_of({"inspect", scratch / "out"});
+  for (const char* line : {"distance_term +true\n", "chunk_key +mean\n", "chunks +fixed:16\n",
+                           "alpha +0.5\n", "min_chunk +8\n", "max_chunk +128\n", "sink +4\n",
+                           "window +64\n", "first_layer +window:48\n", "selecting_layers +5\n",
+                           "on disk +[0-9.]+ KiB\n", "in memory +[0-9.]+ KiB\n", "  lessons +2\n",
+                           "  epochs +1\n", "  kl \\(mean\\) +[0-9.]+\n"}) {
+    EXPECT_THAT(text, testing::ContainsRegex(line));
+  }
+  EXPECT_LT(std::ranges::count(text, '\n'), 60) << "no figure of each layer";
+  const json full = json_of({"inspect", scratch / "out", "--json"});
+  EXPECT_EQ(full.at("training").at("losses").at("kl").size(), 5u);
 }
 
 TEST(Inspect, NamesDoNotReachTheTerminalRaw) {
