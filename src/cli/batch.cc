@@ -146,7 +146,7 @@ void BatchOutput::check_results(std::string_view text) {
         fail(ErrorCode::kData,
              "{}: does not say with what settings it was made; name another --output", where);
       }
-      differences = settings_difference(before, settings_);
+      differences = batch_difference(before, settings_);
       const nlohmann::json policy = result.value("policy", nlohmann::json());
       if (policy.is_string()) policy_ = policy;
     }

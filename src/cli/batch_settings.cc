@@ -2,7 +2,6 @@
 
 #include <span>
 
-#include "base/json.h"
 #include "base/sha256.h"
 #include "base/threads.h"
 #include "kernels/machine/isa.h"
@@ -54,20 +53,11 @@ nlohmann::ordered_json batch_settings(const CompletionArgs& args, const Complete
   return json;
 }
 
-std::string settings_difference(const nlohmann::json& before, const nlohmann::ordered_json& now) {
-  std::string text;
-  const auto shown = [](const nlohmann::json& value) {
-    constexpr size_t kMaxShown = 40;
-    const std::string all = value.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
-    return all.size() > kMaxShown ? all.substr(0, kMaxShown) + "..." : all;
-  };
-  for (const auto& [name, value] : now.items()) {
-    const nlohmann::json old = before.value(name, nlohmann::json());
-    if (old == nlohmann::json(value)) continue;
-    text += fmt::format("{}{} {}, now {}", text.empty() ? "" : "; ", name, shown(old),
-                        shown(nlohmann::json(value)));
-  }
-  return text;
+std::string batch_difference(nlohmann::json before, nlohmann::ordered_json now) {
+  constexpr const char* kCtx = "--ctx";  // 0 where nobody gave it
+  if (before.value(kCtx, nlohmann::json()) == 0) before[kCtx] = "default";
+  if (now[kCtx] == 0) now[kCtx] = "default";
+  return difference_with_settings(before, now, SelectionSettings());
 }
 
 std::string prompt_digest(const Prompt& prompt) {

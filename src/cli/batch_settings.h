@@ -17,7 +17,7 @@ nlohmann::ordered_json batch_settings(const CompletionArgs& args, const Complete
 
 // What differs between the settings of results that are there and those of now, in words; empty if
 // nothing does.
-std::string settings_difference(const nlohmann::json& before, const nlohmann::ordered_json& now);
+std::string batch_difference(nlohmann::json before, nlohmann::ordered_json now);
 
 // Of tokens, prompt ends and earlier answers: 16 hexadecimal digits.
 std::string prompt_digest(const Prompt& prompt);

@@ -66,23 +66,12 @@ Json settings_of(const Session& session) {
 }
 
 void check_saved_settings(const std::string& where, const nlohmann::json& saved,
-                          const Json& expected) {
-  const auto refuse = [&](const std::string& name, const nlohmann::json& before,
-                          const nlohmann::json& now) {
-    constexpr size_t kMaxShown = 80;
-    const std::string text =
-        before.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace).substr(0, kMaxShown);
-    fail(ErrorCode::kData,
-         "{}: the cache was made with {} = {}, not {}; use the same or make the cache anew", where,
-         name, text, now.dump());
-  };
-  for (const auto& [name, value] : expected.items()) {
-    const nlohmann::json before = saved.value(name, nlohmann::json());
-    if (before != nlohmann::json(value)) refuse(name, before, nlohmann::json(value));
-  }
-  for (const auto& [name, value] : saved.items()) {
-    if (!expected.contains(name)) refuse(show_text(name), value, nullptr);
-  }
+                          const Session& session) {
+  const std::string difference = difference_with_settings(
+      saved, settings_of(session), settings_with_defaults({}, session.engine().adapter()));
+  if (difference.empty()) return;
+  fail(ErrorCode::kData, "{}: the cache was saved with {}; use the same or make the cache anew",
+       where, difference);
 }
 
 std::string rows_name(int64_t layer, bool values, int64_t head) {
@@ -126,7 +115,7 @@ class CacheFile {
     n_tokens_ = fields.integer("n_tokens", 1, kMaxTokens);
     const nlohmann::json& saved = fields.at("settings");
     if (!saved.is_object()) fail(ErrorCode::kData, "{}: settings is no object", where_);
-    check_saved_settings(where_, saved, settings_of(session));
+    check_saved_settings(where_, saved, session);
     if (tensor_checksum(state, file_) != outer_fields.string("sha256")) {
       fail(ErrorCode::kData, "{}: the checksum is not that of the content; make the cache anew",
            where_);

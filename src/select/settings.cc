@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/settings_difference.h"
 
 namespace chunkllm {
 namespace {
@@ -161,6 +162,21 @@ constexpr SettingEntry kEntries[] = {
 }  // namespace
 
 std::span<const SettingEntry> setting_entries() { return kEntries; }
+
+std::string difference_with_settings(const nlohmann::json& saved, const nlohmann::ordered_json& now,
+                                     const SelectionSettings& defaults) {
+  nlohmann::json others_saved = saved;
+  nlohmann::ordered_json others = now;
+  nlohmann::json by_flag;
+  for (const SettingEntry& entry : kEntries) {
+    const std::string flag(entry.flag);
+    if (others_saved.is_object()) others_saved.erase(flag);
+    others.erase(flag);
+    by_flag[flag] = entry.get(defaults);
+  }
+  const std::string difference = settings_difference(others_saved, others, by_flag);
+  return difference.empty() ? settings_difference(saved, now, by_flag) : difference;
+}
 
 void check_settings(const SelectionSettings& settings, std::span<const Setting> given) {
   const auto has = [&](Setting setting) {

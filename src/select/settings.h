@@ -118,6 +118,12 @@ struct SettingEntry {
 // All settings, in the order of Setting and of the help.
 std::span<const SettingEntry> setting_entries();
 
+// settings_difference() (base/settings_difference.h) of all that a file depends on, those settings
+// among it by their flags: they say nothing where anything else differs, and are said only where
+// nothing does. `defaults` are those that nobody gave.
+std::string difference_with_settings(const nlohmann::json& saved, const nlohmann::ordered_json& now,
+                                     const SelectionSettings& defaults);
+
 // Throws Error (kInvalidArgument) if settings that a user gave do not go together.
 void check_settings(const SelectionSettings& settings, std::span<const Setting> given);
 

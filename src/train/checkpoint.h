@@ -32,7 +32,7 @@ void save_checkpoint(const std::filesystem::path& folder, const CheckpointState&
 
 // Reads them back; the adapter's arrays must have their sizes. Throws Error: kIo, kData for a file
 // that cannot be trusted or that was made with other settings (`expected_settings`), saying which
-// setting differs.
+// settings differ.
 CheckpointState load_checkpoint(const std::filesystem::path& folder,
                                 const std::string& expected_settings, Adapter& adapter);
 

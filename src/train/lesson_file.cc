@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <string_view>
+#include <utility>
 
 #include "base/error.h"
 #include "base/json.h"
+#include "base/settings_difference.h"
 #include "formats/checksum.h"
 
 namespace chunkllm {
@@ -99,6 +102,50 @@ LayerLessonView read_layer(const Reader& reader, size_t layer, int64_t n_tokens,
   return view;
 }
 
+// Fields of settings that a user knows by another name; of those that no option sets what they are.
+constexpr std::pair<std::string_view, std::string_view> kOptionNames[] = {
+    {"adapter_dim", "--adapter-dim"},
+    {"answer_weight", "--answer-weight"},
+    {"chat_share", "--chat-share"},
+    {"chunk_key", "--chunk-key"},
+    {"data", "set of texts (--data)"},
+    {"dtype", "--dtype"},
+    {"epochs", "--epochs"},
+    {"fingerprint", "model"},
+    {"learning_rate", "--lr"},
+    {"lesson_format", "form of lessons"},
+    {"prompt_end_weight", "--prompt-end-weight"},
+    {"seed", "--seed"},
+    {"seq_len", "--seq-len"},
+    {"sequences", "--sequences"},
+    {"target", "--target"},
+    {"weights", "set of weights"},
+};
+
+// Settings of a run under the names of the options that set them, with values as users give them.
+nlohmann::ordered_json as_options(const nlohmann::json& settings) {
+  nlohmann::ordered_json options = nlohmann::ordered_json::object();
+  if (!settings.is_object()) return options;
+  for (const auto& [field, value] : settings.items()) {
+    const auto* known =
+        std::ranges::find(kOptionNames, field, [](const auto& row) { return row.first; });
+    const std::string name(known != std::end(kOptionNames) ? known->second : field);
+    if (field == "first_layer_tokens") continue;
+    if (field == "first_layer") {
+      const nlohmann::json tokens = settings.value("first_layer_tokens", nlohmann::json());
+      const std::string kind = value.is_string() ? value.get<std::string>() : value.dump();
+      options["--first-layer"] = tokens.is_null() ? kind : kind + ":" + tokens.dump();
+    } else if (field == "chunks") {
+      options["--chunks"] = value == 0 ? "sentence" : "fixed:" + value.dump();
+    } else if (value == 0 && (field == "sequences" || field == "seq_len")) {
+      options[name] = "default";
+    } else {
+      options[name] = value;
+    }
+  }
+  return options;
+}
+
 template <typename T>
 std::vector<T> copied(std::span<const T> values) {
   return {values.begin(), values.end()};
@@ -180,17 +227,12 @@ LessonFile::LessonFile(const std::filesystem::path& path, const std::string& exp
 void check_same_settings(const std::string& where, const std::string& saved,
                          const std::string& expected, const char* advice) {
   if (saved == expected) return;
-  const nlohmann::json saved_json = parse_json(saved, where);
-  const nlohmann::json expected_json = parse_json(expected, "the settings of this run");
-  for (const auto& [name, value] : expected_json.items()) {
-    const nlohmann::json before =
-        saved_json.is_object() ? saved_json.value(name, nlohmann::json()) : nullptr;
-    if (before != value) {
-      fail(ErrorCode::kData, "{}: was made with {} = {}, not {}; {}", where, name, before.dump(),
-           value.dump(), advice);
-    }
-  }
-  fail(ErrorCode::kData, "{}: was made with other settings; {}", where, advice);
+  const nlohmann::json before = parse_json(saved, where, kDamaged);
+  const nlohmann::json now = parse_json(expected, "the settings of this run");
+  const std::string difference =
+      settings_difference(as_options(before), as_options(now), nlohmann::json::object());
+  fail(ErrorCode::kData, "{}: was saved with {}; {}", where,
+       difference.empty() ? "other settings" : difference, advice);
 }
 
 }  // namespace chunkllm

@@ -22,7 +22,7 @@ void write_lesson(const std::filesystem::path& path, const Lesson& lesson,
 class LessonFile {
  public:
   // Throws Error: kIo; kData if the file cannot be trusted, was made with other settings than
-  // `expected_settings` (saying which differs), or is of a model with another shape.
+  // `expected_settings` (saying which differ), or is of a model with another shape.
   LessonFile(const std::filesystem::path& path, const std::string& expected_settings,
              int64_t n_layers, int64_t d_model);
 
@@ -40,8 +40,8 @@ class LessonFile {
   int64_t size_bytes_ = 0;
 };
 
-// Throws Error (kData) unless two JSON objects of settings are the same, naming the first field of
-// `expected` that differs; `advice` ends the message.
+// Throws Error (kData) unless two JSON texts of settings are the same, naming the options that
+// differ; `advice` ends the message.
 void check_same_settings(const std::string& where, const std::string& saved,
                          const std::string& expected, const char* advice);
 

@@ -316,8 +316,14 @@ TEST(Cache, SavedAndLoadedAnswersTheSame) {
     expect_failure(generate_on(more), kFailure, parts, parts.back());
   };
   refused({"--adapter", needle_adapter(), "--kv-budget", "201", "--dtype", "f32"},
-          {"saved", "--kv-budget", "not 201"});
-  refused({"--dtype", "f32"}, {"saved", "--policy"});
+          {"saved", "was saved with --kv-budget 200, now 201;"});
+  refused({"--adapter", needle_adapter(), "--dtype", "f32"},
+          {"saved", "was saved with --kv-budget 200, now 2048 (the default);"});
+  refused({"--adapter", needle_adapter(), "--kv-budget", "0.5", "--dtype", "f32"},
+          {"saved", "was saved with --kv-budget 200, now 0.5;"});
+  refused({"--adapter", needle_adapter(), "--top-k-chunks", "3", "--dtype", "f32"},
+          {"saved", "was saved with --kv-budget 200, now none; no --top-k-chunks, now 3;"});
+  refused({"--dtype", "f32"}, {"saved", "was saved with --policy chunk, now full;"});
   scratch.file("saved", read_text(scratch.path("saved")).substr(0, 100000));
   refused(common, {"saved", "make the cache anew"});
 }

@@ -89,7 +89,7 @@ TEST(Interrupt, TrainingGoesOnWithResume) {
 
   result = run_program(train_arguments(scratch, {"--resume", "--lr", "0.5"}, epochs));
   expect_failure(result, kFailure,
-                 {"checkpoint.safetensors", "learning_rate = ", ", not 0.5", "resume"},
+                 {"checkpoint.safetensors", "was saved with --lr 0.003, now 0.5", "resume"},
                  "resume_with_other_settings");
   EXPECT_EQ(contents(), before);
 

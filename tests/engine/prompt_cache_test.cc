@@ -161,7 +161,7 @@ TEST_F(PromptCacheTest, NamesWhatDiffers) {
     Session session(needle_engine(), options);
     expect_error(ErrorCode::kData, part, [&] { load_prompt_cache(path, prompt, session); });
   };
-  refused("--kv-budget = 128, not 256",
+  refused("was saved with --kv-budget 128, now 256;",
           [](SessionOptions& o) { o.selection.budget.n_tokens = 256; });
   refused("--kv-budget", [](SessionOptions& o) { o.selection.budget.fraction = 0.5; });
   refused("--top-k-chunks", [](SessionOptions& o) { o.selection.budget.top_k_chunks = 4; });

@@ -83,13 +83,33 @@ TEST_F(LessonFileTest, ReadsWhatWasWritten) {
 
 TEST_F(LessonFileTest, OtherSettingsAreRefusedByName) {
   write_lesson(path_, some_lesson(), kSettings);
-  expect_error(ErrorCode::kData, "weights = \"abc\", not \"abd\"",
+  expect_error(ErrorCode::kData, "was saved with set of weights abc, now abd",
                [&] { open(R"({"weights":"abd","window":64})"); });
-  expect_error(ErrorCode::kData, "window = 64, not 512",
+  expect_error(ErrorCode::kData, "window 64, now 512",
                [&] { open(R"({"weights":"abc","window":512})"); });
-  expect_error(ErrorCode::kData, "min_chunk = null, not 8",
+  expect_error(ErrorCode::kData, "no min_chunk, now 8",
                [&] { open(R"({"weights":"abc","window":64,"min_chunk":8})"); });
-  expect_error(ErrorCode::kData, "other settings", [&] { open(R"({"weights":"abc"})"); });
+  expect_error(ErrorCode::kData, "window 64, now none", [&] { open(R"({"weights":"abc"})"); });
+}
+
+// Under the names and with the values that a user gives.
+TEST_F(LessonFileTest, SettingsAreSaidAsOptions) {
+  const auto expect_said = [&](const char* saved, const char* now, const char* said) {
+    expect_error(ErrorCode::kData, said,
+                 [&] { check_same_settings("x", saved, now, "do the same"); });
+  };
+  expect_said(R"({"chunks":0})", R"({"chunks":32})",
+              "x: was saved with --chunks sentence, now fixed:32; do the same");
+  expect_said(R"({"first_layer":"grid","first_layer_tokens":32})", R"({"first_layer":"dense"})",
+              "with --first-layer grid:32, now dense;");
+  expect_said(R"({"sequences":0,"learning_rate":0.1})", R"({"sequences":30,"learning_rate":0.1})",
+              "with the default --sequences, now 30;");
+  expect_said(R"({"seq_len":512})", R"({"seq_len":0})", "with --seq-len 512, now the default;");
+  const std::string digits(63, '0');
+  expect_said((R"({"data":"1)" + digits + R"("})").c_str(),
+              (R"({"data":"2)" + digits + R"("})").c_str(), "with another set of texts (--data);");
+  expect_said(R"([1])", R"({"seed":1})", "with no --seed, now 1;");
+  expect_said(R"({"seed" :1})", R"({"seed":1})", "with other settings;");
 }
 
 TEST_F(LessonFileTest, AModelOfAnotherShapeIsRefused) {
