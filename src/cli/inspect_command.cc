@@ -96,25 +96,37 @@ Json describe_adapter(const Adapter& adapter, const std::filesystem::path& folde
       {"training", Json::parse(config.training)}};
 }
 
-// `training` without what the rest of the adapter says, and means in place of figures by layer.
+// What a reader wants of `training`: not what the rest of the adapter says, no digests, and means
+// in place of figures by layer.
 Json training_summary(const Json& adapter) {
+  constexpr std::string_view kLeftOut[] = {"first_layer_tokens", "lesson_format"};
   Json summary = Json::object();
+  Json means = Json::object();
   const auto add = [&](const Json& fields) {
     for (const auto& [name, value] : fields.items()) {
-      if (value.is_primitive() && !adapter.contains(name)) summary[name] = value;
+      constexpr size_t kDigits = 64;
+      const bool is_digest =
+          value.is_string() && value.get_ref<const std::string&>().size() == kDigits;
+      const bool is_left_out = adapter.contains(name) || is_digest ||
+                               std::ranges::find(kLeftOut, name) != std::end(kLeftOut);
+      if (value.is_primitive() && !is_left_out) summary[name] = value;
       const bool is_by_layer =
           value.is_object() && !value.empty() &&
           std::ranges::all_of(value, [](const Json& figure) { return figure.is_number(); });
       if (!is_by_layer) continue;
       double sum = 0;
       for (const Json& figure : value) sum += figure.get<double>();
-      summary[name + " (mean)"] = sum / static_cast<double>(value.size());
+      means[name] = sum / static_cast<double>(value.size());
     }
   };
   const Json& training = adapter.at("training");
   if (!training.is_object()) return summary;
   add(training);
+  for (const char* name : {"sequences", "seq_len"}) {  // 0: as many and as long as need be
+    if (summary.value(name, Json()) == 0) summary.erase(name);
+  }
   if (training.contains("losses")) add(training["losses"]);
+  if (!means.empty()) summary["means of layers"] = means;
   return summary;
 }
 
@@ -227,7 +239,7 @@ void print_fields(const Json& json, const std::string& indent) {
                                : value.is_number_float()
                                    ? fmt::format("{:.4g}", value.get<double>())
                                    : value.dump();
-      std::puts(fmt::format("{}{:<22} {}", indent, printable(label), text).c_str());
+      std::puts(fmt::format("{}{:<24} {}", indent, printable(label), text).c_str());
     }
   }
 }

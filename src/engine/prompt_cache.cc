@@ -67,8 +67,10 @@ Json settings_of(const Session& session) {
 
 void check_saved_settings(const std::string& where, const nlohmann::json& saved,
                           const Session& session) {
-  const std::string difference = difference_with_settings(
-      saved, settings_of(session), settings_with_defaults({}, session.engine().adapter()));
+  const bool needs_adapter = session.options().policy->needs_adapter;
+  const SelectionSettings defaults =
+      settings_with_defaults({}, needs_adapter ? session.engine().adapter() : nullptr);
+  const std::string difference = difference_with_settings(saved, settings_of(session), defaults);
   if (difference.empty()) return;
   fail(ErrorCode::kData, "{}: the cache was saved with {}; use the same or make the cache anew",
        where, difference);

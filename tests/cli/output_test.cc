@@ -436,7 +436,7 @@ TEST(Inspect, SaysHowAnAdapterChoosesAndASummaryOfItsTraining) {
                            "alpha +0.5\n", "min_chunk +8\n", "max_chunk +128\n", "sink +4\n",
                            "window +64\n", "first_layer +window:48\n", "selecting_layers +5\n",
                            "on disk +[0-9.]+ KiB\n", "in memory +[0-9.]+ KiB\n", "  lessons +2\n",
-                           "  epochs +1\n", "  kl \\(mean\\) +[0-9.]+\n"}) {
+                           "  epochs +1\n", "  means of layers\n", "    kl +[0-9.]+\n"}) {
     EXPECT_THAT(text, testing::ContainsRegex(line));
   }
   EXPECT_LT(std::ranges::count(text, '\n'), 60) << "no figure of each layer";
