@@ -179,7 +179,12 @@ void check_writable_folder(const std::filesystem::path& path) {
   if (!std::filesystem::is_directory(there, error)) {
     fail_to_make_folder(path, there.string() + " is a file");
   }
-  check_writable_file(there / kProbe);
+  if (std::filesystem::exists(path, error)) return check_writable_file(path / kProbe);
+  try {
+    check_writable_file(there / kProbe);
+  } catch (const Error&) {
+    fail_to_make_folder(path, there.string() + " cannot be written");
+  }
 }
 
 }  // namespace chunkllm

@@ -116,6 +116,7 @@ constexpr std::pair<std::string_view, std::string_view> kOptionNames[] = {
     {"lesson_format", "form of lessons"},
     {"prompt_end_weight", "--prompt-end-weight"},
     {"seed", "--seed"},
+    {"selection_heads", "--selection-heads"},
     {"seq_len", "--seq-len"},
     {"sequences", "--sequences"},
     {"target", "--target"},

@@ -143,7 +143,10 @@ TEST(AtomicFile, ChecksMakeNothing) {
                [&] { check_writable_folder(folder / "a" / "b" / "c"); });
   expect_error(ErrorCode::kIo, "No such file", [&] { check_writable_file(folder / "b" / "c"); });
   // The root user may write anywhere but here.
-  expect_error(ErrorCode::kIo, "/proc", [&] { check_writable_folder("/proc/chunkllm/a"); });
+  expect_error(ErrorCode::kIo, "/proc/chunkllm/a: /proc cannot be written",
+               [] { check_writable_folder("/proc/chunkllm/a"); });
+  expect_error(ErrorCode::kIo, "cannot create /proc/.probe",
+               [] { check_writable_folder("/proc"); });
 }
 
 TEST(AtomicFile, WhatIsUnfinishedCanBeRemovedAtOnce) {
