@@ -77,6 +77,7 @@ Json describe_adapter(const Adapter& adapter, const std::filesystem::path& folde
       {"n_layers", config.n_layers},
       {"selecting_layers", n_selecting},
       {"d_model", config.d_model},
+      {"selection_heads", config.selection_heads},
       {"adapter_dim", config.adapter_dim},
       {"distance_term", config.distance_term},
       {"chunk_key", enum_name(config.chunk_key)},

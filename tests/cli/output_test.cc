@@ -403,7 +403,8 @@ TEST(Inspect, ModelAdapterAndFile) {
   EXPECT_EQ(adapter.at("chunks"), "sentence");
   EXPECT_EQ(adapter.at("first_layer"), "grid:32");
   EXPECT_EQ(adapter.at("alpha"), 0.5);
-  expect_numbers(adapter, {"min_chunk", "max_chunk", "sink", "window", "selecting_layers"});
+  expect_numbers(
+      adapter, {"selection_heads", "min_chunk", "max_chunk", "sink", "window", "selecting_layers"});
   EXPECT_EQ(adapter.at("in_memory_bytes"), 4 * adapter.at("parameters").get<int64_t>());
   EXPECT_EQ(adapter.at("on_disk_bytes"),
             std::filesystem::file_size(needle_adapter() / "adapter_config.json") +
