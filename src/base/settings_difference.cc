@@ -83,8 +83,8 @@ std::string settings_difference(const Json& saved, const nlohmann::ordered_json&
   if (!std::ranges::all_of(differences, &Difference::follows_from_others)) {
     std::erase_if(differences, [](const Difference& d) { return d.follows_from_others(); });
   }
-  std::ranges::stable_partition(differences,
-                                [](const Difference& d) { return d.is_given(d.before); });
+  std::stable_partition(differences.begin(), differences.end(),
+                        [](const Difference& d) { return d.is_given(d.before); });
   std::vector<std::string> texts;
   for (size_t i = 0; i < std::min(differences.size(), kMostShown); ++i) {
     texts.push_back(differences[i].text());

@@ -53,8 +53,8 @@ std::vector<std::vector<const EvalColumn*>> group_by_reading(
     std::span<const EvalColumn* const> columns, const Adapter* adapter, int64_t ctx) {
   // Full attention can be served by others, and serves none.
   std::vector<const EvalColumn*> ordered(columns.begin(), columns.end());
-  std::ranges::stable_partition(ordered,
-                                [](const EvalColumn* column) { return column->policy->selects(); });
+  std::stable_partition(ordered.begin(), ordered.end(),
+                        [](const EvalColumn* column) { return column->policy->selects(); });
   std::vector<std::vector<const EvalColumn*>> groups;
   for (const EvalColumn* column : ordered) {
     const auto group = std::ranges::find_if(
