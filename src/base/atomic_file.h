@@ -37,8 +37,8 @@ class AtomicFile {
 // Writes `text` to `path` as one AtomicFile.
 void write_file_atomically(const std::filesystem::path& path, std::string_view text);
 
-// Removes what the AtomicFiles of this process have begun to write: for a signal handler that ends
-// the process at once. Safe there, and takes no lock.
+// Removes what the AtomicFiles of this process have begun to write: for whoever ends the process at
+// once. Takes no lock, and is safe in a signal handler.
 void remove_unfinished_files() noexcept;
 
 // Removes from `folder` what AtomicFiles of processes that ended left behind of files whose name

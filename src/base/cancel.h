@@ -7,7 +7,7 @@
 
 namespace chunkllm {
 
-// Set by a signal handler or another thread; read by the work. Must outlive the work.
+// Set by another thread; read by the work. Must outlive the work.
 class CancelToken {
  public:
   void request() { requested_.store(true, std::memory_order_relaxed); }

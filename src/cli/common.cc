@@ -4,9 +4,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <csignal>
 #include <cstdio>
+#include <system_error>
+#include <thread>
 
 #include "base/atomic_file.h"
 #include "base/error.h"
@@ -18,16 +21,21 @@
 namespace chunkllm::cli {
 namespace {
 
-CancelToken g_interrupt;  // a signal handler can reach nothing else
-volatile std::sig_atomic_t g_terminated = 0;
+CancelToken g_interrupt;
+std::atomic<bool> g_terminated = false;
 
-void on_interrupt(int signal) {
-  if (g_interrupt.requested()) {
-    remove_unfinished_files();
-    ::_exit(130);
+// Waits for SIGINT and SIGTERM, which all threads have blocked.
+void watch_signals(sigset_t signals) {
+  while (true) {
+    int signal = 0;
+    if (::sigwait(&signals, &signal) != 0) continue;
+    if (g_interrupt.requested()) {
+      remove_unfinished_files();
+      ::_exit(130);
+    }
+    if (signal == SIGTERM) g_terminated = true;
+    g_interrupt.request();
   }
-  if (signal == SIGTERM) g_terminated = 1;
-  g_interrupt.request();
 }
 
 constexpr double kQuietSeconds = 2.0;
@@ -152,18 +160,27 @@ KvType kv_type_or_default(std::optional<KvType> kv_type, Precision precision) {
 
 CancelToken& interrupt_token() {
   static const bool installed = [] {
-    struct sigaction action {};
-    action.sa_handler = on_interrupt;
-    action.sa_flags = SA_RESTART;
-    ::sigaction(SIGINT, &action, nullptr);
-    ::sigaction(SIGTERM, &action, nullptr);
+    // No handler: oneDNN's float32 products keep data where its frame would go, and the heap is
+    // corrupted after a signal in the midst of one.
+    sigset_t signals;
+    ::sigemptyset(&signals);
+    for (const int signal : {SIGINT, SIGTERM}) {
+      std::signal(signal, SIG_DFL);  // one that is ignored would never arrive
+      ::sigaddset(&signals, signal);
+    }
+    ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+    try {
+      std::thread(watch_signals, signals).detach();
+    } catch (const std::system_error&) {
+      ::pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);  // they end the program, as by default
+    }
     return true;
   }();
   (void)installed;
   return g_interrupt;
 }
 
-bool termination_requested() { return g_terminated != 0; }
+bool termination_requested() { return g_terminated; }
 
 std::string format_duration(double seconds) {
   const auto total = std::llround(seconds);

@@ -74,8 +74,9 @@ void add_dtype_option(CLI::App& app, DtypeChoice& dtype);
 void add_kv_type_option(CLI::App& app, std::optional<KvType>& kv_type);
 KvType kv_type_or_default(std::optional<KvType> kv_type, Precision precision);
 
-// Ctrl-C sets this token; a second one ends the program at once, but for the files it has begun to
-// write, which it removes.
+// Ctrl-C sets this token, from a thread that does nothing else; called first by main(), before
+// there are other threads, which inherit that these signals are blocked. A second one ends the
+// program at once, but for the files it has begun to write, which it removes.
 CancelToken& interrupt_token();
 // Whether it was SIGTERM: the program is to end, whatever it can go on with.
 bool termination_requested();

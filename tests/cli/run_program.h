@@ -79,12 +79,12 @@ inline bool drain(int fd, std::string& text) {
   return n > 0 || (n < 0 && errno == EINTR);
 }
 
-// Whether the process has a handler for SIGINT, as /proc says.
-inline bool catches_interrupts(pid_t process) {
+// Whether the process has blocked SIGINT, which it waits for, as /proc says.
+inline bool waits_for_interrupts(pid_t process) {
   constexpr uint64_t kBit = uint64_t{1} << (SIGINT - 1);
   std::ifstream status("/proc/" + std::to_string(process) + "/status");
   for (std::string name, value; status >> name && std::getline(status, value);) {
-    if (name == "SigCgt:") return (std::stoull(value, nullptr, 16) & kBit) != 0;
+    if (name == "SigBlk:") return (std::stoull(value, nullptr, 16) & kBit) != 0;
   }
   return false;
 }
@@ -169,7 +169,7 @@ inline ProgramResult run_program(const std::vector<std::string>& arguments,
     if (waiting[1].revents != 0) err_open = drain(err[0], result.err);
     if (options.interrupt_when && !interrupted) {
       ::ioctl(in[1], FIONREAD, &result.input_left_bytes);
-      interrupted = catches_interrupts(child) && options.interrupt_when(result);
+      interrupted = waits_for_interrupts(child) && options.interrupt_when(result);
       if (interrupted) ::kill(child, SIGINT);
       if (interrupted && options.interrupt_twice) ::kill(child, SIGTERM);
     }
