@@ -19,6 +19,7 @@ class BoundaryFitTest : public testing::Test {
  protected:
   BoundaryFitTest() : backbone_(weights_, 400) {
     adapter_.config = AdapterConfig::for_model(weights_);
+    adapter_.config.selection_heads = 1;
     adapter_.config.adapter_dim = 8;
     adapter_.config.window = 8;
     adapter_.boundary_weight.assign(static_cast<size_t>(adapter_.config.d_model), 0.0f);

@@ -146,7 +146,8 @@ TEST(TrialReport, OfNothingThereIsNoShare) {
   EXPECT_FALSE(report.ratio(0, 0));
   EXPECT_FALSE(report.ratio(0, 1));
   EXPECT_THAT(trial_table(report), testing::HasSubstr("| share of full | - | - |"));
-  for (const auto& length : trial_json(report).at("lengths")) {
+  const auto json = trial_json(report);
+  for (const auto& length : json.at("lengths")) {
     EXPECT_TRUE(length.at("share").is_null()) << length;
     EXPECT_TRUE(length.at("share_error").is_null()) << length;
   }
