@@ -30,11 +30,12 @@ class ScoredRows : public RowSelector {
         for (const Range& rows : span.rows) {
           n_rows += std::max<int64_t>(0, std::min(rows.end, t + 1) - rows.begin);
         }
-        add(static_cast<double>(n_rows), t);
+        add(static_cast<double>(n_rows + span.weighted.size()), t);
       }
     }
     return spans;
   }
+  WeightedRows weighted_rows() const override { return policy_.weighted_rows(); }
   void attention_done(const LayerInput& input, const float* log_sum_exp) override {
     policy_.attention_done(input, log_sum_exp);
   }

@@ -190,6 +190,9 @@ void Transformer::attention_half(const LayerWeights& w, int64_t layer, Range pos
                          .scale = c.attention_scale(),
                          .kv = cache.layer(layer)};
   float* log_sum_exp = selector.wants_log_sum_exp() ? log_sum_exp_.data() : nullptr;
+  const bool slides = c.slides(layer);
+  const std::span<const AttentionSpan> spans =
+      slides ? window_rows_.rows(positions) : selector.rows(input);
   attend({.q = q,
           .q_stride = stride,
           .first_position = positions.begin,
@@ -198,7 +201,7 @@ void Transformer::attention_half(const LayerWeights& w, int64_t layer, Range pos
           .scale = c.attention_scale(),
           .out = attended_.data(),
           .log_sum_exp = log_sum_exp},
-         input.kv, c.slides(layer) ? window_rows_.rows(positions) : selector.rows(input));
+         input.kv, spans, slides ? WeightedRows{} : selector.weighted_rows());
   selector.attention_done(input, log_sum_exp);
 
   w.output(attended_.data(), n, delta_.data());

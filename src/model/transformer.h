@@ -39,6 +39,9 @@ class RowSelector {
   // valid until the next call.
   virtual std::span<const AttentionSpan> rows(const LayerInput& input) = 0;
 
+  // The weighted rows that these spans refer to; valid as long as they are.
+  virtual WeightedRows weighted_rows() const { return {}; }
+
   // The layer's attention is done. log_sum_exp [n_tokens, n_heads] if wants_log_sum_exp(), else
   // null.
   virtual void attention_done(const LayerInput& /*input*/, const float* /*log_sum_exp*/) {}

@@ -17,7 +17,7 @@ namespace {
 constexpr Setting kChunkSettings[] = {
     Setting::kKvBudget,   Setting::kKvBudgetMin,      Setting::kTopKChunks, Setting::kWindow,
     Setting::kSink,       Setting::kRefresh,          Setting::kPrefill,    Setting::kPrefillBudget,
-    Setting::kPromptTail, Setting::kPrefillSelection, Setting::kMinChunk};
+    Setting::kPromptTail, Setting::kPrefillSelection, Setting::kMinChunk,   Setting::kRemainder};
 
 constexpr Setting kQuestSettings[] = {
     Setting::kKvBudget, Setting::kKvBudgetMin,   Setting::kWindow,    Setting::kSink,

@@ -94,6 +94,13 @@ Json get_refresh(const SelectionSettings& settings) {
   return text;
 }
 
+void set_remainder(SelectionSettings& settings, std::string_view text) {
+  if (text != "on" && text != "off") {
+    fail(ErrorCode::kInvalidArgument, "--remainder {}: must be on or off", text);
+  }
+  settings.remainder = text == "on";
+}
+
 constexpr SettingEntry kEntries[] = {
     {Setting::kKvBudget, "--kv-budget", "N|0.x",
      "Tokens attended at a refresh, or with a point a fraction of those so far (default: 2048)",
@@ -157,6 +164,10 @@ constexpr SettingEntry kEntries[] = {
        settings.min_chunk = parse_count("--min-chunk", text, 1);
      },
      [](const SelectionSettings& settings) { return get_optional(settings.min_chunk); }},
+    {Setting::kRemainder, "--remainder", "on|off",
+     "Whether rows stand for the chunks that are not chosen, up to a quarter of the budget "
+     "(default: off)",
+     set_remainder, [](const SelectionSettings& settings) { return Json(settings.remainder); }},
 };
 
 }  // namespace

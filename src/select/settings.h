@@ -84,6 +84,7 @@ struct SelectionSettings {
   int64_t prompt_tail = 64;  // tokens before a prompt end that attend to everything
   PrefillSelection prefill_selection = PrefillSelection::kOwn;
   std::optional<int64_t> min_chunk;  // tokens; default: the adapter's
+  bool remainder = false;            // rows stand for chunks that are not chosen
 
   // Tokens that those of a prompt attend to at a refresh at `position`: the most of both budgets
   // and the floor. `least` is that of a fraction.
@@ -102,6 +103,7 @@ enum class Setting {
   kPromptTail,
   kPrefillSelection,
   kMinChunk,
+  kRemainder,
 };
 
 struct SettingEntry {

@@ -7,6 +7,7 @@ AttentionSpan& SpanList::append(Range queries) {
   AttentionSpan& span = spans_[n_++];
   span.queries = queries;
   span.rows.clear();
+  span.weighted = {};
   return span;
 }
 
@@ -24,7 +25,8 @@ void SpanList::add_everything(Range queries) {
   append(queries).rows.push_back({0, queries.end});
 }
 
-void SpanList::add(Range queries, std::span<const Range> rows, int64_t local_begin) {
+void SpanList::add(Range queries, std::span<const Range> rows, int64_t local_begin,
+                   Range weighted) {
   if (queries.empty()) return;
   int64_t n_rows = 0;
   for (const Range& range : rows) n_rows += range.size();
@@ -35,12 +37,13 @@ void SpanList::add(Range queries, std::span<const Range> rows, int64_t local_beg
   AttentionSpan& span = append(queries);
   span.rows.assign(rows.begin(), rows.end());
   append_merged(span.rows, {local_begin, queries.end});
+  span.weighted = weighted;
 }
 
 int64_t SpanList::rows_of_last_query() const {
   if (n_ == 0) return 0;
   const AttentionSpan& last = spans_[n_ - 1];
-  return count_below(last.rows, last.queries.end);
+  return count_below(last.rows, last.queries.end) + last.weighted.size();
 }
 
 }  // namespace chunkllm

@@ -17,8 +17,8 @@ class SpanList {
   // computed just as `full` does it.
   void add_everything(Range queries);
   // Queries that attend to `rows` (ascending, disjoint, before local_begin) and to everything from
-  // local_begin on.
-  void add(Range queries, std::span<const Range> rows, int64_t local_begin);
+  // local_begin on; and, where that is not everything, to weighted rows.
+  void add(Range queries, std::span<const Range> rows, int64_t local_begin, Range weighted = {});
 
   // Valid until the next change.
   std::span<const AttentionSpan> spans() const { return {spans_.data(), n_}; }

@@ -55,6 +55,7 @@ std::vector<Variant> variants() {
       {"MeanKeysOfShortChunksInAFullPrefill",
        {{"chunk_key", "mean"}, {"min_chunk", 4}},
        [](SelectionSettings& s) { s.prefill = PrefillKind::kFull; }},
+      {"Remainder", nlohmann::json::object(), [](SelectionSettings& s) { s.remainder = true; }},
       {"SinkAndWindow", nlohmann::json::object(),
        [](SelectionSettings& s) {
          s.sink = 50;

@@ -15,11 +15,15 @@
 namespace chunkllm {
 namespace {
 
+// A position that no row is behind.
+constexpr int64_t kBehindAllRows = std::numeric_limits<int32_t>::max();
+
 // What a calling thread keeps from one call to the next, for itself and the threads it starts.
 struct Workspace {
   AttentionPlan plan;
   MassPlan mass_plan;
   std::vector<int> parts_to_come;  // of each merge group
+  std::vector<float> log_weights;  // of weighted rows, in units of log 2
   Scratch<float> kernels;          // a part for each thread
   Scratch<float> states;           // [n_states, head_dim + 2]: outputs, then maxima, then sums
 };
@@ -101,7 +105,7 @@ int64_t check_ranges(std::span<const Range> ranges, int64_t capacity, const char
 }
 
 void check_block(const AttentionBlock& block, const KvLayerView& kv,
-                 std::span<const AttentionSpan> spans) {
+                 std::span<const AttentionSpan> spans, int64_t n_weighted) {
   check_kv(kv, block.n_heads);
   const int64_t end = block.first_position + block.n_tokens;
   check_positions(block.first_position, end - 1);
@@ -122,6 +126,7 @@ void check_block(const AttentionBlock& block, const KvLayerView& kv,
       fail(ErrorCode::kInvalidArgument, "attention: the query at {} has no rows; give it its own",
            span.queries.begin);
     }
+    check_ranges({&span.weighted, 1}, n_weighted, "weighted rows");
   }
   if (next != end) {
     fail(ErrorCode::kInvalidArgument, "attention: spans end at {}, the block's queries at {}", next,
@@ -139,6 +144,13 @@ KvHeadView head_view(const KvLayerView& kv, int64_t kv_head) {
   const int64_t offset_bytes = kv_head * kv.capacity * kv_row_bytes(kv.type, kv.head_dim);
   return {static_cast<const char*>(kv.keys) + offset_bytes,
           static_cast<const char*>(kv.values) + offset_bytes, kv.type, kv.head_dim};
+}
+
+// `log_weights` in units of log 2.
+KvHeadView head_view(const WeightedRows& rows, int64_t head_dim, int64_t kv_head,
+                     const float* log_weights) {
+  const int64_t offset = kv_head * rows.n_rows * head_dim;
+  return {rows.keys + offset, rows.values + offset, KvType::kF32, head_dim, log_weights};
 }
 
 // Merges the states of one group into the block's output: each part's sum and output count
@@ -172,9 +184,9 @@ void merge_parts(const AttentionBlock& block, const MergeGroup& group, int64_t n
 }  // namespace
 
 void attend(const AttentionBlock& block, const KvLayerView& kv,
-            std::span<const AttentionSpan> spans) {
+            std::span<const AttentionSpan> spans, const WeightedRows& weighted) {
   if (block.n_tokens == 0 && spans.empty()) return;
-  check_block(block, kv, spans);
+  check_block(block, kv, spans, weighted.n_rows);
   const AttentionKernels& kernels = attention_kernels();
   const AttentionTileKernel& tile_kernel = tile_kernel_of(kernels, kv);
   Workspace& work = workspace();
@@ -189,8 +201,9 @@ void attend(const AttentionBlock& block, const KvLayerView& kv,
     plan_attention(block, kv, spans, tile_kernel.columns, current_threads(), plan);
     const int n_threads = plan.parallel ? current_threads() : 1;
     scratch_floats = round_to_lines(
-        std::max(kernels.token.scratch_floats(n_heads, head_dim),
-                 tile_kernel.scratch_floats(plan.max_tile_tokens, n_heads, head_dim)));
+        std::max({kernels.token.scratch_floats(n_heads, head_dim),
+                  kernels.tile.scratch_floats(plan.max_tile_tokens, n_heads, head_dim),
+                  tile_kernel.scratch_floats(plan.max_tile_tokens, n_heads, head_dim)}));
     scratch =
         work.kernels.get(static_cast<int64_t>(n_threads) * static_cast<int64_t>(scratch_floats));
     states = work.states.get(plan.n_states * (head_dim + 2));
@@ -198,7 +211,12 @@ void attend(const AttentionBlock& block, const KvLayerView& kv,
     for (size_t i = 0; i < plan.groups.size(); ++i) {
       work.parts_to_come[i] = static_cast<int>(plan.groups[i].n_parts);
     }
+    work.log_weights.resize(static_cast<size_t>(weighted.n_rows));
   });
+  for (int64_t r = 0; r < weighted.n_rows; ++r) {
+    work.log_weights[static_cast<size_t>(r)] = weighted.log_weights[r] * kLog2E;
+  }
+  const float* log_weights = work.log_weights.data();  // the calling thread's, for all
   float* maxima = states + plan.n_states * head_dim;
   float* sums = maxima + plan.n_states;
   std::vector<int>& parts_to_come = work.parts_to_come;
@@ -224,9 +242,14 @@ void attend(const AttentionBlock& block, const KvLayerView& kv,
       target.max = maxima + item.first_state;
       target.sum = sums + item.first_state;
     }
-    const KvHeadView kv_head = head_view(kv, item.kv_head);
+    const KvHeadView kv_head = item.weighted
+                                   ? head_view(weighted, head_dim, item.kv_head, log_weights)
+                                   : head_view(kv, item.kv_head);
     if (item.n_tokens == 1) {
       kernels.token.attend(query, kv_head, item.rows, target, own_scratch);
+    } else if (item.weighted) {
+      kernels.tile.attend(query, kBehindAllRows - item.n_tokens, kv_head, item.rows, target,
+                          own_scratch);
     } else {
       tile_kernel.attend(query, block.first_position + item.first_token, kv_head, item.rows, target,
                          own_scratch);

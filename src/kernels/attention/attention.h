@@ -43,11 +43,22 @@ struct KvLayerView {
   int64_t head_dim = 0;
 };
 
+// Rows beside the cache's, each of which stands for several: `log_weights[r]` is added to the score
+// of row r, so that it counts like e^log_weights[r] rows. As many KV heads of the same size as the
+// cache; float32. A view.
+struct WeightedRows {
+  const float* keys = nullptr;         // [n_kv_heads, n_rows, head_dim]
+  const float* values = nullptr;       // [n_kv_heads, n_rows, head_dim]
+  const float* log_weights = nullptr;  // [n_rows], natural log
+  int64_t n_rows = 0;
+};
+
 // Consecutive queries that attend to the same rows. The query at position t attends to the rows r
-// <= t of `rows`; every query must have at least one.
+// <= t of `rows`, of which every query must have at least one, and to all of `weighted`.
 struct AttentionSpan {
   Range queries;            // positions
   std::vector<Range> rows;  // positions, ascending and disjoint, not beyond the last query
+  Range weighted = {};      // of the weighted rows; none
 };
 
 // The queries of a block and where results go.
@@ -74,7 +85,7 @@ struct AttentionBlock {
 // Error (kInvalidArgument) if head_dim is no multiple of 8 up to 256 or does not fit the rows'
 // type, if the heads cannot share the KV heads, and on spans or rows that do not fit.
 void attend(const AttentionBlock& block, const KvLayerView& kv,
-            std::span<const AttentionSpan> spans);
+            std::span<const AttentionSpan> spans, const WeightedRows& weighted = {});
 
 // The attention that chunks receive, never storing a row of n probabilities:
 //   mass[i, j] = mean_h sum_{r in chunks[j], r <= positions[i]}

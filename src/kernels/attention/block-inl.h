@@ -75,6 +75,20 @@ inline void add_visible_values(const float* values, int64_t head_dim, const RowT
   }
 }
 
+// Adds each row's own weight to its scores, for the first n rows.
+template <int kWidth>
+void add_log_weights(const int32_t* HWY_RESTRICT positions, int n,
+                     const float* HWY_RESTRICT log_weights, float* HWY_RESTRICT scores) {
+  const FloatTag d;
+  for (int r = 0; r < n; ++r) {
+    const auto weight = hn::Set(d, log_weights[positions[r]]);
+    for (int j = 0; j < kWidth; ++j) {
+      float* HWY_RESTRICT at = scores + (r * kWidth + j) * kLanes;
+      hn::Store(hn::Add(hn::Load(d, at), weight), d, at);
+    }
+  }
+}
+
 // Turns the scores of n rows into weights exp2(score - maximum), and takes them into the columns'
 // running maximum and sum. `keep` [columns]: what is left of the state before.
 template <int kWidth>
@@ -110,7 +124,8 @@ HWY_NOINLINE void update_softmax(int n, float* HWY_RESTRICT scores, float* HWY_R
 // Takes the tile of rows into the state of one panel of columns.
 template <int kWidth, class Prefetcher>
 void update_panel(const BlockScratch& scratch, int64_t first_vector, int64_t head_dim,
-                  const RowTile& tile, bool values_finite, Prefetcher& prefetcher) {
+                  const RowTile& tile, const float* log_weights, bool values_finite,
+                  Prefetcher& prefetcher) {
   constexpr int kStride = kWidth * kLanes;
   const int64_t column = first_vector * kLanes;
   const int32_t* columns = scratch.positions + column;
@@ -121,6 +136,9 @@ void update_panel(const BlockScratch& scratch, int64_t first_vector, int64_t hea
   HWY_ALIGN float keep[kStride];
   score_rows<kWidth>(scratch.keys, head_dim, n, scratch.q + head_dim * column, scratch.scores,
                      prefetcher);
+  if (log_weights != nullptr) {
+    add_log_weights<kWidth>(tile.positions, n, log_weights, scratch.scores);
+  }
   if (masked) mask_future<kWidth>(tile.positions, n, columns, scratch.scores);
   update_softmax<kWidth>(n, scratch.scores, scratch.max + column, scratch.sum + column, keep);
   if (masked && !values_finite) {
@@ -212,13 +230,16 @@ void attend_tile_of(const QueryTile& query, int64_t first_position, const KvHead
       const int64_t first = panels.first(p);
       switch (panels.width(p)) {
         case 1:
-          update_panel<1>(scratch, first, head_dim, *tile, values_finite, prefetcher);
+          update_panel<1>(scratch, first, head_dim, *tile, kv.log_weights, values_finite,
+                          prefetcher);
           break;
         case 2:
-          update_panel<2>(scratch, first, head_dim, *tile, values_finite, prefetcher);
+          update_panel<2>(scratch, first, head_dim, *tile, kv.log_weights, values_finite,
+                          prefetcher);
           break;
         default:
-          update_panel<3>(scratch, first, head_dim, *tile, values_finite, prefetcher);
+          update_panel<3>(scratch, first, head_dim, *tile, kv.log_weights, values_finite,
+                          prefetcher);
       }
     }
   }

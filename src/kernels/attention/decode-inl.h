@@ -182,7 +182,8 @@ HWY_INLINE void add_token_values(const TileRows<Element>& values, int64_t first,
 
 template <int kHeads, class Element, class Prefetcher>
 HWY_NOINLINE void update_heads(const TileRows<Element>& keys, const TileRows<Element>& values,
-                               int64_t head, const TokenScratch& scratch, Prefetcher& prefetcher) {
+                               const float* weights, int64_t head, const TokenScratch& scratch,
+                               Prefetcher& prefetcher) {
   const FloatTag d;
   const int n = keys.n_rows;
   const int64_t wide = keys.row_size;
@@ -191,6 +192,9 @@ HWY_NOINLINE void update_heads(const TileRows<Element>& keys, const TileRows<Ele
   const int n_padded = static_cast<int>(hwy::RoundUpTo(static_cast<size_t>(n), kLanes));
   for (int h = 0; h < kHeads; ++h) {
     float* HWY_RESTRICT at = scores + h * kKvTileRows;
+    if (weights != nullptr) {
+      for (int r = 0; r < n; ++r) at[r] += weights[r];
+    }
     for (int r = n; r < n_padded; ++r) at[r] = -std::numeric_limits<float>::infinity();
     const float before = scratch.max[head + h];
     auto highest = hn::Set(d, before);
@@ -222,18 +226,19 @@ HWY_NOINLINE void update_heads(const TileRows<Element>& keys, const TileRows<Ele
 }
 
 template <class Element, class Prefetcher>
-void update_token(const TileRows<Element>& keys, const TileRows<Element>& values, int64_t n_heads,
-                  const TokenScratch& scratch, Prefetcher& prefetcher) {
+void update_token(const TileRows<Element>& keys, const TileRows<Element>& values,
+                  const float* weights, int64_t n_heads, const TokenScratch& scratch,
+                  Prefetcher& prefetcher) {
   int64_t head = 0;
   if constexpr (kMaxHeads >= 4) {
     for (; head + 4 <= n_heads; head += 4) {
-      update_heads<4>(keys, values, head, scratch, prefetcher);
+      update_heads<4>(keys, values, weights, head, scratch, prefetcher);
     }
   }
   for (; head + 2 <= n_heads; head += 2) {
-    update_heads<2>(keys, values, head, scratch, prefetcher);
+    update_heads<2>(keys, values, weights, head, scratch, prefetcher);
   }
-  if (head < n_heads) update_heads<1>(keys, values, head, scratch, prefetcher);
+  if (head < n_heads) update_heads<1>(keys, values, weights, head, scratch, prefetcher);
 }
 
 // Copies the tile's rows to `to` [kKvTileRows, wide] as float32, zeros after head_dim.
@@ -264,6 +269,7 @@ void attend_token_of(const QueryTile& query, const KvHeadView& kv, RowCursor row
   const auto* keys = static_cast<const Element*>(kv.keys);
   const auto* values = static_cast<const Element*>(kv.values);
   int32_t own_rows[kKvTileRows];
+  float tile_weights[kKvTileRows];
   for (int r = 0; r < kKvTileRows; ++r) own_rows[r] = r;
   RowTile tiles[2];
   RowTile* tile = &tiles[0];
@@ -272,16 +278,21 @@ void attend_token_of(const QueryTile& query, const KvHeadView& kv, RowCursor row
     next->fill(rows);
     const int n = tile->n_rows;
     RowPrefetcher<> prefetcher(kv, *next, kKvTileRows / 4);
+    const float* weights = nullptr;
+    if (kv.log_weights != nullptr) {
+      for (int r = 0; r < n; ++r) tile_weights[r] = kv.log_weights[tile->positions[r]];
+      weights = tile_weights;
+    }
     if (wide == head_dim) {
       update_token(TileRows<Element>{keys, tile->positions, n, wide},
-                   TileRows<Element>{values, tile->positions, n, wide}, query.n_heads, scratch,
-                   prefetcher);
+                   TileRows<Element>{values, tile->positions, n, wide}, weights, query.n_heads,
+                   scratch, prefetcher);
     } else {
       pad_rows(keys, *tile, head_dim, wide, scratch.keys);
       pad_rows(values, *tile, head_dim, wide, scratch.values);
       update_token(TileRows<float>{scratch.keys, own_rows, n, wide},
-                   TileRows<float>{scratch.values, own_rows, n, wide}, query.n_heads, scratch,
-                   prefetcher);
+                   TileRows<float>{scratch.values, own_rows, n, wide}, weights, query.n_heads,
+                   scratch, prefetcher);
     }
   }
   for (int64_t h = 0; h < query.n_heads; ++h) {

@@ -23,7 +23,8 @@ struct KvHeadView {
   const void* keys = nullptr;
   const void* values = nullptr;
   KvType type = KvType::kF32;
-  int64_t head_dim = 0;  // a multiple of 8
+  int64_t head_dim = 0;                // a multiple of 8
+  const float* log_weights = nullptr;  // [capacity], added to scores: in units of log 2; or null
 };
 
 // Query token i at q + i * q_stride, its n_heads heads (those of one KV head) contiguous.

@@ -35,20 +35,34 @@ void sort_by_cost(std::vector<Item>& items) {
   std::ranges::sort(items, [](const Item& a, const Item& b) { return a.cost > b.cost; });
 }
 
-// Cuts `whole` into parts that other threads can take; adds them to the plan.
-void add_parts(const AttentionItem& whole, int64_t n_parts, int64_t n_heads, AttentionPlan& plan) {
-  const MergeGroup group{whole.first_token, whole.n_tokens, whole.kv_head, plan.n_states, n_parts};
-  RowCursor rest = whole.rows;
-  for (int64_t part = 0; part < n_parts; ++part) {
-    AttentionItem item = whole;
-    item.rows = rest;
-    item.rows.n_rows = rest.n_rows / (n_parts - part);
-    rest.skip(item.rows.n_rows);
-    item.cost = whole.cost / n_parts;
+// Cuts the cached rows of `whole` into parts that other threads can take, adds these to the plan,
+// and the rows beside the cache's as one more.
+void add_parts(const AttentionItem& whole, int64_t n_parts, int64_t n_heads, int64_t head_dim,
+               AttentionPlan& plan) {
+  MergeGroup group{whole.first_token, whole.n_tokens, whole.kv_head, plan.n_states, 0};
+  const auto add = [&](const RowCursor& rows, int64_t cost) -> AttentionItem& {
+    AttentionItem& item = plan.items.emplace_back(whole);
+    item.rows = rows;
+    item.cost = cost;
+    item.beside = nullptr;
     item.group = static_cast<int64_t>(plan.groups.size());
     item.first_state = plan.n_states;
     plan.n_states += whole.n_tokens * n_heads;
-    plan.items.push_back(item);
+    ++group.n_parts;
+    return item;
+  };
+  RowCursor rest = whole.rows;
+  for (int64_t part = 0; part < n_parts; ++part) {
+    RowCursor rows = rest;
+    rows.n_rows = rest.n_rows / (n_parts - part);
+    rest.skip(rows.n_rows);
+    add(rows, whole.cost / n_parts);
+  }
+  if (whole.beside != nullptr) {
+    const int64_t n_rows = whole.beside->size();
+    add({whole.beside, whole.beside->begin, n_rows},
+        tile_cost(whole.n_tokens, n_heads, n_rows, head_dim))
+        .weighted = true;
   }
   plan.groups.push_back(group);
 }
@@ -81,6 +95,7 @@ void plan_attention(const AttentionBlock& block, const KvLayerView& kv,
       item.first_token = position - block.first_position;
       item.n_tokens = std::min(tile_tokens, span.queries.end - position);
       item.rows = rows_until(span.rows, position + item.n_tokens - 1);
+      item.beside = span.weighted.empty() ? nullptr : &span.weighted;
       item.cost = tile_cost(item.n_tokens, n_heads, item.rows.n_rows, kv.head_dim);
       plan.max_tile_tokens = std::max(plan.max_tile_tokens, item.n_tokens);
       total_cost += item.cost * kv.n_kv_heads;
@@ -91,19 +106,20 @@ void plan_attention(const AttentionBlock& block, const KvLayerView& kv,
   }
   plan.parallel = n_threads > 1 && total_cost > kSerialCost;
 
-  if (plan.parallel) {
-    const int64_t fair_cost = total_cost / wanted;
-    const size_t n_whole = plan.items.size();
-    for (size_t i = 0; i < n_whole; ++i) {
-      const AttentionItem item = plan.items[i];
-      const int64_t n_parts = std::min(item.cost / fair_cost, item.rows.n_rows / kMinPartRows);
-      if (n_parts < 2) continue;
-      add_parts(item, n_parts, n_heads, plan);
-      plan.items[i].n_tokens = 0;
+  const int64_t fair_cost = plan.parallel ? total_cost / wanted : total_cost;
+  const size_t n_whole = plan.items.size();
+  for (size_t i = 0; i < n_whole; ++i) {
+    const AttentionItem item = plan.items[i];
+    int64_t n_parts = 1;
+    if (plan.parallel) {
+      n_parts = std::min(item.cost / fair_cost, item.rows.n_rows / kMinPartRows);
     }
-    std::erase_if(plan.items, [](const AttentionItem& item) { return item.n_tokens == 0; });
-    sort_by_cost(plan.items);
+    if (n_parts < 2 && item.beside == nullptr) continue;
+    add_parts(item, std::max<int64_t>(n_parts, 1), n_heads, kv.head_dim, plan);
+    plan.items[i].n_tokens = 0;
   }
+  std::erase_if(plan.items, [](const AttentionItem& item) { return item.n_tokens == 0; });
+  if (plan.parallel) sort_by_cost(plan.items);
 }
 
 void plan_chunk_mass(const ChunkMassQuery& query, const KvLayerView& kv,

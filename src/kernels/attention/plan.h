@@ -17,9 +17,11 @@ struct AttentionItem {
   int64_t n_tokens = 0;
   int64_t kv_head = 0;
   RowCursor rows;
-  int64_t cost = 0;         // in units that only compare
-  int64_t group = -1;       // index of the MergeGroup this is a part of; -1: it is the whole
-  int64_t first_state = 0;  // of n_tokens * heads-a-KV-head states, if it is a part
+  bool weighted = false;          // the rows are those beside the cache's
+  const Range* beside = nullptr;  // such rows that the queries attend to as well; null in a plan
+  int64_t cost = 0;               // in units that only compare
+  int64_t group = -1;             // index of the MergeGroup this is a part of; -1: it is the whole
+  int64_t first_state = 0;        // of n_tokens * heads-a-KV-head states, if it is a part
 };
 
 // Queries whose rows are shared among several items; their states lie one item after the other.

@@ -56,13 +56,20 @@ struct AttentionResult {
 };
 
 inline AttentionResult attend(const AttentionBlock& block, const KvLayerView& kv,
-                              std::span<const AttentionSpan> spans) {
+                              std::span<const AttentionSpan> spans,
+                              const WeightedRows& weighted = {}) {
   AttentionResult result;
+  // The weighted rows lie behind those of the cache.
   std::vector<std::vector<double>> keys;
   std::vector<std::vector<double>> values;
   for (int64_t kv_head = 0; kv_head < kv.n_kv_heads; ++kv_head) {
     keys.push_back(cached_rows(kv, kv.keys, kv_head));
     values.push_back(cached_rows(kv, kv.values, kv_head));
+    const int64_t n = weighted.n_rows * kv.head_dim;
+    keys.back().insert(keys.back().end(), weighted.keys + kv_head * n,
+                       weighted.keys + (kv_head + 1) * n);
+    values.back().insert(values.back().end(), weighted.values + kv_head * n,
+                         weighted.values + (kv_head + 1) * n);
   }
   for (const AttentionSpan& span : spans) {
     for (int64_t position = span.queries.begin; position < span.queries.end; ++position) {
@@ -73,14 +80,21 @@ inline AttentionResult attend(const AttentionBlock& block, const KvLayerView& kv
         std::vector<int64_t> rows;
         std::vector<double> weights;
         double max = -HUGE_VAL;
+        const auto add_row = [&](int64_t row, double log_weight) {
+          rows.push_back(row);
+          weights.push_back(
+              score(q, block.scale, keys[kv_head].data() + row * kv.head_dim, kv.head_dim) +
+              log_weight);
+          max = std::fmax(max, weights.back());
+          result.largest_score = std::fmax(result.largest_score, std::abs(weights.back()));
+        };
         for (const Range& range : span.rows) {
           for (int64_t row = range.begin; row < range.end && row <= position; ++row) {
-            rows.push_back(row);
-            weights.push_back(
-                score(q, block.scale, keys[kv_head].data() + row * kv.head_dim, kv.head_dim));
-            max = std::fmax(max, weights.back());
-            result.largest_score = std::fmax(result.largest_score, std::abs(weights.back()));
+            add_row(row, 0.0);
           }
+        }
+        for (int64_t row = span.weighted.begin; row < span.weighted.end; ++row) {
+          add_row(kv.capacity + row, weighted.log_weights[row]);
         }
         double sum = 0;
         std::vector<double> out(static_cast<size_t>(kv.head_dim), 0.0);

@@ -254,7 +254,7 @@ int64_t ChunkPolicy::size_bytes() const {
                                           sentences_.ends.size() + sentences_.refreshes.size()) *
                                          sizeof(int64_t));
   for (const ChunkIndex& index : layers_) n_bytes += index.size_bytes();
-  return n_bytes;
+  return n_bytes + remainder_bytes();
 }
 
 }  // namespace chunkllm

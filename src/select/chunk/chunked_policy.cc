@@ -12,7 +12,8 @@ ChunkedPolicy::ChunkedPolicy(const SelectionSettings& settings, int64_t n_layers
                   settings.refresh != RefreshKind::kEvery &&
                   settings.prefill == PrefillKind::kChunk),
       chosen_(static_cast<size_t>(n_layers)),
-      rows_attended_(static_cast<size_t>(n_layers), 0) {
+      rows_attended_(static_cast<size_t>(n_layers), 0),
+      sums_(settings.remainder ? static_cast<size_t>(n_layers) : 0) {
   limits_.sink = settings.sink.value_or(sink);
   limits_.window = settings.window.value_or(window);
   limits_.top_k_chunks = settings.budget.top_k_chunks.value_or(0);
@@ -50,7 +51,37 @@ std::span<const AttentionSpan> ChunkedPolicy::end_layer(int64_t layer) {
   return spans_.spans();
 }
 
+WeightedRows ChunkedPolicy::weighted_rows() const {
+  return settings_.remainder ? remainder_.view() : WeightedRows{};
+}
+
+ChunkedPolicy::Limits ChunkedPolicy::limits_in(int64_t layer, const PlannedSpan& span) const {
+  constexpr int64_t kLeastShare = 4;  // of the budget
+  const ChunkTrack& track = track_of(layer);
+  const int64_t position = refresh_position(layer, span);
+  Limits limits;
+  limits.limits = limits_of(span, position);
+  // Boundaries after the span's begin are known in a block, and must not be.
+  limits.eligible = eligible_chunks(track, position, limits.limits);
+  if (settings_.remainder && !everything_fits(position, limits.limits)) {
+    limits.n_remainder = std::min(limits.limits.budget / kLeastShare, limits.eligible.size());
+    limits.limits.budget -= limits.n_remainder;
+  }
+  return limits;
+}
+
+void ChunkedPolicy::begin_remainder(const LayerInput& input) {
+  int64_t n_rows = 0;
+  for (const PlannedSpan& span : plan_) {
+    if (!span.everything()) n_rows += limits_in(input.layer, span).n_remainder;
+  }
+  remainder_.begin(n_rows, input.kv);
+  sums_[static_cast<size_t>(input.layer)].extend(track_of(input.layer), input.positions.end,
+                                                 limits_.sink, input.kv);
+}
+
 void ChunkedPolicy::add_selected(const LayerInput& input) {
+  if (settings_.remainder) begin_remainder(input);
   for (size_t i = 0; i < plan_.size(); ++i) {
     const PlannedSpan& span = plan_[i];
     int64_t n_left_out = 0;
@@ -58,8 +89,15 @@ void ChunkedPolicy::add_selected(const LayerInput& input) {
       spans_.add_everything(span.queries);
     } else {
       const Selection& selection = select(input, std::span(plan_).subspan(i));
-      spans_.add(span.queries, selection.rows, selection.local_begin);
       n_left_out = selection.local_begin - count_below(selection.rows, selection.local_begin);
+      Range weighted;
+      if (settings_.remainder && n_left_out > 0) {
+        const Limits limits = limits_in(input.layer, span);
+        weighted = remainder_.add(track_of(input.layer), sums_[static_cast<size_t>(input.layer)],
+                                  limits.eligible, selection, limits_.sink, limits.n_remainder);
+        n_left_out -= weighted.size();
+      }
+      spans_.add(span.queries, selection.rows, selection.local_begin, weighted);
     }
     if (span.of_prompt) count_prompt_rows(span.queries, n_left_out);
   }
@@ -83,19 +121,16 @@ const Selection& ChunkedPolicy::select(const LayerInput& input,
   Chosen& chosen = chosen_[static_cast<size_t>(input.layer)];
   const PlannedSpan& span = spans.front();
   if (chosen.by.shares_selection(span)) return chosen.selection;
-  const ChunkTrack& track = track_of(input.layer);
   const int64_t position = refresh_position(input.layer, span);
-  const SelectionLimits limits = limits_of(span, position);
-  // Boundaries after the span's begin are known in a block, and must not be.
-  const Range eligible = eligible_chunks(track, position, limits);
+  const Limits limits = limits_in(input.layer, span);
   std::span<const float> scores;
-  if (!everything_fits(position, limits)) scores = scores_of(input, spans, eligible);
+  if (!everything_fits(position, limits.limits)) scores = scores_of(input, spans, limits.eligible);
   chosen.selection = choose({.layer = input.layer,
                              .position = position,
                              .prefill_budget = span.prefill_budget,
-                             .track = track,
-                             .limits = limits,
-                             .eligible = eligible,
+                             .track = track_of(input.layer),
+                             .limits = limits.limits,
+                             .eligible = limits.eligible,
                              .scores = scores});
   chosen.by = span;
   return chosen.selection;
@@ -107,6 +142,15 @@ Selection ChunkedPolicy::choose(const Candidates& candidates) {
 
 void ChunkedPolicy::forget_selections() {
   for (Chosen& chosen : chosen_) chosen.by = {};
+  for (size_t layer = 0; layer < sums_.size(); ++layer) {
+    sums_[layer].truncate(track_of(static_cast<int64_t>(layer)).n_closed_at(done_));
+  }
+}
+
+int64_t ChunkedPolicy::remainder_bytes() const {
+  int64_t n_bytes = 0;
+  for (const ChunkSums& sums : sums_) n_bytes += sums.size_bytes();
+  return n_bytes;
 }
 
 int64_t ChunkedPolicy::rows_attended(int64_t layer) const {

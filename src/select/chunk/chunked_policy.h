@@ -7,6 +7,7 @@
 
 #include "select/chunk/boundaries.h"
 #include "select/chunk/chunk_track.h"
+#include "select/chunk/remainder.h"
 #include "select/chunk/selection.h"
 #include "select/chunk/span_plan.h"
 #include "select/policy.h"
@@ -24,6 +25,7 @@ class ChunkedPolicy : public SelectionPolicy {
   int64_t n_done() const override { return done_; }
   int64_t rows_attended(int64_t layer) const override;
   int64_t prompt_rows_attended() const override { return prompt_rows_attended_; }
+  WeightedRows weighted_rows() const override;
 
  protected:
   // `sink` and `window` where the settings leave them open; a fractional budget's least follows
@@ -65,8 +67,10 @@ class ChunkedPolicy : public SelectionPolicy {
   void add_everything(Range queries);
   // Counts what prompt tokens attend to: all rows before them but `n_left_out`.
   void count_prompt_rows(Range queries, int64_t n_left_out);
-  // What was chosen is chosen anew.
+  // What was chosen is chosen anew, and what was summed of chunks behind done_ is summed anew.
   void forget_selections();
+  // Bytes of what is kept for the remainder.
+  int64_t remainder_bytes() const;
 
   SelectionSettings settings_;
   SelectionLimits limits_;  // but for what a span changes
@@ -86,11 +90,21 @@ class ChunkedPolicy : public SelectionPolicy {
   };
   // The selection of the first of these spans, which are those of the plan from some number on.
   const Selection& select(const LayerInput& input, std::span<const PlannedSpan> spans);
+  // What select() chooses by, for a span of the layer.
+  struct Limits {
+    SelectionLimits limits;
+    Range eligible;           // chunks
+    int64_t n_remainder = 0;  // most rows that stand for chunks left out
+  };
+  Limits limits_in(int64_t layer, const PlannedSpan& span) const;
+  void begin_remainder(const LayerInput& input);
 
   int64_t least_budget_;                // tokens, of a fraction
   std::vector<Chosen> chosen_;          // [n_layers]
   std::vector<int64_t> rows_attended_;  // [n_layers]
   int64_t prompt_rows_attended_ = 0;
+  std::vector<ChunkSums> sums_;  // [n_layers]; with a remainder
+  RemainderRows remainder_;      // of the layer that runs
 };
 
 }  // namespace chunkllm

@@ -22,13 +22,21 @@ DType dtype_of(KvType type) {
   fail(ErrorCode::kUnsupported, "keys of this --kv-type cannot be read; use bf16");
 }
 
+void read_row(const KvLayerView& kv, const void* rows, int64_t head, int64_t position, float* out) {
+  const int64_t row = head * kv.capacity + position;
+  convert_to_float(dtype_of(kv.type),
+                   static_cast<const std::byte*>(rows) + row * kv_row_bytes(kv.type, kv.head_dim),
+                   kv.head_dim, out);
+}
+
 }  // namespace
 
 void read_key(const KvLayerView& kv, int64_t head, int64_t position, float* out) {
-  const auto* rows = static_cast<const std::byte*>(kv.keys);
-  const int64_t row = head * kv.capacity + position;
-  convert_to_float(dtype_of(kv.type), rows + row * kv_row_bytes(kv.type, kv.head_dim), kv.head_dim,
-                   out);
+  read_row(kv, kv.keys, head, position, out);
+}
+
+void read_value(const KvLayerView& kv, int64_t head, int64_t position, float* out) {
+  read_row(kv, kv.values, head, position, out);
 }
 
 }  // namespace chunkllm

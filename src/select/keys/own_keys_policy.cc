@@ -237,7 +237,7 @@ int64_t OwnKeysPolicy::size_bytes() const {
       n_bytes += static_cast<int64_t>(rows.size() * sizeof(float));
     }
   }
-  return n_bytes;
+  return n_bytes + remainder_bytes();
 }
 
 }  // namespace chunkllm

@@ -34,12 +34,13 @@ struct Output {
 };
 
 // Runs attend() into guarded arrays.
-Output run(AttentionBlock block, const KvLayerView& kv, const std::vector<AttentionSpan>& spans) {
+Output run(AttentionBlock block, const KvLayerView& kv, const std::vector<AttentionSpan>& spans,
+           const WeightedRows& weighted = {}) {
   test::GuardedArray out(block.n_tokens * block.n_heads * kv.head_dim);
   test::GuardedArray log_sum_exp(block.n_tokens * block.n_heads);
   block.out = out.data();
   block.log_sum_exp = log_sum_exp.data();
-  attend(block, kv, spans);
+  attend(block, kv, spans, weighted);
   EXPECT_TRUE(out.guards_intact());
   EXPECT_TRUE(log_sum_exp.guards_intact());
   return {out.values(), log_sum_exp.values()};
@@ -68,10 +69,10 @@ double log_tolerance(const RandomCache& cache, const RandomQueries& queries, flo
 }
 
 void expect_reference(const RandomCache& cache, const RandomQueries& queries,
-                      const std::vector<AttentionSpan>& spans) {
+                      const std::vector<AttentionSpan>& spans, const WeightedRows& weighted = {}) {
   const AttentionBlock block = queries.block();
-  const Output actual = run(block, cache.view(), spans);
-  const ref::AttentionResult expected = ref::attend(block, cache.view(), spans);
+  const Output actual = run(block, cache.view(), spans, weighted);
+  const ref::AttentionResult expected = ref::attend(block, cache.view(), spans, weighted);
   test::expect_close(actual.out, expected.out, tolerance(cache, queries, block.scale));
   for (size_t i = 0; i < expected.log_sum_exp.size(); ++i) {
     // An absolute error of the scores' size is an absolute error of their logarithm.
@@ -191,6 +192,44 @@ TEST(Attend, RandomSpansEqualReference) {
                        random_spans(rng, first, n_tokens));
     }
   }
+}
+
+// Some spans attend to weighted rows as well, before and behind all queries' positions.
+TEST(Attend, WeightedRowsEqualReference) {
+  Rng rng(17);
+  for (const AttentionShape& shape : all_shapes()) {
+    for (const int64_t n_tokens : {1, 3, 40}) {
+      SCOPED_TRACE(describe(shape));
+      const int64_t first = rng.below(300);
+      const RandomCache cache(shape, first + n_tokens, rng.next());
+      AttentionShape float_shape = shape;
+      float_shape.type = KvType::kF32;
+      constexpr int64_t kRows = 500;
+      const RandomCache rows(float_shape, kRows, rng.next());
+      std::vector<float> log_weights;
+      for (int64_t r = 0; r < kRows; ++r) {
+        log_weights.push_back(std::log(1.0f + static_cast<float>(rng.below(60))));
+      }
+      const KvLayerView view = rows.view();
+      const WeightedRows weighted{static_cast<const float*>(view.keys),
+                                  static_cast<const float*>(view.values), log_weights.data(),
+                                  kRows};
+      std::vector<AttentionSpan> spans = random_spans(rng, first, n_tokens);
+      for (AttentionSpan& span : spans) {
+        const int64_t begin = rng.below(kRows);
+        span.weighted = {begin, begin + rng.below(kRows - begin)};
+      }
+      expect_reference(cache, RandomQueries(shape, first, n_tokens, rng.next()), spans, weighted);
+    }
+  }
+}
+
+TEST(Attend, WeightedRowsThatAreNotThereAreRefused) {
+  const AttentionShape shape{4, 2, 64, KvType::kF32};
+  const RandomCache cache(shape, 8, 1);
+  std::vector<AttentionSpan> spans = dense(7, 1);
+  spans[0].weighted = {0, 1};
+  EXPECT_THROW(run(RandomQueries(shape, 7, 1, 2).block(), cache.view(), spans), Error);
 }
 
 TEST(Attend, OneTokenEqualsReference) {
