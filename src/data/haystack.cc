@@ -10,12 +10,7 @@
 namespace chunkllm {
 
 HaystackMaker::HaystackMaker(const Engine& engine, std::string_view text)
-    : engine_(engine), text_(text) {
-  try {
-    chat_ = engine.chat_template();
-  } catch (const Error& e) {
-    if (e.code() != ErrorCode::kUnsupported) throw;  // a model without a chat template
-  }
+    : prompts_(engine), text_(text) {
   if (text.empty()) return;
   ends_ = sentence_ends(text);
   if (ends_.empty()) ends_ = {0};
@@ -36,11 +31,8 @@ std::string HaystackMaker::passage(Rng& rng, int64_t n_bytes) const {
 }
 
 Prompt HaystackMaker::prompt(const std::string& text, const std::string& question) const {
-  if (chat_) {
-    return chat_prompt(engine_.tokenizer(), *chat_, {{"user", text + "\n\n" + question}});
-  }
-  return text_prompt(engine_.tokenizer(),
-                     fmt::format("{}\n\nQuestion: {}\nAnswer:", text, question));
+  if (has_chat()) return prompts_.ask({}, text + "\n\n" + question, {});
+  return prompts_.plain(fmt::format("{}\n\nQuestion: {}\nAnswer:", text, question));
 }
 
 Haystack HaystackMaker::fit(
@@ -63,14 +55,6 @@ Haystack HaystackMaker::fit(
            "{} tokens are too few for the facts and a question about them; ask for more", ctx);
     }
   }
-}
-
-GenerateOptions HaystackMaker::answer_options(int64_t max_tokens) const {
-  GenerateOptions options;
-  options.max_tokens = max_tokens;
-  options.eos_ids = engine_.eos_ids();
-  if (!has_chat()) options.stops = {"\n"};
-  return options;
 }
 
 void AnswerCost::add(const GenerateResult& result) {

@@ -3,12 +3,12 @@
 
 #include <cstdint>
 #include <functional>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/random.h"
+#include "data/prompt_maker.h"
 #include "data/tasks.h"
 #include "engine/engine.h"
 #include "engine/prompt.h"
@@ -32,7 +32,7 @@ class HaystackMaker {
   HaystackMaker(const Engine& engine, std::string_view text);
 
   // Prompts are a chat's, or plain text where the model has no chat template.
-  bool has_chat() const { return chat_.has_value(); }
+  bool has_chat() const { return prompts_.has_chat(); }
 
   // `n_bytes` of the text, from the begin of a sentence and going round, or at least so many of
   // made-up text.
@@ -44,14 +44,15 @@ class HaystackMaker {
                const std::function<TaskDocument(Rng& rng, int64_t n_bytes)>& make) const;
 
   // Greedy answers of at most `max_tokens` to its prompts.
-  GenerateOptions answer_options(int64_t max_tokens) const;
+  GenerateOptions answer_options(int64_t max_tokens) const {
+    return prompts_.answer_options(max_tokens);
+  }
 
  private:
   Prompt prompt(const std::string& text, const std::string& question) const;
 
-  const Engine& engine_;
+  PromptMaker prompts_;
   std::string_view text_;
-  std::optional<ChatTemplate> chat_;
   std::vector<int64_t> ends_;  // of the text's sentences; its begin where it has none
 };
 

@@ -5,19 +5,17 @@
 
 #include "base/error.h"
 #include "base/json.h"
-#include "base/mapped_file.h"
 #include "base/sha256.h"
 #include "base/timer.h"
+#include "data/json_lines.h"
 #include "engine/likelihood.h"
-#include "text/utf8.h"
 
 namespace chunkllm {
 namespace {
 
 constexpr std::string_view kBlanks = " \t\r\n";
 
-ChoiceItem read_item(std::string_view line, const std::string& where) {
-  const nlohmann::json json = parse_json(line, where, "correct this line");
+ChoiceItem read_item(const nlohmann::json& json, const std::string& where) {
   const JsonFields fields(json, where);
   ChoiceItem item;
   item.query = fields.string("query");
@@ -39,26 +37,6 @@ ChoiceItem read_item(std::string_view line, const std::string& where) {
   item.gold = fields.integer("gold", 0, std::ssize(item.choices) - 1);
   item.where = where;
   return item;
-}
-
-// The files of folders, by name, and those that are named themselves.
-std::vector<std::filesystem::path> jsonl_files(const std::vector<std::filesystem::path>& paths) {
-  std::vector<std::filesystem::path> files;
-  for (const std::filesystem::path& path : paths) {
-    std::error_code error;
-    if (!std::filesystem::is_directory(path, error)) {
-      files.push_back(path);
-      continue;
-    }
-    std::vector<std::filesystem::path> inside;
-    for (const auto& entry : std::filesystem::directory_iterator(path, error)) {
-      if (entry.path().extension() == ".jsonl") inside.push_back(entry.path());
-    }
-    if (error) fail(ErrorCode::kIo, "cannot list {}: {}", path.string(), error.message());
-    std::ranges::sort(inside);
-    files.insert(files.end(), inside.begin(), inside.end());
-  }
-  return files;
 }
 
 // A query and one choice as tokens.
@@ -90,7 +68,7 @@ class ChoiceWork : public EvalWork {
     const int64_t most_tokens = options.ctx.empty() ? engine.config().max_positions
                                                     : *std::ranges::max_element(options.ctx);
     Sha256 hash;
-    for (const std::filesystem::path& file : jsonl_files(options.data)) {
+    for (const std::filesystem::path& file : json_line_files(options.data)) {
       for (const ChoiceItem& item : read_choice_items(file)) {
         if (options_.n_samples > 0 && std::ssize(items_) >= options_.n_samples) break;
         const std::string text = nlohmann::json{item.query, item.choices, item.gold}.dump();
@@ -196,16 +174,10 @@ class ChoiceWork : public EvalWork {
 }  // namespace
 
 std::vector<ChoiceItem> read_choice_items(const std::filesystem::path& file) {
-  const MappedFile mapped(file);
-  std::string_view rest = without_byte_order_mark(
-      {reinterpret_cast<const char*>(mapped.bytes().data()), mapped.bytes().size()});
   std::vector<ChoiceItem> items;
-  for (int64_t number = 1; !rest.empty(); ++number) {
-    const std::string_view line = rest.substr(0, rest.find('\n'));
-    rest.remove_prefix(std::min(line.size() + 1, rest.size()));
-    if (line.find_first_not_of(kBlanks) == std::string_view::npos) continue;
-    items.push_back(read_item(line, fmt::format("{}, line {}", file.string(), number)));
-  }
+  for_each_json_line(file, [&](const nlohmann::json& record, const std::string& where) {
+    items.push_back(read_item(record, where));
+  });
   return items;
 }
 

@@ -68,10 +68,10 @@ class NiahWork : public EvalWork {
     AskOptions ask;
     ask.kv_type = options_.kv_type;
     for (const TaskQuestion& question : hay.document.questions) {
-      ask.max_tokens.push_back(answer_tokens(question));
+      ask.answers.push_back(maker_.answer_options(answer_tokens(question)));
     }
     ask_columns(
-        engine_, maker_, hay, columns, ask,
+        engine_, hay.prompts, columns, ask,
         [&](const EvalColumn& column, const ColumnAnswers& answers) {
           done(column, cell_of(hay, plans, answers));
         },
@@ -126,7 +126,7 @@ class NiahWork : public EvalWork {
 
   static CellResult cell_of(const Haystack& haystack, const std::vector<NeedlePlan>& plans,
                             const ColumnAnswers& answers) {
-    CellResult result;
+    CellResult result = answers.cell();
     nlohmann::ordered_json list = nlohmann::ordered_json::array();
     for (size_t i = 0; i < plans.size(); ++i) {
       const TaskQuestion& question = haystack.document.questions[i];
@@ -149,16 +149,7 @@ class NiahWork : public EvalWork {
       entry["answer"] = answers.answers[i];
       list.push_back(std::move(entry));
     }
-    result.decode = answers.cost.decode;
-    result.prefill = answers.cost.prefill;
-    result.seconds = answers.seconds;
-    result.details = {{"prompt_tokens", haystack.longest},
-                      {"read_by", answers.reader->name()},
-                      {"prefill_seconds", answers.cost.prefill_seconds},
-                      {"prefilled_tokens", answers.cost.n_prefilled},
-                      {"decode_seconds", answers.cost.decode_seconds},
-                      {"decoded_tokens", answers.cost.n_decoded},
-                      {"answers", std::move(list)}};
+    result.details["answers"] = std::move(list);
     return result;
   }
 

@@ -14,18 +14,20 @@ bool reads_in_full(const EvalColumn& column) {
                                        column.selection.prefill == PrefillKind::kFull);
 }
 
-// Answers all questions in one session. The haystack is read with the first, or is there already.
-ColumnAnswers ask_all(Session& session, const HaystackMaker& maker, const Haystack& haystack,
-                      const AskOptions& options, const Session::Progress& progress,
-                      const CancelToken* cancel, GenerateResult* first) {
+// Answers all prompts in one session. What they have in common is read with the first, or is there
+// already.
+ColumnAnswers ask_all(Session& session, std::span<const Prompt> prompts, const AskOptions& options,
+                      const Session::Progress& progress, const CancelToken* cancel,
+                      GenerateResult* first) {
   ColumnAnswers answers;
-  for (size_t i = 0; i < haystack.prompts.size(); ++i) {
-    GenerateResult result = generate(session, session.engine().tokenizer(), haystack.prompts[i],
-                                     maker.answer_options(options.max_tokens[i]), {},
-                                     i == 0 ? progress : Session::Progress{}, cancel);
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    GenerateResult result =
+        generate(session, session.engine().tokenizer(), prompts[i], options.answers[i], {},
+                 i == 0 ? progress : Session::Progress{}, cancel);
     answers.cost.add(result);
     answers.answers.push_back(result.text);
-    if (i == 0 && first != nullptr) *first = std::move(result);
+    answers.longest = std::max(answers.longest, prompts[i].n_tokens());
+    if (i == 0) *first = std::move(result);
   }
   return answers;
 }
@@ -68,11 +70,28 @@ std::vector<std::vector<const EvalColumn*>> group_by_reading(
   return groups;
 }
 
-void ask_columns(const Engine& engine, const HaystackMaker& maker, const Haystack& haystack,
+CellResult ColumnAnswers::cell() const {
+  CellResult result;
+  result.decode = cost.decode;
+  result.prefill = cost.prefill;
+  result.seconds = seconds;
+  result.details = {{"prompt_tokens", longest},
+                    {"read_by", reader->name()},
+                    {"prefill_seconds", cost.prefill_seconds},
+                    {"prefilled_tokens", cost.n_prefilled},
+                    {"decode_seconds", cost.decode_seconds},
+                    {"decoded_tokens", cost.n_decoded}};
+  return result;
+}
+
+void ask_columns(const Engine& engine, std::span<const Prompt> prompts,
                  std::span<const EvalColumn* const> columns, const AskOptions& options,
                  const std::function<void(const EvalColumn&, const ColumnAnswers&)>& done,
                  const std::function<void(int64_t n_tokens)>& progress, const CancelToken* cancel) {
-  const int64_t ctx = haystack.longest + *std::ranges::max_element(options.max_tokens);
+  int64_t ctx = 0;
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    ctx = std::max(ctx, prompts[i].n_tokens() + options.answers[i].max_tokens);
+  }
   const auto session_options = [&](const EvalColumn& column) {
     SessionOptions session;
     session.policy = column.policy;
@@ -87,16 +106,16 @@ void ask_columns(const Engine& engine, const HaystackMaker& maker, const Haystac
     Timer timer;
     Session read(engine, session_options(reader));
     GenerateResult first;
-    ColumnAnswers answers = ask_all(read, maker, haystack, options, on_tokens, cancel, &first);
+    ColumnAnswers answers = ask_all(read, prompts, options, on_tokens, cancel, &first);
     answers.reader = &reader;
     answers.seconds = timer.seconds();
     done(reader, answers);
     for (const EvalColumn* column : std::span(group).subspan(1)) {
       timer = Timer();
       Session session(engine, session_options(*column));
-      copy_prefix(read, haystack.prompts[0], session);
+      copy_prefix(read, prompts[0], session);
       GenerateResult served;
-      answers = ask_all(session, maker, haystack, options, {}, cancel, &served);
+      answers = ask_all(session, prompts, options, {}, cancel, &served);
       // The reading was the other column's; this one would have had the same.
       AnswerCost& cost = answers.cost;
       cost.prefill.rows_attended += first.prefill.rows_attended - served.prefill.rows_attended;

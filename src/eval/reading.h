@@ -1,5 +1,5 @@
-// Questions about a haystack under several columns, where columns that read prompts alike share one
-// reading.
+// Prompts that begin alike, as questions about one text do, answered under several columns, where
+// columns that read prompts alike share one reading.
 #pragma once
 
 #include <cstdint>
@@ -26,21 +26,26 @@ std::vector<std::vector<const EvalColumn*>> group_by_reading(
 
 // What one column answered.
 struct ColumnAnswers {
-  std::vector<std::string> answers;  // one a question
+  std::vector<std::string> answers;  // one a prompt
   AnswerCost cost;                   // the reading included, whoever did it
+  int64_t longest = 0;               // tokens of the longest prompt
   const EvalColumn* reader = nullptr;
   double seconds = 0;  // that passed
+
+  // What a cell says of them: what was attended to, and in `details` what it took; no measures.
+  CellResult cell() const;
 };
 
 struct AskOptions {
   KvType kv_type = KvType::kF32;
-  std::vector<int64_t> max_tokens = {};  // of the answer to each question
+  std::vector<GenerateOptions> answers = {};  // how each prompt is answered
 };
 
-// Asks all questions of `haystack`, greedily, under each column; `done` gets each column once,
-// `progress` the tokens of the haystack that a reading has behind it. Two sessions exist at once
-// where a reading is shared. Throws Error; (kInterrupted) when cancelled.
-void ask_columns(const Engine& engine, const HaystackMaker& maker, const Haystack& haystack,
+// Answers all prompts under each column, one after another in a session that keeps what they begin
+// with in common; `done` gets each column once, `progress` the tokens of the first prompt that a
+// reading has behind it. Two sessions exist at once where a reading is shared. Throws Error;
+// (kInterrupted) when cancelled.
+void ask_columns(const Engine& engine, std::span<const Prompt> prompts,
                  std::span<const EvalColumn* const> columns, const AskOptions& options,
                  const std::function<void(const EvalColumn&, const ColumnAnswers&)>& done,
                  const std::function<void(int64_t n_tokens)>& progress, const CancelToken* cancel);

@@ -149,7 +149,7 @@ TEST(Readings, SharedOnesGiveWhatOwnOnesGive) {
     return hide_needle_plans(draw, maker.passage(draw, n_bytes), plans);
   });
   AskOptions ask;
-  ask.max_tokens.assign(4, 16);
+  ask.answers.assign(4, maker.answer_options(16));
   for (const PrefillKind prefill : {PrefillKind::kFull, PrefillKind::kChunk}) {
     const std::vector<EvalColumn> columns =
         columns_of({"full", "chunk"}, {"128", "400", "4096"}, {prefill}, 600);
@@ -160,7 +160,7 @@ TEST(Readings, SharedOnesGiveWhatOwnOnesGive) {
     };
     int64_t n_last = 0;
     ask_columns(
-        engine, maker, haystack, pointers(columns), ask, done, [&](int64_t n) { n_last = n; },
+        engine, haystack.prompts, pointers(columns), ask, done, [&](int64_t n) { n_last = n; },
         nullptr);
     EXPECT_GT(n_last, 500);
     ASSERT_EQ(together.size(), 4u);
@@ -169,7 +169,7 @@ TEST(Readings, SharedOnesGiveWhatOwnOnesGive) {
       ColumnAnswers alone;
       const EvalColumn* const one[] = {&column};
       ask_columns(
-          engine, maker, haystack, one, ask,
+          engine, haystack.prompts, one, ask,
           [&](const EvalColumn&, const ColumnAnswers& answers) { alone = answers; }, [](int64_t) {},
           nullptr);
       const ColumnAnswers& shared = together.at(column.name());
