@@ -180,6 +180,16 @@ void add_eval_command(CLI::App& app) {
       ->type_name("NAME,...");
   add_whole_numbers(*command, "--depths", args->eval.depths, 0, 100,
                     "Where needles lie in the text, in percent, a list");
+  add_words(*command, "--tasks", args->eval.tasks,
+            "leval, longbench: which of their tasks, a list (default: leval: the closed ones of a "
+            "folder, longbench: all)")
+      ->type_name("NAME,...");
+  command
+      ->add_option("--prompts", args->eval.prompts,
+                   "longbench: folder of dataset2prompt.json and dataset2maxlen.json (default: "
+                   "beside the data)")
+      ->type_name("DIR")
+      ->check(not_empty("leave it out for the folder of the data"));
   command->add_option("-s,--seed", args->eval.seed, "Seed of all random choices")
       ->transform(whole_number(0, std::numeric_limits<int64_t>::max()))
       ->capture_default_str();
@@ -192,7 +202,7 @@ void add_eval_command(CLI::App& app) {
       ->check(not_empty("name a folder"));
   command->add_flag("--json", args->json, "Print one JSON object");
   for (const char* name : {"--prefill", "--ctx", "--data", "--samples", "--questions", "--needles",
-                           "--values", "--depths"}) {
+                           "--values", "--depths", "--tasks", "--prompts"}) {
     remember(*command, *args, name);
   }
   command->callback([args] { run(*args); });

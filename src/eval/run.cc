@@ -176,6 +176,7 @@ EvalReport run_eval(const Engine& engine, EvalPlan& plan, const std::filesystem:
          n_done, n_cells);
   }
 
+  plan.work->finish(folder);
   const std::vector<EvalRow> rows = make_rows(*plan.task, cells, plan.lengths, plan.columns);
   EvalReport report;
   report.table = rows_table(*plan.task, rows);

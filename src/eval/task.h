@@ -45,6 +45,8 @@ struct EvalOptions {
   std::vector<NeedleValue> values = {NeedleValue::kNumbers, NeedleValue::kWords,
                                      NeedleValue::kUuids};
   std::vector<int64_t> depths = {0, 25, 50, 75, 100};  // percent of the text
+  std::vector<std::string> tasks = {};                 // of a benchmark that has several
+  std::filesystem::path prompts = {};                  // folder of a benchmark's own
 };
 
 // A sum over `n` items, of which the score is the mean.
@@ -97,6 +99,8 @@ class EvalWork {
   // when cancelled.
   virtual void run(const EvalUnit& unit, std::span<const EvalColumn* const> columns,
                    const CellDone& done, const Progress& progress, const CancelToken* cancel) = 0;
+  // Called when all cells stand in the folder's cells.jsonl: what else is left there. Throws Error.
+  virtual void finish(const std::filesystem::path& folder) const { (void)folder; }
 };
 
 // What a measure's mean is shown as.

@@ -2,6 +2,8 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "eval/benchmarks/leval.h"
+#include "eval/benchmarks/longbench.h"
 #include "eval/choice.h"
 #include "eval/niah.h"
 #include "eval/ppl.h"
@@ -18,6 +20,27 @@ constexpr std::string_view kNiahShown[] = {
 constexpr std::string_view kTextSettings[] = {"--ctx", "--data", "--samples"};
 constexpr std::string_view kPplShown[] = {kLastHalf};
 constexpr std::string_view kChoiceShown[] = {kByLength};
+constexpr std::string_view kLevalSettings[] = {"--ctx", "--data", "--samples", "--tasks"};
+constexpr std::string_view kLevalShown[] = {
+    "coursera", "quality", "tpo", "gsm100", "topic_retrieval_longchat", "sci_fi", "f1", "rouge-l"};
+constexpr std::string_view kLongbenchSettings[] = {"--ctx", "--data", "--samples", "--tasks",
+                                                   "--prompts"};
+constexpr std::string_view kLongbenchShown[] = {"narrativeqa",
+                                                "qasper",
+                                                "multifieldqa_en",
+                                                "hotpotqa",
+                                                "2wikimqa",
+                                                "musique",
+                                                "gov_report",
+                                                "qmsum",
+                                                "multi_news",
+                                                "trec",
+                                                "triviaqa",
+                                                "samsum",
+                                                "passage_count",
+                                                "passage_retrieval_en",
+                                                "lcc",
+                                                "repobench-p"};
 
 constexpr EvalTask kTasks[] = {
     {.name = "niah",
@@ -37,6 +60,18 @@ constexpr EvalTask kTasks[] = {
      .settings = kTextSettings,
      .shown = kChoiceShown,
      .prepare = prepare_choice},
+    {.name = "leval",
+     .help = "L-Eval's documents and questions",
+     .reads_prompts = true,
+     .settings = kLevalSettings,
+     .shown = kLevalShown,
+     .prepare = prepare_leval},
+    {.name = "longbench",
+     .help = "LongBench's English and code datasets",
+     .reads_prompts = true,
+     .settings = kLongbenchSettings,
+     .shown = kLongbenchShown,
+     .prepare = prepare_longbench},
 };
 
 }  // namespace

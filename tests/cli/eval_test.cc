@@ -22,6 +22,11 @@ Arguments eval_arguments(const Scratch& scratch, const Arguments& more = {},
   return arguments;
 }
 
+// A line of LongBench.
+constexpr const char* kCodeLine =
+    "{\"dataset\": \"lcc\", \"context\": \"x = 1\\n\", \"input\": \"\", \"answers\": [\"y = 2\"], "
+    "\"all_classes\": null, \"length\": 3}\n";
+
 size_t n_lines(const std::filesystem::path& path) {
   const std::string text = read_text(path);
   return static_cast<size_t>(std::ranges::count(text, '\n'));
@@ -97,7 +102,7 @@ TEST(EvalCommand, RefusesWhatItCannotUse) {
   const std::string model = needle_model().string();
   const std::string out = scratch / "out";
   refuses(kUsage, {"needles", "--model", model, "--out", out},
-          {"there is no task 'needles'", "niah, ppl or choice"}, "eval_no_task");
+          {"there is no task 'needles'", "niah, ppl, "}, "eval_no_task");
   refuses(kUsage, {"ppl", "--model", model}, {"--out"}, "eval_no_out");
   refuses(kUsage, {"ppl", "--model", model, "--out", out, "--kv-budget", "0.1,2.5"},
           {"--kv-budget 2.5"}, "eval_budget");
@@ -111,10 +116,45 @@ TEST(EvalCommand, RefusesWhatItCannotUse) {
           {"choice", "--model", model, "--out", out, "--data",
            scratch.file("items.jsonl", "{\"query\": \"a\", \"choices\": [], \"gold\": 0}\n")},
           {"items.jsonl, line 1", "choices"}, "eval_choice_line");
+  refuses(kUsage, {"leval", "--model", model, "--out", out}, {"leval needs --data"},
+          "eval_leval_data");
+  refuses(kFailure,
+          {"leval", "--model", model, "--out", out, "--data",
+           scratch.file("tpo.jsonl",
+                        "\n{\"evaluation\": \"exam\", \"input\": \"A text.\", "
+                        "\"instructions\": [\"a\"], \"outputs\": []}\n")},
+          {"tpo.jsonl, line 2", "outputs must be a list of texts"}, "eval_leval_line");
+  refuses(
+      kUsage,
+      {"longbench", "--model", model, "--out", out, "--data", scratch.file("lcc.jsonl", kCodeLine)},
+      {"dataset2prompt.json", "give --prompts"}, "eval_longbench_prompts");
   refuses(kFailure, {"ppl", "--model", model, "--out", out, "--data", scratch / "none"},
           {"none does not exist"}, "eval_no_data");
   refuses(kFailure, {"ppl", "--model", model, "--out", scratch.file("file", "x") + "/out"},
           {"--out", "file"}, "eval_out_in_a_file");
+}
+
+TEST(EvalCommand, AsksTheQuestionsOfBenchmarks) {
+  const Scratch scratch;
+  const std::string data =
+      scratch.file("tpo.jsonl",
+                   "{\"evaluation\": \"exam\", \"input\": \"The secret code of Alice is 48213.\", "
+                   "\"instructions\": [\"Who?\\nA. Alice\\nB. Bob\", \"What?\"], \"outputs\": "
+                   "[\"A\", \"B\"]}\n");
+  ProgramResult result =
+      run_program({"eval", "leval", "--model", needle_model().string(), "--policy", "full",
+                   "--data", data, "--prompts", "x", "--out", scratch / "leval"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.out, testing::HasSubstr("| tpo |"));
+  EXPECT_THAT(result.err, testing::HasSubstr("note: --prompts has no effect on leval"));
+  const std::string lines = scratch.file("lcc.jsonl", kCodeLine);
+  scratch.file("dataset2prompt.json", "{\"lcc\": \"{context}Next line:\\n\"}");
+  scratch.file("dataset2maxlen.json", "{\"lcc\": 4}");
+  result = run_program({"eval", "longbench", "--model", needle_model().string(), "--policy", "full",
+                        "--data", lines, "--out", scratch / "longbench"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.out, testing::HasSubstr("| lcc |"));
+  EXPECT_EQ(n_lines(scratch.path("longbench") / "pred" / "full" / "lcc.jsonl"), 1u);
 }
 
 TEST(EvalCommand, NamesWhatHasNoEffect) {
