@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "base/mapped_file.h"
 #include "base/sha256.h"
+#include "data/json_lines.h"
 #include "text/boundary_ends.h"
 #include "text/tokenizer/tokenizer.h"
 #include "text/utf8.h"
@@ -76,20 +77,6 @@ void add_document(Corpus& corpus, std::string name, std::string text) {
   corpus.documents.push_back({std::move(name), std::move(text), std::move(ends)});
 }
 
-void add_lines(Corpus& corpus, const std::string& name, std::string_view content) {
-  int64_t line_number = 0;
-  while (!content.empty()) {
-    const size_t newline = std::min(content.find('\n'), content.size() - 1);
-    const std::string_view line = content.substr(0, newline + 1);
-    content.remove_prefix(newline + 1);
-    ++line_number;
-    if (line.find_first_not_of(" \t\r\n") == std::string_view::npos) continue;
-    const std::string where = fmt::format("{}, line {}", name, line_number);
-    const nlohmann::json json = parse_json(line, where, "mend this line");
-    add_document(corpus, where, JsonFields(json, where).string("text"));
-  }
-}
-
 void add_fingerprint(Corpus& corpus) {
   Sha256 hash;
   for (const Document& document : corpus.documents) {
@@ -127,14 +114,16 @@ Corpus read_corpus(const std::vector<std::filesystem::path>& paths) {
   Corpus corpus;
   for (const std::filesystem::path& path : paths) {
     for (const std::filesystem::path& file : list_files(path)) {
+      if (file.extension() == ".jsonl") {
+        for_each_json_line(file, [&](const nlohmann::json& record, const std::string& where) {
+          add_document(corpus, where, JsonFields(record, where).string("text"));
+        });
+        continue;
+      }
       const MappedFile mapped(file);
       const std::string_view content = without_byte_order_mark(
           {reinterpret_cast<const char*>(mapped.bytes().data()), mapped.bytes().size()});
-      if (file.extension() == ".jsonl") {
-        add_lines(corpus, file.string(), content);
-      } else {
-        add_document(corpus, file.string(), std::string(content));
-      }
+      add_document(corpus, file.string(), std::string(content));
     }
   }
   if (corpus.documents.empty()) {

@@ -41,7 +41,7 @@ void for_each_json_line(
     rest.remove_prefix(std::min(line.size() + 1, rest.size()));
     if (line.find_first_not_of(" \t\r\n") == std::string_view::npos) continue;
     const std::string where = fmt::format("{}, line {}", file.string(), number);
-    take(parse_json(line, where, "correct this line"), where);
+    take(parse_json(line, where, "mend this line"), where);
   }
 }
 
