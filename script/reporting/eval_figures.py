@@ -12,6 +12,7 @@ POLICY_PLACES = {name: i for i, name in enumerate(
 DEPTH = re.compile(r"depth (\d+)%")
 MOST_BARS = 60
 MOST_LINES = 12
+MOST_LAYER_PICTURES = 24
 RETENTION_TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
@@ -177,34 +178,40 @@ def part_bars(plt, evaluation, name):
     return pictures
 
 
+def layer_groups(details):
+    """{what: {line: [(layer, value)]}} of {"layers": [...], "series": {"what, line": [...]}}; a value that is none is a gap."""
+    layers = details.get("layers") if isinstance(details, dict) else None
+    series = details.get("series") if isinstance(details, dict) else None
+    groups = {}
+    for label, values in series.items() if isinstance(layers, list) and isinstance(series, dict) else ():
+        pairs = [(number({"x": x}, "x"), number({"y": y}, "y")) for x, y in zip(layers, values if isinstance(values, list) else ())]
+        pairs = [(x, float("nan") if y is None else y) for x, y in pairs if x is not None]
+        if any(y == y for _, y in pairs):
+            what, _, line = name_of(label).rpartition(", ")
+            groups.setdefault(what, {})[line] = pairs
+    return groups
+
+
 def layer_lines(plt, evaluation, name):
-    """Of rows whose `details` hold {"layers": [...], "series": {name: [...]}}; a value that is none leaves a gap."""
     pictures = []
-    for i, row in enumerate(evaluation.rows):
-        details = row.fields.get("details")
-        layers = details.get("layers") if isinstance(details, dict) else None
-        series = details.get("series") if isinstance(details, dict) else None
-        if not isinstance(layers, list) or not isinstance(series, dict):
-            continue
-        lines = {}
-        for label, values in list(series.items())[:MOST_LINES]:
-            pairs = [(number({"x": x}, "x"), number({"y": y}, "y")) for x, y in zip(layers, values if isinstance(values, list) else ())]
-            pairs = [(x, float("nan") if y is None else y) for x, y in pairs if x is not None]
-            if any(y == y for _, y in pairs):
-                lines[name_of(label)] = pairs
-        if not lines:
-            continue
-        figure, axes = plt.subplots(figsize=(WIDTH_INCHES, 3.1 + 0.2 * ((len(lines) + 1) // 2)), layout="constrained")
-        for place, (label, pairs) in enumerate(lines.items()):
-            axes.plot([x for x, _ in pairs], [y for _, y in pairs], color=COLOURS[place % len(COLOURS)],
-                      marker=MARKERS[place % len(MARKERS)], markersize=3.5, linewidth=1.4, label=label)
-        axes.set(xlabel="layer", title=row.column + at_length(row.ctx))
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.grid()
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=2)
-        said = "; ".join(f"{label} from {min(ys):.3f} to {max(ys):.3f}" for label, pairs in lines.items()
-                         if (ys := [y for _, y in pairs if y == y]))
-        pictures.append(Picture(f"{name}-layers-{i + 1}", svg_of(plt, figure), f"By layer, {row.column}{at_length(row.ctx)}: {said}."))
+    for row in evaluation.rows:
+        for what, lines in layer_groups(row.fields.get("details")).items():
+            if len(pictures) == MOST_LAYER_PICTURES:
+                return pictures
+            lines = dict(list(lines.items())[:MOST_LINES])
+            figure, axes = plt.subplots(figsize=(WIDTH_INCHES, 3.1 + 0.2 * ((len(lines) + 2) // 3)), layout="constrained")
+            for place, (label, pairs) in enumerate(lines.items()):
+                style = style_of(label, 0) if label in POLICY_PLACES else {
+                    "color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)]}
+                axes.plot([x for x, _ in pairs], [y for _, y in pairs], markersize=3.5, linewidth=1.4, label=label, **style)
+            axes.set(xlabel="layer", title=(what or row.column) + at_length(row.ctx))
+            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.grid()
+            legend_under(axes)
+            said = "; ".join(f"{label} from {min(ys):.3f} to {max(ys):.3f}" for label, pairs in lines.items()
+                             if (ys := [y for _, y in pairs if y == y]))
+            pictures.append(Picture(f"{name}-layers-{len(pictures) + 1}", svg_of(plt, figure),
+                                    f"By layer, {what or row.column}{at_length(row.ctx)}: {said}."))
     return pictures
 
 

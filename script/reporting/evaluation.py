@@ -1,4 +1,5 @@
 """Folders of `chunkllm eval`: what they say in sentences and tables."""
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +15,7 @@ PERPLEXITY_TASKS = ("ppl",)
 BY_LAYER_TASKS = ("recall", "icac")
 MAIN_POLICY = "chunk"
 MOST_SAID = 4  # budgets in the sentence
+MOST_PARTS = 20  # columns of a table
 
 
 @dataclass
@@ -188,8 +190,32 @@ def _scores(evaluation):
             + (f" at {length_label(row.ctx)} tokens" if row.ctx else "") + "." for name, row in said[:MOST_SAID]]
 
 
+def _recall_claim(parts):
+    """What the choices at prompt ends hold, with the first share of tokens."""
+    found = [(match[1], match[2], score) for name, score in parts.items()
+             if (match := re.fullmatch(r"captured ([\d.]+), prompt ends, ([^,]+)", name)) and match[2] != "oracle"]
+    if not found:
+        return None
+    share = max(found, key=lambda entry: float(entry[0]) if entry[0].replace(".", "", 1).isdecimal() else 0)[0]
+    held = sorted(((by, score) for of, by, score in found if of == share), key=lambda entry: (entry[0] != MAIN_POLICY, -entry[1]))
+    said = [f"{by} {percent(score)}" for by, score in held]
+    return f"At prompt ends, with {share} of the eligible tokens, choices hold of what the oracle's holds: {list_of(said)}"
+
+
+def _icac_claim(parts):
+    said = [(words, parts[name]) for words, name in (
+        ("one chunk", "correlation, one chunk"), ("neighbouring chunks", "correlation, neighbouring chunks"),
+        ("fixed chunks of that length", "correlation, fixed chunks")) if name in parts]
+    if not said:
+        return None
+    return "What two tokens attend to correlates: " + list_of(f"in {words} {score:.3f}" for words, score in said)
+
+
 def _by_layer_claims(evaluation):
-    return _scores(evaluation) or [f"{evaluation.title}, by layer."]
+    claim = {"recall": _recall_claim, "icac": _icac_claim}[evaluation.task]
+    said = [(row, claim(row.parts())) for row in evaluation.rows]
+    return [words + (f" ({length_label(row.ctx)} tokens)" if row.ctx else "") + "." for row, words in said if words] or \
+        _scores(evaluation) or [f"{evaluation.title}, by layer."]
 
 
 def _budget_claim(entry):
@@ -235,10 +261,15 @@ def results_table(evaluation):
 
 
 def parts_table(evaluation):
+    """A line a row of the results, or, where parts are many, a line a part."""
     show = score_show(evaluation)
-    names = list(dict.fromkeys(name for row in evaluation.rows for name in row.parts()))
+    rows = [row for row in evaluation.rows if row.parts()]
+    names = list(dict.fromkeys(name for row in rows for name in row.parts()))
     if not names:
         return None
+    if len(names) > MOST_PARTS:
+        headings = [row.column + (f" at {length_label(row.ctx)}" if row.ctx else "") for row in rows]
+        return ["part"] + headings, [[name] + [show(row.parts()[name]) if name in row.parts() else "–" for row in rows] for name in names]
     columns = [("context", lambda r: length_label(r.ctx) if r.ctx else ""), ("column", lambda r: r.column)]
     columns += [(name, lambda r, name=name: show(r.parts()[name]) if name in r.parts() else "–") for name in names]
     return _table(columns, evaluation.rows)
@@ -252,8 +283,8 @@ def budget_table(evaluation):
         after = entry.get("next_smaller")
         if not isinstance(after, dict):
             return "–"
-        kept = with_error(number(after, "ratio"), number(after, "ratio_error"), lambda v: percent(v, 2))
-        return f"{_budget_words(after.get('kv_budget'))}: {kept}"
+        worse = ratio("perplexity_ratio")(after)
+        return f"{_budget_words(after.get('kv_budget'))}: {ratio('ratio')(after)}" + ("" if worse == "–" else f", perplexity {worse}")
 
     columns = [
         ("context", lambda e: length_label(number(e, "ctx") or 0)),

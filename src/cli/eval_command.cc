@@ -8,9 +8,11 @@
 
 #include "base/atomic_file.h"
 #include "base/error.h"
+#include "cli/command_line.h"
 #include "cli/common.h"
 #include "cli/options.h"
-#include "eval/run.h"
+#include "cli/report_script.h"
+#include "eval/budget.h"
 
 namespace chunkllm::cli {
 namespace {
@@ -21,7 +23,7 @@ struct EvalArgs {
   SelectionArgs selection;
   std::optional<KvType> kv_type;
   std::vector<std::string> policies;
-  std::vector<std::string> budgets{"0.1"};
+  std::vector<std::string> budgets;  // none given: the task's own
   std::vector<std::string> prefills{"chunk"};
   std::vector<std::string> needles;
   std::vector<std::string> values;
@@ -29,6 +31,7 @@ struct EvalArgs {
   std::vector<std::string> given;  // options that only some tasks read
   std::string out;
   bool json = false;
+  bool no_report = false;
   EvalOptions eval;
 };
 
@@ -41,17 +44,21 @@ std::vector<E> parse_list(std::string_view option, const std::vector<std::string
   return values;
 }
 
-EvalOptions to_options(const EvalArgs& args, const Engine& engine) {
+EvalOptions to_options(const EvalArgs& args, const EvalTask& task, const Engine& engine) {
   EvalOptions options = args.eval;
+  if (!args.budgets.empty()) {
+    options.budgets = args.budgets;
+  } else if (task.searches_budget) {
+    options.budgets.assign(std::begin(kSearchedBudgets), std::end(kSearchedBudgets));
+  }
   // --kv-budget-min asks whether there is a fraction.
   SelectionArgs selection = args.selection;
-  for (const std::string& text : args.budgets) {
+  for (const std::string& text : options.budgets) {
     const KvBudget budget = KvBudget::parse(text);
     if (budget.fraction) selection.settings.budget.fraction = budget.fraction;
   }
   options.selection = to_settings(selection);
   options.kv_type = kv_type_or_default(args.kv_type, engine.precision());
-  options.budgets = args.budgets;
   options.data.assign(args.data.begin(), args.data.end());
   options.prefills = parse_list<PrefillKind>("--prefill", args.prefills);
   if (!args.needles.empty()) options.needles = parse_list<NeedleKind>("--needles", args.needles);
@@ -80,6 +87,15 @@ void note_unread_options(const EvalArgs& args, const EvalTask& task) {
   }
 }
 
+// The numbers are there; what draws them may not be.
+void draw(const std::string& folder, const CancelToken& cancel) {
+  std::fflush(stdout);
+  const auto page = draw_report(folder, cancel);
+  say(page ? fmt::format("report: {}", page->string())
+           : fmt::format("note: no report is drawn; with python3-matplotlib, this draws it: {}",
+                         report_command(folder)));
+}
+
 void run(const EvalArgs& args) {
   const EvalTask& task = eval_task_named(args.task);
   check_output_folder("--out", args.out);
@@ -90,11 +106,22 @@ void run(const EvalArgs& args) {
         return policy_named(name).needs_adapter;
       });
   if (may_need_adapter) find_adapter_if_not_named(args.engine, engine);
-  const EvalOptions options = to_options(args, engine);
+  const EvalOptions options = to_options(args, task, engine);
   note_unread_settings(args.selection, options.policies);
   note_unread_options(args, task);
-  EvalPlan plan = plan_eval(engine, task, options);
+  std::optional<BudgetPlan> search;
+  std::optional<EvalPlan> all;
+  if (task.searches_budget) {
+    search = plan_budget(engine, task, options);
+  } else {
+    all = plan_eval(engine, task, options);
+  }
+  EvalPlan& plan = search ? search->questions : *all;
+  plan.command = command_line();
   for (const std::string& note : plan.work->notes()) say("note: " + note);
+  for (const std::string& note : search ? search->notes : std::vector<std::string>()) {
+    say("note: " + note);
+  }
   for (const LeftOut& out : plan.left_out) {
     say(
         fmt::format("note: {} at {} tokens is left out: less than the least budget of {} tokens "
@@ -122,7 +149,16 @@ void run(const EvalArgs& args) {
                       format_duration(seconds_left), n_left));
     };
     callbacks.progress = [&](int64_t n_done, int64_t n_total) { bar.update(n_done, n_total); };
-    report = run_eval(engine, plan, args.out, callbacks, &cancel);
+    callbacks.message = [&](const std::string& line) {
+      bar.clear();
+      say(line);
+    };
+    if (search) {
+      say(fmt::format("a search among at most {} cells", search->most_cells()));
+      report = run_budget(engine, *search, args.out, callbacks, &cancel);
+    } else {
+      report = run_eval(engine, plan, args.out, callbacks, &cancel);
+    }
   }
   if (args.json) {
     std::puts(
@@ -130,6 +166,7 @@ void run(const EvalArgs& args) {
   } else {
     std::fputs(report.table.c_str(), stdout);
   }
+  if (!args.no_report) draw(args.out, cancel);
 }
 
 // Remembers that the option was given.
@@ -153,7 +190,7 @@ void add_eval_command(CLI::App& app) {
       ->type_name("NAME,...");
   add_words(*command, "--kv-budget", args->budgets,
             "A list of budgets: tokens attended at a refresh, or with a point a fraction of those "
-            "so far (default: 0.1)")
+            "so far (default: 0.1; of budget those that are searched)")
       ->type_name("N|0.x,...");
   add_words(*command, "--prefill", args->prefills,
             "A list of ways to read prompts: chunk (selections), full (everything) "
@@ -190,6 +227,11 @@ void add_eval_command(CLI::App& app) {
                    "beside the data)")
       ->type_name("DIR")
       ->check(not_empty("leave it out for the folder of the data"));
+  command
+      ->add_option("--keep", args->eval.keep,
+                   "budget: the share of what full reaches that a budget must keep")
+      ->transform(decimal_number(0.01, 1.0))
+      ->capture_default_str();
   command->add_option("-s,--seed", args->eval.seed, "Seed of all random choices")
       ->transform(whole_number(0, std::numeric_limits<int64_t>::max()))
       ->capture_default_str();
@@ -201,8 +243,10 @@ void add_eval_command(CLI::App& app) {
       ->type_name("DIR")
       ->check(not_empty("name a folder"));
   command->add_flag("--json", args->json, "Print one JSON object");
+  command->add_flag("--no-report", args->no_report,
+                    "Do not draw pictures and report.html at the end (script/report does)");
   for (const char* name : {"--prefill", "--ctx", "--data", "--samples", "--questions", "--needles",
-                           "--values", "--depths", "--tasks", "--prompts"}) {
+                           "--values", "--depths", "--tasks", "--prompts", "--keep"}) {
     remember(*command, *args, name);
   }
   command->callback([args] { run(*args); });

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "cli/command_line.h"
 #include "cli/common.h"
 #include "cli/options.h"
 
@@ -105,6 +106,7 @@ int main(int argc, char** argv) {
   chunkllm::cli::add_inspect_command(app);
   chunkllm::cli::add_quantize_command(app);
   try {
+    chunkllm::cli::set_command_line(std::vector<std::string>(argv, argv + argc));
     const std::vector<std::string> words(argv + std::min(argc, 1), argv + argc);
     const std::string wrong = wrong_word(app, words);
     if (!wrong.empty()) return report(wrong, kExitUsage);

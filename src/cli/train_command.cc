@@ -1,5 +1,6 @@
 // chunkllm train: adapters for a frozen model.
 
+#include <array>
 #include <charconv>
 #include <cstdio>
 #include <filesystem>
@@ -9,6 +10,7 @@
 #include <system_error>
 
 #include "base/error.h"
+#include "cli/command_line.h"
 #include "cli/common.h"
 #include "cli/options.h"
 #include "train/trainer.h"
@@ -216,6 +218,17 @@ void run(const TrainArgs& args) {
   } else if (trial) {
     std::fputs(trial_table(*trial).c_str(), stdout);
   }
+  const std::array words{std::string("chunkllm"),
+                         std::string("eval"),
+                         std::string("budget"),
+                         std::string("--model"),
+                         args.engine.model,
+                         std::string("--adapter"),
+                         args.out,
+                         std::string("--out"),
+                         std::string("budget")};
+  std::fprintf(stderr, "the smallest budget that keeps 99%% of full attention's score: %s\n",
+               shell_words(words).c_str());
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <system_error>
 
 #include "base/error.h"
+#include "base/program_files.h"
 #include "select/chunk/adapter.h"
 
 namespace chunkllm {
@@ -32,10 +33,6 @@ fs::path user_data_folder() {
   return home != nullptr && *home != '\0' ? fs::path(home) / ".local" / "share" : fs::path();
 }
 
-bool is_inside(const fs::path& path, const fs::path& folder) {
-  return std::ranges::mismatch(folder, path).in1 == folder.end();
-}
-
 // The folder itself and those in it that hold adapters.
 std::vector<fs::path> candidates_in(const fs::path& folder) {
   std::vector<fs::path> candidates;
@@ -59,12 +56,10 @@ std::vector<fs::path> adapter_folders() {
   }
   const fs::path data = user_data_folder();
   if (!data.empty()) folders.push_back(data / kUnder);
-  std::error_code error;
-  const fs::path executable = fs::read_symlink("/proc/self/exe", error);
-  if (error) return folders;
-  folders.push_back(executable.parent_path().parent_path() / "share" / kUnder);
-  const fs::path source = fs::canonical(CHUNKLLM_SOURCE_DIR, error);
-  if (!error && is_inside(executable, source)) folders.push_back(source / "models");
+  const fs::path shared = shared_folder();
+  if (!shared.empty()) folders.push_back(shared / "adapters");
+  const fs::path source = source_tree();
+  if (!source.empty()) folders.push_back(source / "models");
   return folders;
 }
 

@@ -81,6 +81,7 @@ Cell read_cell(const nlohmann::json& record, const std::string& where) {
   cell.result.prefill.rows_attended = fields.number("prefill_rows_attended", 0, kMost);
   cell.result.prefill.rows_visible = fields.number("prefill_rows_visible", 0, kMost);
   cell.result.seconds = fields.number("seconds", 0, kMost);
+  if (record.contains("details")) cell.result.details = Json(record["details"]);
   return cell;
 }
 

@@ -57,13 +57,38 @@ std::vector<const Cell*> paired(const std::vector<const Cell*>& cells,
 
 Json number_or_null(double value) { return std::isfinite(value) ? Json(value) : Json(); }
 
-std::string with_error(const Estimate& estimate, size_t n_samples, int digits) {
+double number_or_0(const Json& object, const char* name) {
+  const auto found = object.find(name);
+  return found != object.end() && found->is_number() ? found->get<double>() : 0;
+}
+
+Json rate_or_null(std::optional<double> rate) { return rate ? number_or_null(*rate) : Json(); }
+
+}  // namespace
+
+void EvalSpeed::add(const Json& details) {
+  if (!details.is_object()) return;
+  prefill_seconds += number_or_0(details, "prefill_seconds");
+  n_prefilled += number_or_0(details, "prefilled_tokens");
+  decode_seconds += number_or_0(details, "decode_seconds");
+  n_decoded += number_or_0(details, "decoded_tokens");
+}
+
+std::optional<double> EvalSpeed::prefill_tokens_per_second() const {
+  return n_prefilled > 0 && prefill_seconds > 0 ? std::optional(n_prefilled / prefill_seconds)
+                                                : std::nullopt;
+}
+
+std::optional<double> EvalSpeed::decode_tokens_per_second() const {
+  return n_decoded > 0 && decode_seconds > 0 ? std::optional(n_decoded / decode_seconds)
+                                             : std::nullopt;
+}
+
+std::string show_estimate(const Estimate& estimate, int64_t n_samples, int digits) {
   return n_samples < 2
              ? fmt::format("{:.{}f}", estimate.value, digits)
              : fmt::format("{:.{}f} ± {:.{}f}", estimate.value, digits, estimate.error, digits);
 }
-
-}  // namespace
 
 Estimate estimate_score(const EvalTask& task, std::span<const Measure> samples) {
   return jackknife(samples.size(),
@@ -96,6 +121,7 @@ std::vector<EvalRow> make_rows(const EvalTask& task, const CellStore& store,
         row.decode += cell->result.decode;
         row.prefill += cell->result.prefill;
         row.seconds += cell->result.seconds;
+        row.speed.add(cell->result.details);
         for (const auto& [name, measure] : cell->result.measures) row.measures[name] += measure;
       }
       row.score = estimate_score(task, scores_of(cells));
@@ -140,6 +166,8 @@ Json rows_json(const EvalTask& task, std::span<const EvalRow> rows) {
     json["parts"] = std::move(parts);
     json["kv_bytes_attended"] = row.decode.kv_bytes_attended();
     json["seconds"] = row.seconds;
+    json["prefill_tokens_per_second"] = rate_or_null(row.speed.prefill_tokens_per_second());
+    json["decode_tokens_per_second"] = rate_or_null(row.speed.decode_tokens_per_second());
     results.push_back(std::move(json));
   }
   return results;
@@ -167,18 +195,17 @@ std::string rows_table(const EvalTask& task, std::span<const EvalRow> rows) {
   std::string table = header + "\n" + line + "\n";
   const int digits = is_perplexity ? 4 : 3;
   for (const EvalRow& row : rows) {
-    const auto n_samples = static_cast<size_t>(row.n_samples);
     table += fmt::format("| {} | {} | {:.1f}% |", row.ctx > 0 ? std::to_string(row.ctx) : "-",
                          row.column->name(), 100 * row.decode.kv_retention());
     if (task.reads_prompts) table += fmt::format(" {:.1f}% |", 100 * row.prefill.retention());
-    table += fmt::format(" {} |", with_error(row.score, n_samples, digits));
+    table += fmt::format(" {} |", show_estimate(row.score, row.n_samples, digits));
     for (const std::string& part : parts) {
       const auto found = row.measures.find(part);
       table += found == row.measures.end()
                    ? " |"
                    : fmt::format(" {:.{}f} |", task.score(found->second), digits);
     }
-    table += row.ratio ? fmt::format(" {} |", with_error(*row.ratio, n_samples, 4)) : " - |";
+    table += row.ratio ? fmt::format(" {} |", show_estimate(*row.ratio, row.n_samples, 4)) : " - |";
     table += fmt::format(" {} |\n", std::llround(row.measures.at(kScore).n));
   }
   return table;

@@ -20,6 +20,19 @@ struct Estimate {
   double error = 0;
 };
 
+// What prompts and answers took, of the cells whose details say so.
+struct EvalSpeed {
+  double prefill_seconds = 0;
+  double n_prefilled = 0;  // tokens
+  double decode_seconds = 0;
+  double n_decoded = 0;
+
+  void add(const nlohmann::ordered_json& details);
+  // Nothing where none were counted.
+  std::optional<double> prefill_tokens_per_second() const;
+  std::optional<double> decode_tokens_per_second() const;
+};
+
 // One column at one length.
 struct EvalRow {
   int64_t ctx = 0;
@@ -28,11 +41,15 @@ struct EvalRow {
   RetentionCount decode = {};
   PrefillCount prefill = {};
   double seconds = 0;
+  EvalSpeed speed = {};
   std::map<std::string, Measure> measures = {};
   Estimate score = {};
   // Of the score to that of `full` over the same samples, where `full` is a column and has any.
   std::optional<Estimate> ratio = {};
 };
+
+// "0.912 ± 0.021"; of one sample the value alone.
+std::string show_estimate(const Estimate& estimate, int64_t n_samples, int digits);
 
 // The score of all samples. `samples` has a measure each.
 Estimate estimate_score(const EvalTask& task, std::span<const Measure> samples);

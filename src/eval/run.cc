@@ -6,7 +6,6 @@
 #include "base/error.h"
 #include "base/timer.h"
 #include "eval/cells.h"
-#include "eval/results.h"
 
 namespace chunkllm {
 namespace {
@@ -86,6 +85,7 @@ class Meter {
 }  // namespace
 
 bool EvalPlan::has_cell(const EvalColumn& column, int64_t ctx) const {
+  if (wanted && !wanted(column, ctx)) return false;
   return std::ranges::none_of(
       left_out, [&](const LeftOut& out) { return out.column == &column && out.ctx == ctx; });
 }
@@ -130,6 +130,11 @@ EvalPlan plan_eval(const Engine& engine, const EvalTask& task, const EvalOptions
          plan.left_out.empty() ? 0 : plan.left_out.front().least_tokens);
   }
   return plan;
+}
+
+void write_results(const EvalReport& report, const std::filesystem::path& folder) {
+  write_file_atomically(folder / kResultsFile,
+                        report.json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n");
 }
 
 EvalReport run_eval(const Engine& engine, EvalPlan& plan, const std::filesystem::path& folder,
@@ -177,14 +182,15 @@ EvalReport run_eval(const Engine& engine, EvalPlan& plan, const std::filesystem:
   }
 
   plan.work->finish(folder);
-  const std::vector<EvalRow> rows = make_rows(*plan.task, cells, plan.lengths, plan.columns);
   EvalReport report;
-  report.table = rows_table(*plan.task, rows);
+  report.rows = make_rows(*plan.task, cells, plan.lengths, plan.columns);
+  report.table = rows_table(*plan.task, report.rows);
   report.json["task"] = plan.task->name;
   report.json["model"] = engine.options().model.filename().empty()
                              ? engine.options().model.parent_path().filename().string()
                              : engine.options().model.filename().string();
-  report.json["results"] = rows_json(*plan.task, rows);
+  if (!plan.command.empty()) report.json["command"] = plan.command;
+  report.json["results"] = rows_json(*plan.task, report.rows);
   Json left_out = Json::array();
   for (const LeftOut& out : plan.left_out) {
     left_out.push_back({{"ctx", out.ctx},
@@ -194,8 +200,7 @@ EvalReport run_eval(const Engine& engine, EvalPlan& plan, const std::filesystem:
   }
   report.json["left_out"] = std::move(left_out);
   report.json["settings"] = settings;
-  write_file_atomically(folder / kResultsFile,
-                        report.json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n");
+  write_results(report, folder);
   return report;
 }
 

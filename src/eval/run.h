@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "eval/columns.h"
+#include "eval/results.h"
 #include "eval/task.h"
 
 namespace chunkllm {
@@ -30,6 +31,9 @@ struct EvalPlan {
   std::unique_ptr<EvalWork> work;
   std::vector<int64_t> lengths;  // in the order of the units
   std::vector<LeftOut> left_out;
+  std::string command = {};  // what the user typed, for results.json; may be empty
+  // The cells that run, of those that there are; empty: all.
+  std::function<bool(const EvalColumn& column, int64_t ctx)> wanted = {};
 
   int64_t n_cells() const;
   bool has_cell(const EvalColumn& column, int64_t ctx) const;
@@ -45,12 +49,18 @@ struct EvalCallbacks {
   std::function<void(double seconds, int64_t n_left, double seconds_left)> first_cell = {};
   // Tokens of this run's cells.
   std::function<void(int64_t n_done, int64_t n_total)> progress = {};
+  // A line about what comes next.
+  std::function<void(const std::string& line)> message = {};
 };
 
 struct EvalReport {
+  std::vector<EvalRow> rows;    // of the cells that are done; refer to the plan's columns
   std::string table;            // Markdown
   nlohmann::ordered_json json;  // what results.json holds
 };
+
+// Writes results.json. Throws Error (kIo).
+void write_results(const EvalReport& report, const std::filesystem::path& folder);
 
 // Runs the cells that `folder` does not hold yet, appends each to cells.jsonl, and writes
 // results.json at the end. The engine must have its weights, and an adapter where a column needs

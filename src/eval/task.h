@@ -47,6 +47,7 @@ struct EvalOptions {
   std::vector<int64_t> depths = {0, 25, 50, 75, 100};  // percent of the text
   std::vector<std::string> tasks = {};                 // of a benchmark that has several
   std::filesystem::path prompts = {};                  // folder of a benchmark's own
+  double keep = 0.99;  // share of what `full` reaches that a budget is searched for
 };
 
 // A sum over `n` items, of which the score is the mean.
@@ -117,6 +118,7 @@ struct EvalTask {
   bool reads_prompts = false;                       // columns differ by --prefill
   std::span<const std::string_view> settings = {};  // options that it reads, of those not all do
   std::span<const std::string_view> shown = {};     // measures that the table has besides the score
+  bool searches_budget = false;  // runs those cells that the search needs (budget.h)
   // Reads data and makes ready; needs no weights. Throws Error.
   std::unique_ptr<EvalWork> (*prepare)(const Engine& engine, const EvalOptions& options) = nullptr;
 

@@ -17,6 +17,8 @@ constexpr std::string_view kNiahSettings[] = {"--ctx",     "--data",   "--sample
 constexpr std::string_view kNiahShown[] = {
     enum_name(NeedleKind::kSingle), enum_name(NeedleKind::kMultiKey),
     enum_name(NeedleKind::kMultiValue), enum_name(NeedleKind::kMultiQuery)};
+constexpr std::string_view kBudgetSettings[] = {"--ctx",     "--data",   "--samples", "--questions",
+                                                "--needles", "--values", "--depths",  "--keep"};
 constexpr std::string_view kTextSettings[] = {"--ctx", "--data", "--samples"};
 constexpr std::string_view kPplShown[] = {kLastHalf};
 constexpr std::string_view kChoiceShown[] = {kByLength};
@@ -72,6 +74,13 @@ constexpr EvalTask kTasks[] = {
      .settings = kLongbenchSettings,
      .shown = kLongbenchShown,
      .prepare = prepare_longbench},
+    {.name = "budget",
+     .help = "the smallest budget that keeps a share of full",
+     .reads_prompts = true,
+     .settings = kBudgetSettings,
+     .shown = kNiahShown,
+     .searches_budget = true,
+     .prepare = prepare_niah},
 };
 
 }  // namespace

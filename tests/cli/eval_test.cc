@@ -11,13 +11,14 @@ using Arguments = std::vector<std::string>;
 
 Arguments eval_arguments(const Scratch& scratch, const Arguments& more = {},
                          const std::string& samples = "2") {
-  Arguments arguments{"eval",        "ppl",
-                      "--model",     needle_model().string(),
-                      "--adapter",   needle_adapter().string(),
-                      "--ctx",       "400",
-                      "--samples",   samples,
-                      "--kv-budget", "128",
-                      "--out",       scratch / "out"};
+  Arguments arguments{"eval",         "ppl",
+                      "--model",      needle_model().string(),
+                      "--adapter",    needle_adapter().string(),
+                      "--ctx",        "400",
+                      "--samples",    samples,
+                      "--kv-budget",  "128",
+                      "--no-report",  "--out",
+                      scratch / "out"};
   arguments.insert(arguments.end(), more.begin(), more.end());
   return arguments;
 }
@@ -164,6 +165,68 @@ TEST(EvalCommand, NamesWhatHasNoEffect) {
   EXPECT_EQ(result.exit_code, 0) << result.err;
   EXPECT_THAT(result.err, testing::HasSubstr("note: --depths has no effect on ppl"));
   EXPECT_THAT(result.err, testing::HasSubstr("--window has no effect under policy full"));
+}
+
+TEST(EvalCommand, ResultsSayWhatWasTypedAndAreDrawnWherePythonCan) {
+  const Scratch scratch;
+  Arguments arguments = eval_arguments(scratch, {"--seed", "3"}, "1");
+  std::erase(arguments, "--no-report");
+  const std::string out = scratch / "it's out";
+  arguments[static_cast<size_t>(std::ranges::find(arguments, "--out") - arguments.begin()) + 1] =
+      out;
+  const ProgramResult result = run_program(arguments);
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  const auto json = nlohmann::json::parse(read_text(std::filesystem::path(out) / "results.json"));
+  const std::string command = json.at("command");
+  EXPECT_THAT(command, testing::HasSubstr(" eval ppl --model "));
+  EXPECT_THAT(command, testing::HasSubstr("it'\\''s out' --seed 3"));
+  const bool is_drawn = std::filesystem::exists(std::filesystem::path(out) / "report.html");
+  EXPECT_THAT(result.err, testing::HasSubstr(is_drawn ? "report: " + out + "/report.html"
+                                                      : "note: no report is drawn"));
+  RunOptions no_python;
+  no_python.environment = {"PYTHONHOME=" + scratch / "none"};
+  std::filesystem::remove_all(out);
+  const ProgramResult without = run_program(arguments, no_python);
+  EXPECT_EQ(without.exit_code, 0) << without.err;
+  EXPECT_THAT(without.err, testing::HasSubstr("note: no report is drawn"));
+  EXPECT_THAT(without.err, testing::HasSubstr("script/report "));
+  EXPECT_FALSE(std::filesystem::exists(std::filesystem::path(out) / "report.html"));
+}
+
+TEST(EvalCommand, ABudgetIsSearchedAndTheSearchGoesOn) {
+  const Scratch scratch;
+  const Arguments arguments{"eval",        "budget",
+                            "--model",     needle_model().string(),
+                            "--adapter",   needle_adapter().string(),
+                            "--ctx",       "700",
+                            "--samples",   "1",
+                            "--questions", "2",
+                            "--needles",   "single",
+                            "--kv-budget", "0.5,0.9,0.3",
+                            "--keep",      "0.6",
+                            "--json",      "--kv-budget-min",
+                            "64",          "--no-report",
+                            "--out",       scratch / "out"};
+  ProgramResult result = run_program(arguments);
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.err, testing::HasSubstr("a search among at most 4 cells\n"));
+  EXPECT_THAT(result.err, testing::HasSubstr("budget at 700 tokens: full; chunk 0.5"));
+  const auto json = nlohmann::json::parse(result.out);
+  ASSERT_EQ(json.at("budgets").size(), 1u);
+  EXPECT_EQ(json["budgets"][0].at("keep"), 0.6);
+  EXPECT_TRUE(json["budgets"][0].contains("kv_budget"));
+  result = run_program(arguments);
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.err, testing::HasSubstr("2 cells, 2 of them done before"));
+  const auto without_rates = [](nlohmann::json budgets) {
+    for (auto& budget : budgets) {
+      budget.erase("prefill_speedup");
+      budget.erase("decode_speedup");
+    }
+    return budgets;
+  };
+  EXPECT_EQ(without_rates(nlohmann::json::parse(result.out)["budgets"]),
+            without_rates(json["budgets"]));
 }
 
 TEST(EvalCommand, TheLeastBudgetIsAnOption) {
