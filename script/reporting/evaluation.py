@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from reporting.drawing import ReportError
-from reporting.records import length_label, list_of, name_of, number, objects, read_json, text
+from reporting.records import clean, length_label, list_of, name_of, number, objects, read_json, text
 
 TITLES = {
     "niah": "Needles in a haystack", "ppl": "Perplexity", "choice": "Multiple choice", "retrieval": "Retrieval",
@@ -15,6 +15,8 @@ PERPLEXITY_TASKS = ("ppl",)
 BY_LAYER_TASKS = ("recall", "icac")
 MAIN_POLICY = "chunk"
 MOST_SAID = 4  # budgets in the sentence
+MOST_LOST = 12  # answers that are shown
+MOST_ANSWER_LETTERS = 160
 MOST_PARTS = 20  # columns of a table
 
 
@@ -225,8 +227,7 @@ def _budget_claim(entry):
     where = f"At {length_label(ctx)} tokens" if ctx else "There"
     budget = _budget_words(entry.get("kv_budget"))
     if not budget:
-        return f"{where} no budget that was tried keeps {keep} of full attention's score with {policy}" + (
-            f": {note}" if (note := text(entry, "note")) else "") + "."
+        return f"{where} no budget that was tried keeps {keep} of full attention's score with {policy}."
     kept = with_error(number(entry, "ratio"), number(entry, "ratio_error"), percent)
     sentence = (f"{where} {policy} needs --kv-budget {budget} for {keep} of full attention's score: it keeps {kept}, attending to "
                 f"{percent(number(entry, 'kv_retention'))} of the cache")
@@ -290,9 +291,10 @@ def budget_table(evaluation):
         ("context", lambda e: length_label(number(e, "ctx") or 0)),
         ("policy", lambda e: text(e, "policy") or ""),
         ("--prefill", lambda e: text(e, "prefill") or ""),
+        ("score of full", lambda e: "–" if number(e, "full_score") is None else f"{number(e, 'full_score'):.3f}"),
         ("--kv-budget", lambda e: _budget_words(e.get("kv_budget")) or "none"),
         ("KV retention", lambda e: percent(number(e, "kv_retention"))),
-        ("score of full", ratio("ratio")),
+        ("kept", ratio("ratio")),
         ("perplexity of full", ratio("perplexity_ratio")),
         ("next smaller", smaller),
         ("prefill speed-up", factor("prefill_speedup")),
@@ -307,9 +309,52 @@ def _table(columns, rows):
     return [columns[i][0] for i in kept], [[line[i] for i in kept] for line in cells]
 
 
-def left_out_words(evaluation):
-    """Sentences about budgets that a length has no place for."""
+def lost_answers(evaluation):
+    """A table of questions that full attention answered better, the greatest losses first; None where there are none, or no
+    cells.jsonl to read them from."""
+    try:
+        cells = objects(read_json(evaluation.folder / "cells.jsonl"))
+    except ReportError:
+        return None
+    of_full, others = {}, []
+    for cell in cells:
+        details = cell.get("details")
+        answers = details.get("answers") if isinstance(details, dict) else None
+        for i, answer in enumerate(objects(answers)):
+            key = (number(cell, "ctx"), number(cell, "sample"), i)
+            if number(answer, "score") is None:
+                continue
+            if cell.get("policy") == "full":
+                of_full[key] = answer
+            else:
+                others.append((key, " ".join((text(cell, "policy") or "", _budget_words(cell.get("kv_budget")))), answer))
+    lost = [(number(of_full[key], "score") - number(answer, "score"), key, column, answer)
+            for key, column, answer in others if key in of_full]
+    lost = sorted((entry for entry in lost if entry[0] > 0), key=lambda entry: -entry[0])[:MOST_LOST]
+    columns = [
+        ("context", lambda e: length_label(e[1][0]) if e[1][0] else ""),
+        ("column", lambda e: e[2]),
+        ("question", lambda e: _words(e[3].get("question"))),
+        ("expected", lambda e: _words(e[3].get("expected"))),
+        ("full answered", lambda e: _words(of_full[e[1]].get("answer"))),
+        ("it answered", lambda e: _words(e[3].get("answer"))),
+    ]
+    return _table(columns, lost) if lost else None
+
+
+def _words(value):
+    """A text, or a list of them, on one line and not too long."""
+    line = clean(" ".join((", ".join(map(str, value)) if isinstance(value, list) else str(value or "")).split()))
+    return line if len(line) <= MOST_ANSWER_LETTERS else line[:MOST_ANSWER_LETTERS - 1] + "…"
+
+
+def notes(evaluation):
+    """Sentences about doubts, and about budgets that a length has no place for."""
     words = []
+    for entry in evaluation.budgets:
+        said = entry.get("notes")
+        words += [f"{text(entry, 'policy') or ''} at {length_label(number(entry, 'ctx') or 0)} tokens: {clean(note)}"
+                  for note in (said if isinstance(said, list) else ()) if isinstance(note, str)]
     for entry in evaluation.left_out:
         ctx, least = number(entry, "ctx"), number(entry, "least_tokens")
         if ctx and least is not None:

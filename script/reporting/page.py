@@ -34,6 +34,7 @@ table{border-collapse:collapse;font-size:.92rem;font-variant-numeric:tabular-num
 caption{text-align:left;color:var(--faint);padding-bottom:.3rem}
 th,td{padding:.3rem .8rem .3rem 0;text-align:left;border-bottom:1px solid var(--line);white-space:nowrap}
 th{font-weight:600}
+.prose td{white-space:normal;overflow-wrap:anywhere;vertical-align:top;min-width:6rem}
 pre{background:var(--card);border:1px solid var(--line);border-radius:6px;padding:.7rem .9rem;white-space:pre-wrap;overflow-wrap:anywhere}
 code{font:.9rem/1.5 ui-monospace,"DejaVu Sans Mono",monospace}
 summary{cursor:pointer;color:var(--faint)}
@@ -52,6 +53,7 @@ class Table:
     headings: list
     rows: list
     is_folded: bool = False  # shown on demand
+    is_prose: bool = False   # cells are texts, which wrap
 
 
 @dataclass
@@ -73,8 +75,9 @@ def _e(words):
 
 def _table(table):
     head = "".join(f'<th scope="col">{_e(heading)}</th>' for heading in table.headings)
+    kind = ' class="prose"' if table.is_prose else ""
     body = "\n".join("<tr>" + "".join(f"<td>{_e(cell)}</td>" for cell in row) + "</tr>" for row in table.rows)
-    text = (f'<div class="scroll" role="region" tabindex="0" aria-label="{_e(table.caption)}"><table><caption>{_e(table.caption)}</caption>'
+    text = (f'<div class="scroll" role="region" tabindex="0" aria-label="{_e(table.caption)}"><table{kind}><caption>{_e(table.caption)}</caption>'
             f"<thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table></div>")
     return f"<details><summary>{_e(table.caption)}</summary>{text}</details>" if table.is_folded else text
 

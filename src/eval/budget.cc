@@ -147,17 +147,19 @@ class Search {
     found.full = questions_.row(full, ctx);
     add_in_passing(found);
     if (!can_compare) {
-      found.note = "full attention itself scores nothing there";
+      found.notes.emplace_back("full attention itself scores nothing there");
     } else if (!best) {
-      found.note = "the largest budget keeps too little, " + show_tried(found.tried_of(line[0]));
+      found.notes.push_back("the largest budget keeps too little, " +
+                            show_tried(found.tried_of(line[0])));
     } else {
       found.best = line[static_cast<size_t>(*best)];
       if (*best + 1 < std::ssize(line)) {
         found.next = line[static_cast<size_t>(*best + 1)];
       } else {
-        found.note = "the smallest budget that was tried; smaller ones may do";
+        found.notes.emplace_back("the smallest budget that was tried; smaller ones may do");
       }
     }
+    if (can_compare) add_doubts(found);
     return found;
   }
 
@@ -165,9 +167,35 @@ class Search {
 
  private:
   static constexpr double kRounding = 1e-9;
+  static constexpr double kLeastScore = 0.3;    // below it questions are too hard
+  static constexpr double kLeastError = 0.015;  // that is said, of a ratio
 
   bool keeps_score(const EvalRow& row) const {
     return row.ratio && row.ratio->value >= keep_ - kRounding;
+  }
+
+  // Says where the numbers are too few to tell.
+  void add_doubts(FoundBudget& found) const {
+    const EvalRow& full = found.full;
+    if (full.score.value < kLeastScore) {
+      found.notes.push_back(fmt::format(
+          "full attention itself scores {:.3f}, too little to see what is lost; give easier "
+          "--needles or --values",
+          full.score.value));
+    }
+    double error = 0;  // where it decides
+    for (const EvalColumn* column : {found.best, found.next}) {
+      const TriedBudget* tried = found.tried_of(column);
+      if (tried != nullptr) error = std::max(error, tried->row.ratio->error);
+    }
+    const double most = std::max(1 - keep_, kLeastError);
+    if (full.n_samples > 1 && error <= most) return;
+    found.notes.push_back(
+        full.n_samples == 1
+            ? "one sample has no error; more --samples have"
+            : fmt::format("errors are up to {:.1f}%, more than the {:.1f}% that matter; give more "
+                          "--samples or --questions",
+                          100 * error, 100 * most));
   }
 
   // The column that is asked about and full attention; once reading is known to take longer than

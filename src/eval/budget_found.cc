@@ -56,6 +56,7 @@ Json FoundBudget::to_json(double keep) const {
   json["policy"] = line[0]->policy->name;
   json["prefill"] = line[0]->prefill.empty() ? Json() : Json(line[0]->prefill);
   json["keep"] = keep;
+  json["full_score"] = full.score.value;
   if (const TriedBudget* recommended = tried_of(best)) {
     put_tried(json, *recommended);
     const EvalSpeed& speed = recommended->row.speed;
@@ -69,7 +70,7 @@ Json FoundBudget::to_json(double keep) const {
   Json smaller;
   if (const TriedBudget* after = tried_of(next)) put_tried(smaller, *after);
   json["next_smaller"] = std::move(smaller);
-  json["note"] = note.empty() ? Json() : Json(note);
+  json["notes"] = notes;
   Json list = Json::array();
   for (const TriedBudget& one : tried) {
     Json entry;
@@ -83,29 +84,31 @@ Json FoundBudget::to_json(double keep) const {
 
 std::string budget_table(std::span<const FoundBudget> founds, double keep) {
   std::string table = fmt::format(
-      "| context | policy | --kv-budget that keeps {:g}% | KV retention | score of full "
+      "| context | policy | score of full | --kv-budget that keeps {:g}% | KV retention | kept "
       "| perplexity of full | next smaller | prefill | decode |\n"
-      "|---|---|---|---|---|---|---|---|---|\n",
+      "|---|---|---|---|---|---|---|---|---|---|\n",
       100 * keep);
   std::string notes;
   for (const FoundBudget& found : founds) {
     const EvalColumn& column = *found.line[0];
     std::string policy(column.policy->name);
     if (!column.prefill.empty()) policy += ", prefill " + column.prefill;
-    if (!found.note.empty()) {
-      notes += fmt::format("{} at {} tokens: {}\n", policy, found.ctx, found.note);
+    for (const std::string& note : found.notes) {
+      notes += fmt::format("{} at {} tokens: {}\n", policy, found.ctx, note);
     }
+    const std::string full = show_estimate(found.full.score, found.full.n_samples, 3);
     const TriedBudget* best = found.tried_of(found.best);
     if (best == nullptr) {
-      table += fmt::format("| {} | {} | none | - | - | - | - | - | - |\n", found.ctx, policy);
+      table +=
+          fmt::format("| {} | {} | {} | none | - | - | - | - | - | - |\n", found.ctx, policy, full);
       continue;
     }
     const Json json = found.to_json(keep);
-    table += fmt::format("| {} | {} | {} | {:.1f}% | {} | {} | {} | {} | {} |\n", found.ctx, policy,
-                         best->column->kv_budget, 100 * best->row.decode.kv_retention(),
-                         show_ratio(best->row), best->text ? show_ratio(*best->text) : "-",
-                         show_tried(found.tried_of(found.next)),
-                         show_factor(json["prefill_speedup"]), show_factor(json["decode_speedup"]));
+    table += fmt::format(
+        "| {} | {} | {} | {} | {:.1f}% | {} | {} | {} | {} | {} |\n", found.ctx, policy, full,
+        best->column->kv_budget, 100 * best->row.decode.kv_retention(), show_ratio(best->row),
+        best->text ? show_ratio(*best->text) : "-", show_tried(found.tried_of(found.next)),
+        show_factor(json["prefill_speedup"]), show_factor(json["decode_speedup"]));
   }
   return notes.empty() ? table : table + "\n" + notes;
 }

@@ -33,7 +33,7 @@ struct FoundBudget {
   std::vector<TriedBudget> tried = {};  // largest budget first
   const EvalColumn* best = nullptr;     // the recommended one; null: none keeps enough
   const EvalColumn* next = nullptr;     // the next smaller one, which does not
-  std::string note = {};                // why there is none, or no next one
+  std::vector<std::string> notes = {};  // why there is none, or no next one; doubts
 
   // Null if it was not tried.
   const TriedBudget* tried_of(const EvalColumn* column) const;

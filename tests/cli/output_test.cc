@@ -300,7 +300,10 @@ TEST(Train, EndsWithATrialOfFullAttentionBesideTheAdapters) {
   const Scratch scratch;
   Arguments arguments = train_arguments(scratch);
   std::erase(arguments, "--no-trial");
-  const std::string out = output_of(arguments);
+  const ProgramResult result = run_program(arguments);
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.err, testing::HasSubstr("chunkllm eval budget --model "));
+  const std::string& out = result.out;
   for (const char* part : {"| context | task | full | chunk, 10% |", "| 4096 | multi-value |",
                            "share of full", "| KV retention | 100.0% |"}) {
     EXPECT_THAT(out, testing::HasSubstr(part));

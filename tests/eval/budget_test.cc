@@ -138,7 +138,10 @@ TEST(EvalBudget, RecommendsTheSmallestThatKeepsEnough) {
   EXPECT_EQ(budgets[1]["ctx"], 8192);
   EXPECT_EQ(budgets[1]["kv_budget"], 0.07);
   EXPECT_LT(budgets[0]["tried"].size(), 5u) << "a bisection";
-  EXPECT_THAT(report.table, HasSubstr("| 4096 | chunk, prefill chunk | 0.25 | 25.0% |"));
+  EXPECT_EQ(budgets[0]["full_score"], 1);
+  EXPECT_TRUE(budgets[0]["notes"].empty());
+  EXPECT_THAT(report.table,
+              HasSubstr("| 4096 | chunk, prefill chunk | 1.000 ± 0.000 | 0.25 | 25.0% |"));
   EXPECT_THAT(report.table, HasSubstr("0.18: 0.9000 ± 0.0000"));
   EXPECT_EQ(nlohmann::json::parse(read_text(folder / kResultsFile)), report.json);
 }
@@ -151,6 +154,12 @@ TEST(EvalBudget, NoiseIsSaidAndHidesNothing) {
   EXPECT_EQ(budgets[0]["kv_budget"], 0.1);
   EXPECT_GT(budgets[0]["ratio_error"], 0.005);
   EXPECT_EQ(budgets[0]["next_smaller"]["kv_budget"], 0.07);
+  EXPECT_TRUE(budgets[0]["notes"].empty()) << "an error of 1.2%";
+  g_noise = 0.1;
+  const auto doubtful = search(curve_options(), folder / "more").json["budgets"];
+  ASSERT_EQ(doubtful[0]["notes"].size(), 1u);
+  EXPECT_THAT(doubtful[0]["notes"][0].get<std::string>(),
+              HasSubstr("errors are up to 5.8%, more than the 1.5% that matter"));
 }
 
 TEST(EvalBudget, WhatIsNeverReachedIsSaid) {
@@ -159,8 +168,8 @@ TEST(EvalBudget, WhatIsNeverReachedIsSaid) {
   g_curve = [](int64_t, double) { return 0.5; };
   const EvalReport never = search(curve_options(), folder / "never");
   EXPECT_TRUE(never.json["budgets"][0]["kv_budget"].is_null());
-  EXPECT_THAT(never.json["budgets"][0]["note"],
-              "the largest budget keeps too little, 0.5: 0.5000 ± 0.0000");
+  EXPECT_EQ(never.json["budgets"][0]["notes"][0],
+            "the largest budget keeps too little, 0.5: 0.5000 ± 0.0000");
   EXPECT_THAT(never.table, HasSubstr("| none |"));
   EXPECT_THAT(never.table,
               HasSubstr("chunk, prefill chunk at 4096 tokens: the largest budget keeps"));

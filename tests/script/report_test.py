@@ -113,8 +113,8 @@ class ReportTest(unittest.TestCase):
         page = self.page_of(FIXTURES / "budget")
         self.says(page, "At 4K tokens chunk needs --kv-budget 0.12 for 99% of full attention's score: it keeps 99.5% ± 0.4%, attending to "
                       "12.4% of the cache, and reads 1.10 times as fast and writes 1.35 times as fast as full.")
-        self.says(page, "At 8K tokens no budget that was tried keeps 99% of full attention's score with chunk: the largest "
-                      "budget keeps too little, 0.5: 0.9000 ± 0.0100.")
+        self.says(page, "At 8K tokens no budget that was tried keeps 99% of full attention's score with chunk.",
+                  "chunk at 8K tokens: the largest budget keeps too little, 0.5: 0.9000 ± 0.0100")
         self.says(page, "0.1: 98.10% ± 0.90%")
         self.says(page, ">--kv-budget 0.12</text>")
 
@@ -154,11 +154,23 @@ class ReportTest(unittest.TestCase):
         for model in ("one", "two"):
             self.says(page, f">{model}</p>")
 
+    def test_answers_that_were_lost(self):
+        folder = self.evaluation("lost", [{"ctx": 4096, "policy": "chunk", "kv_budget": 0.1, "score": 0.5}])
+        cells = [{"ctx": 4096, "sample": 0, "policy": policy, "kv_budget": budget, "details": {"answers": [
+            {"question": "Which number?", "expected": ["17", "18"], "answer": answer, "score": score},
+            {"question": "Which word?", "expected": "x", "answer": "y", "score": 0}, "odd", {"score": 1}]}}
+            for policy, budget, answer, score in (("full", None, "It is 17 and 18.", 1), ("chunk", 0.1, HOSTILE, 0.5))]
+        lines = "".join(json.dumps(cell) + "\n" for cell in cells + [3, {"details": 4}, {"details": {"answers": [{"score": 1}]}}])
+        (folder / "cells.jsonl").write_text(lines + '{"ctx": 4096, "sam', encoding="utf-8")
+        page = self.page_of(folder)
+        self.says(page, "<td>17, 18</td>", "<td>It is 17 and 18.</td>", "<td>chunk 0.1</td>")
+        self.assertFalse("Which word?" in page, "an answer that full had not either")
+
     def test_texts_are_only_texts(self):
         row = {"ctx": 4096, "policy": HOSTILE, "kv_budget": 0.1, "prefill": HOSTILE, "kv_retention": 0.1, "score": 0.5, "ratio": 0.9,
                "parts": {HOSTILE: {"score": 0.5}, "depth 50%": {"score": 1}},
                "details": {"layers": [0, 1], "series": {HOSTILE: [0, 1]}}}
-        budget = {"ctx": 4096, "policy": HOSTILE, "kv_budget": None, "note": HOSTILE, "keep": 0.99,
+        budget = {"ctx": 4096, "policy": HOSTILE, "kv_budget": None, "notes": [HOSTILE, 3], "keep": 0.99,
                   "tried": [{"kv_budget": 0.1, "kv_retention": 0.1, "ratio": 0.5}]}
         for task in ("niah", "recall", HOSTILE):
             page = self.page_of(self.evaluation("x" + str(len(task)), [row], task=task, model=HOSTILE, command=HOSTILE,
@@ -172,7 +184,7 @@ class ReportTest(unittest.TestCase):
                  "ratio_error": v, "n": v, "parts": p, "details": {"layers": v, "series": p}}
                 for policy in ("full", "chunk") for v in values
                 for p in ({"a": {"score": v}, "depth 50%": {"score": v}, "b": v}, v)]
-        budgets = [{"ctx": v, "keep": v, "kv_budget": v, "kv_retention": v, "ratio": v, "tried": t, "next_smaller": v}
+        budgets = [{"ctx": v, "keep": v, "kv_budget": v, "kv_retention": v, "ratio": v, "tried": t, "next_smaller": v, "notes": v, "full_score": v}
                    for v in values for t in ([{"kv_retention": v, "ratio": v, "perplexity_ratio": v}], v)]
         for i, task in enumerate(("niah", "ppl", "recall")):
             self.page_of(self.evaluation(f"any-{i}", rows, task=task))
