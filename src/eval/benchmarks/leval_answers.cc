@@ -50,9 +50,10 @@ std::string folded(std::string_view text) {
   return lower;
 }
 
+// In the first line of more than one character.
 bool names_topic(std::string_view answer, std::string_view topic) {
   for (const std::string_view line : split_at(answer, '\n')) {
-    if (line.size() < 2) continue;
+    if (line.empty() || code_point_at(line, 0).n_bytes == line.size()) continue;
     answer = line;
     break;
   }
