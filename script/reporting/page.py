@@ -14,8 +14,9 @@ body{margin:0 auto;padding:1.5rem 1rem 4rem;max-width:66rem;background:var(--gro
 font:1rem/1.55 system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif}
 h1{font-size:1.7rem;line-height:1.2;margin:.5rem 0 .25rem}
 h2{font-size:1.35rem;line-height:1.25;margin:0 0 .25rem}
-h3{font-size:1.02rem;margin:1.8rem 0 .5rem}
-section{border-top:1px solid var(--line);margin-top:2.2rem;padding-top:1.8rem}
+header nav{border-bottom:1px solid var(--line);padding-bottom:1.6rem;margin-bottom:1.8rem}
+.part{font-size:1.02rem;margin:1.8rem 0 .5rem}
+section+section{border-top:1px solid var(--line);margin-top:2.2rem;padding-top:1.8rem}
 .faint{color:var(--faint)}
 .claim{font-size:1.18rem;line-height:1.45;margin:.9rem 0;padding-left:.9rem;border-left:4px solid var(--mark);max-width:52rem}
 ul{padding-left:1.2rem}
@@ -87,24 +88,27 @@ def _figure(picture):
     return f"<figure>{inline_svg(picture)}{caption}</figure>"
 
 
-def _section(number, section):
-    parts = [f'<section aria-labelledby="section-{number}">', f'<h2 id="section-{number}">{_e(section.title)}</h2>']
-    if section.of:
-        parts.append(f'<p class="faint">{_e(section.of)}</p>')
+def _section(number, section, level):
+    """Under a heading of this level; level 1 is the page's own, which is there."""
+    part = f"h{level + 1}"
+    parts = [f'<section aria-labelledby="section-{number}">']
+    if level > 1:
+        parts.append(f'<h{level} id="section-{number}">{_e(section.title)}</h{level}>')
+        parts.append(f'<p class="faint">{_e(section.of)}</p>' if section.of else "")
     for i, claim in enumerate(section.claims):
         parts.append(f'<p class="claim">{_e(claim)}</p>' if i == 0 else f"<p>{_e(claim)}</p>")
     for heading, pictures in section.pictures:
-        parts.append(f"<h3>{_e(heading)}</h3>" if heading else "")
+        parts.append(f'<{part} class="part">{_e(heading)}</{part}>' if heading else "")
         figures = "\n".join(map(_figure, pictures))
         kind = "wide" if section.is_wide else "pictures" + (" small" if len(pictures) > 2 else "")
         parts.append(f'<div class="{kind}">\n{figures}\n</div>')
     if section.tables:
-        parts.append("<h3>Numbers</h3>")
+        parts.append(f'<{part} class="part">Numbers</{part}>')
     parts += map(_table, section.tables)
     if section.notes:
         parts.append("<ul>" + "".join(f"<li>{_e(note)}</li>" for note in section.notes) + "</ul>")
     if section.command:
-        parts.append(f"<h3>Command</h3>\n<pre><code>{_e(section.command)}</code></pre>")
+        parts.append(f'<{part} class="part">Command</{part}>\n<pre><code>{_e(section.command)}</code></pre>')
     if section.settings:
         pairs = "".join(f"<dt>{_e(name)}</dt><dd>{_e(value)}</dd>" for name, value in section.settings.items())
         parts.append(f"<details><summary>All settings</summary><dl>{pairs}</dl></details>")
@@ -125,8 +129,10 @@ def page(title, sections):
     if len(sections) > 1:
         items = "\n".join(f'<li><a href="#section-{i}">{_e(s.title)}</a>{_of(s)}{_claim(s)}</li>' for i, s in enumerate(sections, 1))
         links = f'<nav aria-label="Contents"><ul>\n{items}\n</ul></nav>\n'
-    body = "\n".join(_section(i, section) for i, section in enumerate(sections, 1))
+    is_one = len(sections) == 1
+    heading = f"<h1 id=\"section-1\">{_e(title)}</h1>" if is_one else f"<h1>{_e(title)}</h1>"
+    body = "\n".join(_section(i, section, 1 if is_one else 2) for i, section in enumerate(sections, 1))
     return (f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8" />\n'
             f'<meta name="viewport" content="width=device-width, initial-scale=1" />\n<title>{_e(title)}</title>\n'
-            f"<style>{STYLE}</style>\n</head>\n<body>\n<header><h1>{_e(title)}</h1>\n{links}</header>\n<main>\n{body}\n</main>\n"
+            f"<style>{STYLE}</style>\n</head>\n<body>\n<header>{heading}\n{links}</header>\n<main>\n{body}\n</main>\n"
             "</body>\n</html>\n")

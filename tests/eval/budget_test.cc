@@ -143,7 +143,7 @@ TEST(EvalBudget, RecommendsTheSmallestThatKeepsEnough) {
   EXPECT_THAT(report.table,
               HasSubstr("| 4096 | chunk, prefill chunk | 1.000 ± 0.000 | 0.25 | 25.0% |"));
   EXPECT_THAT(report.table, HasSubstr("0.18: 0.9000 ± 0.0000"));
-  EXPECT_EQ(nlohmann::json::parse(read_text(folder / kResultsFile)), report.json);
+  EXPECT_EQ(nlohmann::ordered_json::parse(read_text(folder / kResultsFile)), report.json);
 }
 
 TEST(EvalBudget, NoiseIsSaidAndHidesNothing) {

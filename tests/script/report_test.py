@@ -64,6 +64,10 @@ class ReportTest(unittest.TestCase):
             self.assertTrue("".join(found).startswith("#"), found)
         ids = re.findall(r'\bid="([^"]*)"', page)
         self.assertEqual(len(ids), len(set(ids)), "ids are of one element each")
+        levels = [int(element.tag[1]) for element in root.iter() if re.fullmatch("h[1-6]", element.tag)]
+        self.assertEqual(levels.count(1), 1)
+        self.assertTrue(all(b - a <= 1 for a, b in zip(levels, levels[1:])), f"headings skip a level: {levels}")
+        self.assertEqual({e.get("aria-labelledby") for e in root.iter("section")} - set(ids), set())
         for picture in root.iter("svg"):
             self.assertTrue(picture.get("aria-label"))
             self.assertEqual(picture.get("role"), "img")
@@ -212,7 +216,7 @@ class ReportTest(unittest.TestCase):
         self.assertNotIn("boundary (BCE), held out", svg)
         self.assertEqual(self.svg("--title", "adapters <of> $llama", log), svg)
         page = (self.folder / "report.html").read_text(encoding="utf-8")
-        self.assertIn("<h1>adapters &lt;of&gt; $llama</h1>", page)
+        self.assertIn(">adapters &lt;of&gt; $llama</h1>", page)
         self.check_page(page)
 
     def test_divergence_by_layer_where_there_is_no_recall(self):
