@@ -4,6 +4,8 @@
 #include <cmath>
 #include <cstdint>
 #include <numbers>
+#include <utility>
+#include <vector>
 
 namespace chunkllm {
 
@@ -35,5 +37,13 @@ class Rng {
 
   uint64_t state_;
 };
+
+// Puts a list into random order (Fisher and Yates).
+template <typename T>
+void shuffle(Rng& rng, std::vector<T>& list) {
+  for (size_t i = list.size(); i > 1; --i) {
+    std::swap(list[i - 1], list[static_cast<size_t>(rng.below(static_cast<int64_t>(i)))]);
+  }
+}
 
 }  // namespace chunkllm

@@ -3,11 +3,36 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "data/facts.h"
 #include "data/synthetic.h"
 #include "text/sentences.h"
 #include "text/utf8.h"
 
 namespace chunkllm {
+
+void fit_to_tokens(Rng& rng, int64_t ctx, int64_t n_bytes,
+                   const std::function<int64_t(Rng& rng, int64_t n_bytes)>& make) {
+  const Rng state = rng;
+  while (true) {
+    rng = state;
+    const int64_t n_tokens = make(rng, n_bytes);
+    if (n_tokens <= ctx) return;
+    const double ratio = static_cast<double>(ctx) / static_cast<double>(n_tokens);
+    n_bytes = static_cast<int64_t>(static_cast<double>(n_bytes) * ratio * 0.995) - 16;
+    if (n_bytes <= 0) {
+      fail(ErrorCode::kInvalidArgument,
+           "{} tokens are too few for the facts and a question about them; ask for more", ctx);
+    }
+  }
+}
+
+std::string_view whole_sentences(std::string_view text, int64_t n_bytes) {
+  int64_t end = 0;
+  for (const int64_t place : sentence_places(text)) {
+    if (place <= n_bytes) end = place;
+  }
+  return end > 0 ? text.substr(0, static_cast<size_t>(end)) : text;
+}
 
 HaystackMaker::HaystackMaker(const Engine& engine, std::string_view text)
     : prompts_(engine), text_(text) {
@@ -38,23 +63,17 @@ Prompt HaystackMaker::prompt(const std::string& text, const std::string& questio
 Haystack HaystackMaker::fit(
     Rng& rng, int64_t ctx, int64_t n_bytes,
     const std::function<TaskDocument(Rng& rng, int64_t n_bytes)>& make) const {
-  const Rng state = rng;
-  while (true) {
-    rng = state;
-    Haystack haystack;
-    haystack.document = make(rng, n_bytes);
+  Haystack haystack;
+  fit_to_tokens(rng, ctx, n_bytes, [&](Rng& draw, int64_t size_bytes) {
+    haystack = {};
+    haystack.document = make(draw, size_bytes);
     for (const TaskQuestion& question : haystack.document.questions) {
       haystack.prompts.push_back(prompt(haystack.document.text, question.question));
       haystack.longest = std::max(haystack.longest, haystack.prompts.back().n_tokens());
     }
-    if (haystack.longest <= ctx) return haystack;
-    const double ratio = static_cast<double>(ctx) / static_cast<double>(haystack.longest);
-    n_bytes = static_cast<int64_t>(static_cast<double>(n_bytes) * ratio * 0.995) - 16;
-    if (n_bytes <= 0) {
-      fail(ErrorCode::kInvalidArgument,
-           "{} tokens are too few for the facts and a question about them; ask for more", ctx);
-    }
-  }
+    return haystack.longest;
+  });
+  return haystack;
 }
 
 void AnswerCost::add(const GenerateResult& result) {

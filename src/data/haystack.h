@@ -23,6 +23,15 @@ struct Haystack {
   int64_t longest = 0;  // tokens of the longest prompt
 };
 
+// Calls `make` with ever fewer bytes, from `n_bytes` on, and each time with the same state of
+// `rng`, until the tokens that it returns are at most `ctx`. Throws Error (kInvalidArgument) if
+// nothing fits.
+void fit_to_tokens(Rng& rng, int64_t ctx, int64_t n_bytes,
+                   const std::function<int64_t(Rng& rng, int64_t n_bytes)>& make);
+
+// At most `n_bytes` of the text, to the end of a sentence; all of a text without such an end there.
+std::string_view whole_sentences(std::string_view text, int64_t n_bytes);
+
 // Makes haystacks for a model. Refers to the engine and the text, which must outlive it. Immutable:
 // the same Rng gives the same haystack.
 class HaystackMaker {

@@ -80,25 +80,6 @@ std::string make_log(Rng& rng, int64_t n_bytes) {
 
 bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 
-// A word that no lexicon has: syllables at random.
-std::string make_word(Rng& rng, bool is_capital) {
-  constexpr Text kOnsets[] = {"b",  "br", "c",  "ch", "d", "dr", "f",  "fl", "g", "gr", "h",
-                              "j",  "k",  "l",  "m",  "n", "p",  "pl", "qu", "r", "s",  "sh",
-                              "st", "t",  "th", "tr", "v", "w",  "y",  "z",  ""};
-  constexpr Text kNuclei[] = {"a", "e", "i", "o", "u", "ai", "ea", "ie", "oo", "ou", "au", "y"};
-  constexpr Text kCodas[] = {"",   "",   "",    "n",    "r",    "l",  "s",  "t",
-                             "m",  "ng", "st",  "ck",   "nd",   "rt", "ph", "x",
-                             "sk", "lt", "ble", "tion", "ness", "ed", "ing"};
-  std::string word;
-  for (int64_t n = 1 + rng.below(3); n > 0; --n) {
-    word += pick_of(rng, kOnsets);
-    word += pick_of(rng, kNuclei);
-    word += pick_of(rng, kCodas);
-  }
-  if (is_capital && word[0] >= 'a') word[0] = static_cast<char>(word[0] - 'a' + 'A');
-  return word;
-}
-
 // Replaces some words of four letters and more by ones that no lexicon has, so that what is learned
 // about the ends of chunks holds for words that are not in it.
 std::string with_new_words(Rng& rng, Text text, TextKind kind) {
@@ -149,6 +130,24 @@ std::string make_part(Rng& rng, TextKind kind, int64_t n_bytes) {
 }
 
 }  // namespace
+
+std::string make_word(Rng& rng, bool is_capital) {
+  constexpr Text kOnsets[] = {"b",  "br", "c",  "ch", "d", "dr", "f",  "fl", "g", "gr", "h",
+                              "j",  "k",  "l",  "m",  "n", "p",  "pl", "qu", "r", "s",  "sh",
+                              "st", "t",  "th", "tr", "v", "w",  "y",  "z",  ""};
+  constexpr Text kNuclei[] = {"a", "e", "i", "o", "u", "ai", "ea", "ie", "oo", "ou", "au", "y"};
+  constexpr Text kCodas[] = {"",   "",   "",    "n",    "r",    "l",  "s",  "t",
+                             "m",  "ng", "st",  "ck",   "nd",   "rt", "ph", "x",
+                             "sk", "lt", "ble", "tion", "ness", "ed", "ing"};
+  std::string word;
+  for (int64_t n = 1 + rng.below(3); n > 0; --n) {
+    word += pick_of(rng, kOnsets);
+    word += pick_of(rng, kNuclei);
+    word += pick_of(rng, kCodas);
+  }
+  if (is_capital && word[0] >= 'a') word[0] = static_cast<char>(word[0] - 'a' + 'A');
+  return word;
+}
 
 std::string make_text_of(Rng& rng, TextKind kind, int64_t n_bytes) {
   std::string text;

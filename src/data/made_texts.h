@@ -41,4 +41,7 @@ std::string make_text_of(Rng& rng, TextKind kind, int64_t n_bytes);
 // The same with parts of all kinds, by kTextShares, each a page at most.
 std::string make_mixed_text(Rng& rng, int64_t n_bytes);
 
+// A word that no lexicon has: syllables at random.
+std::string make_word(Rng& rng, bool is_capital);
+
 }  // namespace chunkllm

@@ -29,6 +29,12 @@ Prompt PromptMaker::ask(const std::string& system, const std::string& user,
   return chat_prompt(engine_.tokenizer(), *chat_, messages);
 }
 
+Prompt PromptMaker::begun(const std::string& user, const std::string& answer_begin) const {
+  Prompt prompt = ask({}, user, answer_begin);
+  if (chat_) begin_answer(engine_.tokenizer(), prompt, answer_begin);
+  return prompt;
+}
+
 Prompt PromptMaker::plain(const std::string& text) const {
   return text_prompt(engine_.tokenizer(), text);
 }

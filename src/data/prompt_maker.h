@@ -24,6 +24,8 @@ class PromptMaker {
   // where the template has such messages; empty: without. In plain text both stand one after the
   // other, and `lead` after them.
   Prompt ask(const std::string& system, const std::string& user, const std::string& lead) const;
+  // Asks `user`, where the model goes on from the first words of its answer.
+  Prompt begun(const std::string& user, const std::string& answer_begin) const;
   // The text alone, whatever the model.
   Prompt plain(const std::string& text) const;
 

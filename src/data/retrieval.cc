@@ -19,13 +19,6 @@ constexpr TaskKind kSentenceKinds[] = {
     TaskKind::kWord,       TaskKind::kSentence,   TaskKind::kMultiKey, TaskKind::kMultiValue,
     TaskKind::kMultiValue, TaskKind::kMultiValue, TaskKind::kVariables};
 
-template <typename T>
-void shuffle(Rng& rng, std::vector<T>& list) {
-  for (size_t i = list.size(); i > 1; --i) {
-    std::swap(list[i - 1], list[static_cast<size_t>(rng.below(static_cast<int64_t>(i)))]);
-  }
-}
-
 // Tasks with at least 3 to 10 needles, and with more for so many questions.
 std::vector<Task> draw_tasks(Rng& rng, int64_t n_questions) {
   const int64_t n_facts = 3 + rng.below(8);

@@ -10,6 +10,7 @@
 #include "data/block_items.h"
 #include "data/facts.h"
 #include "data/task_forms.h"
+#include "text/utf8.h"
 
 namespace chunkllm {
 namespace {
@@ -145,14 +146,6 @@ bool is_word_byte(char c) {
          (static_cast<unsigned char>(c) & 0x80u) != 0;
 }
 
-std::string lower(std::string_view text) {
-  std::string result(text);
-  for (char& c : result) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  return result;
-}
-
 bool holds_words(std::string_view text, std::string_view words) {
   for (size_t at = text.find(words); at != std::string_view::npos; at = text.find(words, at + 1)) {
     const size_t end = at + words.size();
@@ -192,9 +185,7 @@ TaskDocument hide_tasks(Rng& rng, std::string_view text, const std::vector<Task>
   // Which task each place in the text belongs to.
   std::vector<size_t> owners;
   for (size_t i = 0; i < tasks.size(); ++i) owners.insert(owners.end(), tasks[i].needles.size(), i);
-  for (size_t i = owners.size(); i > 1; --i) {
-    std::swap(owners[i - 1], owners[static_cast<size_t>(rng.below(static_cast<int64_t>(i)))]);
-  }
+  shuffle(rng, owners);
   std::vector<size_t> n_hidden(tasks.size(), 0);
   std::vector<std::string> facts;
   for (const size_t owner : owners) facts.push_back(tasks[owner].needles[n_hidden[owner]++]);
@@ -210,10 +201,10 @@ TaskDocument hide_tasks(Rng& rng, std::string_view text, const std::vector<Task>
 
 double answer_score(std::string_view answer, const std::vector<std::string>& expected) {
   if (expected.empty()) return 0;
-  const std::string text = lower(answer);
+  const std::string text = lower_case(answer);
   int64_t n_found = 0;
   for (const std::string& value : expected) {
-    if (!value.empty() && holds_words(text, lower(value))) ++n_found;
+    if (!value.empty() && holds_words(text, lower_case(value))) ++n_found;
   }
   return static_cast<double>(n_found) / static_cast<double>(expected.size());
 }

@@ -77,8 +77,8 @@ struct TaskDocument {
 // in random order but for those of one task. Throws Error (kData) if `text` is no valid UTF-8.
 TaskDocument hide_tasks(Rng& rng, std::string_view text, const std::vector<Task>& tasks);
 
-// The share of `expected` that `answer` holds as whole words; upper and lower case (ASCII) are the
-// same. 0 if nothing is expected.
+// The share of `expected` that `answer` holds as whole words; upper and lower case are the same. 0
+// if nothing is expected.
 double answer_score(std::string_view answer, const std::vector<std::string>& expected);
 
 }  // namespace chunkllm

@@ -60,6 +60,14 @@ Prompt chat_prompt(const Tokenizer& tokenizer, const ChatTemplate& chat_template
                    chat_template.encode_with_answers(tokenizer, messages, answers));
 }
 
+void begin_answer(const Tokenizer& tokenizer, Prompt& prompt, std::string_view text) {
+  if (text.empty()) return;
+  const std::vector<int32_t> ids = tokenizer.encode(text, {.parse_special = false});
+  prompt.written.push_back({prompt.n_tokens(), prompt.n_tokens() + std::ssize(ids)});
+  prompt.ids.insert(prompt.ids.end(), ids.begin(), ids.end());
+  prompt.ends.back() = prompt.n_tokens() - 1;
+}
+
 namespace {
 
 // The text of a member that has to be one.

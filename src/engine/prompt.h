@@ -40,6 +40,10 @@ Prompt chat_prompt(const Tokenizer& tokenizer, const ChatTemplate& chat_template
                    const std::vector<ChatMessage>& messages,
                    const std::vector<std::vector<int32_t>>& answers);
 
+// Adds the first words of the answer, from which the model goes on: plain text, whatever it holds,
+// that belongs to the prompt. Nothing where `text` is empty. Throws Error.
+void begin_answer(const Tokenizer& tokenizer, Prompt& prompt, std::string_view text);
+
 // A JSON array of {"role": one of kChatRoles, "content": TEXT or null}, the last of the user or of
 // a tool. Other members are kept for the template: texts, and the array `tool_calls`, with which
 // the content may be missing. `where` names the source in errors. Throws Error (kData).

@@ -4,9 +4,8 @@
 
 #include "base/error.h"
 #include "data/corpus.h"
-#include "data/facts.h"
 #include "data/haystack.h"
-#include "eval/needles.h"
+#include "data/ruler/needles.h"
 #include "eval/reading.h"
 
 namespace chunkllm {
@@ -18,15 +17,6 @@ constexpr int64_t kDefaultTokens = 4096;
 constexpr int64_t kBytesPerToken = 5;
 // An answer may say more than its values.
 constexpr int64_t kSpareAnswerTokens = 48;
-
-// At most `n_bytes` of the text, to the end of a sentence; all of a text without such an end there.
-std::string_view whole_sentences(std::string_view text, int64_t n_bytes) {
-  int64_t end = 0;
-  for (const int64_t place : sentence_places(text)) {
-    if (place <= n_bytes) end = place;
-  }
-  return end > 0 ? text.substr(0, static_cast<size_t>(end)) : text;
-}
 
 class NiahWork : public EvalWork {
  public:

@@ -13,8 +13,8 @@
 #include <vector>
 
 #include "base/cancel.h"
+#include "data/ruler/needles.h"
 #include "engine/session.h"
-#include "eval/needles.h"
 
 namespace chunkllm {
 

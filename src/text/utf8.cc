@@ -1,5 +1,7 @@
 #include "text/utf8.h"
 
+#include <unicode/uchar.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -55,6 +57,17 @@ void append_utf8(std::string& text, char32_t c) {
   size_t n = 0;
   U8_APPEND_UNSAFE(bytes, n, U8_LENGTH(c) > 0 ? c : char32_t{0xfffd});
   text.append(bytes, n);
+}
+
+std::string lower_case(std::string_view text) {
+  const size_t end = find_invalid_utf8(text).value_or(text.size());
+  std::string lower;
+  for (size_t at = 0; at < end;) {
+    const CodePoint c = code_point_at(text, at);
+    append_utf8(lower, static_cast<char32_t>(u_tolower(static_cast<UChar32>(c.value))));
+    at += c.n_bytes;
+  }
+  return lower.append(text.substr(end));
 }
 
 bool is_ascii(std::string_view bytes) { return ascii_prefix(bytes) == bytes.size(); }

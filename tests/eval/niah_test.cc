@@ -7,11 +7,11 @@
 #include <set>
 
 #include "data/facts.h"
+#include "data/ruler/needles.h"
 #include "data/synthetic.h"
 #include "engine/common_prefix.h"
 #include "engine/needle_engine.h"
 #include "eval/columns.h"
-#include "eval/needles.h"
 #include "eval/reading.h"
 #include "testing/expect_error.h"
 #include "testing/temp_folder.h"

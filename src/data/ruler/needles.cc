@@ -1,4 +1,4 @@
-#include "eval/needles.h"
+#include "data/ruler/needles.h"
 
 #include "base/error.h"
 #include "data/block_items.h"
@@ -15,6 +15,45 @@ struct Needle {
   double depth = 0;
 };
 
+// Adds the needles of one plan and returns its question.
+TaskQuestion add_needles(Rng& rng, const NeedlePlan& plan, TakenNames& taken,
+                         std::vector<Needle>& needles) {
+  const auto new_key = [&] { return make_new_value(rng, "hyphenated", taken); };
+  const auto new_value = [&] { return make_needle_value(rng, plan.value, taken); };
+  const auto hide = [&](const std::string& key, const std::string& value, double depth) {
+    needles.push_back({needle_sentence(plan.value, key, value), depth});
+  };
+  const double depth = static_cast<double>(plan.depth_percent) / 100;
+  std::vector<std::string> keys = {new_key()};
+  TaskQuestion question;
+  switch (plan.kind) {
+    case NeedleKind::kSingle:
+    case NeedleKind::kMultiKey:
+      question.expected = {new_value()};
+      hide(keys[0], question.expected[0], depth);
+      if (plan.kind == NeedleKind::kSingle) break;
+      for (int64_t i = 0; i < kOtherKeys; ++i) hide(new_key(), new_value(), rng.uniform());
+      break;
+    case NeedleKind::kMultiValue:
+      for (int64_t i = 0; i < kMany; ++i) {
+        question.expected.push_back(new_value());
+        hide(keys[0], question.expected.back(), rng.uniform());
+      }
+      break;
+    case NeedleKind::kMultiQuery:
+      for (int64_t i = 0; i < kMany; ++i) {
+        if (i > 0) keys.push_back(new_key());
+        question.expected.push_back(new_value());
+        hide(keys.back(), question.expected.back(), rng.uniform());
+      }
+      break;
+  }
+  question.question = needle_question(plan.value, keys, question.expected.size());
+  return question;
+}
+
+}  // namespace
+
 std::string make_needle_value(Rng& rng, NeedleValue kind, TakenNames& taken) {
   switch (kind) {
     case NeedleValue::kNumbers:
@@ -30,58 +69,31 @@ std::string make_needle_value(Rng& rng, NeedleValue kind, TakenNames& taken) {
   return {};
 }
 
-// "number" of "numbers".
-std::string one_of(std::string_view plural) {
-  return std::string(plural.substr(0, plural.size() - 1));
+std::string needle_sentence(NeedleValue kind, std::string_view key, std::string_view value) {
+  return fmt::format("One of the special magic {} for {} is: {}.", enum_name(kind), key, value);
 }
 
-// Adds the needles of one plan and returns its question.
-TaskQuestion add_needles(Rng& rng, const NeedlePlan& plan, TakenNames& taken,
-                         std::vector<Needle>& needles) {
-  const std::string_view values = enum_name(plan.value);
-  const auto new_key = [&] { return make_new_value(rng, "hyphenated", taken); };
-  const auto new_value = [&] { return make_needle_value(rng, plan.value, taken); };
-  const auto hide = [&](const std::string& key, const std::string& value, double depth) {
-    needles.push_back(
-        {fmt::format("One of the special magic {} for {} is: {}.", values, key, value), depth});
-  };
-  const double depth = static_cast<double>(plan.depth_percent) / 100;
-  const std::string key = new_key();
-  TaskQuestion question;
-  std::string keys = key;
-  switch (plan.kind) {
-    case NeedleKind::kSingle:
-    case NeedleKind::kMultiKey:
-      question.expected = {new_value()};
-      hide(key, question.expected[0], depth);
-      if (plan.kind == NeedleKind::kSingle) break;
-      for (int64_t i = 0; i < kOtherKeys; ++i) hide(new_key(), new_value(), rng.uniform());
-      break;
-    case NeedleKind::kMultiValue:
-      for (int64_t i = 0; i < kMany; ++i) {
-        question.expected.push_back(new_value());
-        hide(key, question.expected.back(), rng.uniform());
-      }
-      break;
-    case NeedleKind::kMultiQuery:
-      for (int64_t i = 0; i < kMany; ++i) {
-        const std::string other = i == 0 ? key : new_key();
-        if (i > 0) keys += (i + 1 < kMany ? ", " : " and ") + other;
-        question.expected.push_back(new_value());
-        hide(other, question.expected.back(), rng.uniform());
-      }
-      break;
+std::string needle_noun(NeedleValue kind, bool is_one) {
+  std::string_view noun = enum_name(kind);
+  if (is_one) noun.remove_suffix(1);
+  return std::string(noun);
+}
+
+std::string list_of_keys(const std::vector<std::string>& keys) {
+  std::string list;
+  for (size_t i = 0; i < keys.size(); ++i) {
+    if (i > 0) list += i + 1 == keys.size() ? ", and " : ", ";
+    list += keys[i];
   }
-  question.question =
-      question.expected.size() == 1
-          ? fmt::format("What is the special magic {} for {} mentioned in the provided text?",
-                        one_of(values), keys)
-          : fmt::format("What are all the special magic {} for {} mentioned in the provided text?",
-                        values, keys);
-  return question;
+  return list;
 }
 
-}  // namespace
+std::string needle_question(NeedleValue kind, const std::vector<std::string>& keys,
+                            size_t n_values) {
+  const bool is_one = n_values == 1;
+  return fmt::format("What {} the special magic {} for {} mentioned in the provided text?",
+                     is_one ? "is" : "are all", needle_noun(kind, is_one), list_of_keys(keys));
+}
 
 std::vector<NeedlePlan> plan_needles(const std::vector<NeedleKind>& kinds,
                                      const std::vector<NeedleValue>& values,

@@ -34,6 +34,22 @@ inline constexpr auto kEnumNames<NeedleValue> =
                                           {NeedleValue::kWords, "words"},
                                           {NeedleValue::kUuids, "uuids"}});
 
+// A key or value that is not in `taken`, which takes it in.
+std::string make_needle_value(Rng& rng, NeedleValue kind, TakenNames& taken);
+
+// What stands in the text.
+std::string needle_sentence(NeedleValue kind, std::string_view key, std::string_view value);
+
+// "numbers", or "number" of one.
+std::string needle_noun(NeedleValue kind, bool is_one);
+
+// "a", "a, and b", "a, b, and c".
+std::string list_of_keys(const std::vector<std::string>& keys);
+
+// Asks for `n_values` values of these keys in all.
+std::string needle_question(NeedleValue kind, const std::vector<std::string>& keys,
+                            size_t n_values);
+
 // What one question is about. The needle that is asked for lies at the depth; others, and those of
 // questions with several answers, lie anywhere.
 struct NeedlePlan {
