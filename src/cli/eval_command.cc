@@ -12,6 +12,7 @@
 #include "cli/common.h"
 #include "cli/options.h"
 #include "cli/report_script.h"
+#include "data/ruler/ruler.h"
 #include "eval/budget.h"
 
 namespace chunkllm::cli {
@@ -218,9 +219,15 @@ void add_eval_command(CLI::App& app) {
   add_whole_numbers(*command, "--depths", args->eval.depths, 0, 100,
                     "Where needles lie in the text, in percent, a list");
   add_words(*command, "--tasks", args->eval.tasks,
-            "leval, longbench: which of their tasks, a list (default: leval: the closed ones of a "
-            "folder, longbench: all)")
+            "Which tasks, a list: of retrieval " + enum_list<RetrievalTask>(", ", " and ") +
+                " (default: all), of leval and longbench their files' (default: leval: the closed "
+                "ones of a folder, longbench: all)")
       ->type_name("NAME,...");
+  command
+      ->add_option("--pairs", args->eval.n_pairs,
+                   "Pairs of the JSON object of retrieval, which then stands inside a text "
+                   "(default: as many as the prompt holds)")
+      ->transform(whole_number(1, kMost));
   command
       ->add_option("--prompts", args->eval.prompts,
                    "longbench: folder of dataset2prompt.json and dataset2maxlen.json (default: "
@@ -246,7 +253,7 @@ void add_eval_command(CLI::App& app) {
   command->add_flag("--no-report", args->no_report,
                     "Do not draw pictures and report.html at the end (script/report does)");
   for (const char* name : {"--prefill", "--ctx", "--data", "--samples", "--questions", "--needles",
-                           "--values", "--depths", "--tasks", "--prompts", "--keep"}) {
+                           "--values", "--depths", "--tasks", "--pairs", "--prompts", "--keep"}) {
     remember(*command, *args, name);
   }
   command->callback([args] { run(*args); });

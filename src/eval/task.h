@@ -45,7 +45,8 @@ struct EvalOptions {
   std::vector<NeedleValue> values = {NeedleValue::kNumbers, NeedleValue::kWords,
                                      NeedleValue::kUuids};
   std::vector<int64_t> depths = {0, 25, 50, 75, 100};  // percent of the text
-  std::vector<std::string> tasks = {};                 // of a benchmark that has several
+  std::vector<std::string> tasks = {};                 // of a task that has several, by name
+  int64_t n_pairs = 0;                                 // of a JSON object inside a text; 0: no text
   std::filesystem::path prompts = {};                  // folder of a benchmark's own
   double keep = 0.99;  // share of what `full` reaches that a budget is searched for
 };

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "base/error.h"
@@ -7,6 +8,8 @@
 #include "eval/choice.h"
 #include "eval/niah.h"
 #include "eval/ppl.h"
+#include "eval/retrieval.h"
+#include "eval/ruler.h"
 #include "eval/task.h"
 
 namespace chunkllm {
@@ -44,6 +47,14 @@ constexpr std::string_view kLongbenchShown[] = {"narrativeqa",
                                                 "lcc",
                                                 "repobench-p"};
 
+constexpr std::string_view kRetrievalSettings[] = {
+    "--ctx", "--data", "--samples", "--questions", "--tasks", "--values", "--pairs"};
+constexpr auto kRetrievalShown = [] {
+  std::array<std::string_view, kEnumNames<RetrievalTask>.size()> names;
+  std::ranges::transform(kEnumNames<RetrievalTask>, names.begin(), &EnumName<RetrievalTask>::name);
+  return names;
+}();
+
 constexpr EvalTask kTasks[] = {
     {.name = "niah",
      .help = "needles in a haystack",
@@ -51,6 +62,18 @@ constexpr EvalTask kTasks[] = {
      .settings = kNiahSettings,
      .shown = kNiahShown,
      .prepare = prepare_niah},
+    {.name = "retrieval",
+     .help = "RULER's tasks and pairs in JSON",
+     .reads_prompts = true,
+     .settings = kRetrievalSettings,
+     .shown = kRetrievalShown,
+     .prepare = prepare_retrieval},
+    {.name = "ruler",
+     .help = "RULER's own lines",
+     .reads_prompts = true,
+     .settings = kTextSettings,
+     .shown = kRetrievalShown,
+     .prepare = prepare_ruler},
     {.name = "ppl",
      .help = "perplexity of texts",
      .score_kind = ScoreKind::kPerplexity,

@@ -1,6 +1,7 @@
 #include "text/utf8.h"
 
-#include <unicode/uchar.h>
+#include <unicode/locid.h>
+#include <unicode/unistr.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -60,14 +61,11 @@ void append_utf8(std::string& text, char32_t c) {
 }
 
 std::string lower_case(std::string_view text) {
-  const size_t end = find_invalid_utf8(text).value_or(text.size());
   std::string lower;
-  for (size_t at = 0; at < end;) {
-    const CodePoint c = code_point_at(text, at);
-    append_utf8(lower, static_cast<char32_t>(u_tolower(static_cast<UChar32>(c.value))));
-    at += c.n_bytes;
-  }
-  return lower.append(text.substr(end));
+  icu::UnicodeString::fromUTF8({text.data(), static_cast<int32_t>(text.size())})
+      .toLower(icu::Locale::getRoot())
+      .toUTF8String(lower);
+  return lower;
 }
 
 bool is_ascii(std::string_view bytes) { return ascii_prefix(bytes) == bytes.size(); }

@@ -25,7 +25,7 @@ std::string_view without_byte_order_mark(std::string_view text);
 // Appends one character; U+FFFD for what is none (surrogates, above U+10FFFF).
 void append_utf8(std::string& text, char32_t c);
 
-// Each character in lower case, by its simple mapping; from invalid UTF-8 on the text stays.
+// In lower case, as by Python's str.lower(): full mappings. Invalid UTF-8 becomes U+FFFD.
 std::string lower_case(std::string_view text);
 
 // Whether all bytes are below 0x80.

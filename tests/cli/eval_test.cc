@@ -56,6 +56,31 @@ TEST(EvalCommand, PrintsATableOrJsonAndGoesOn) {
                  "eval_other_seed");
 }
 
+TEST(EvalCommand, TasksOfRetrievalAreToldApart) {
+  const Scratch scratch;
+  const ProgramResult result = run_program({"eval",         "retrieval",
+                                            "--model",      needle_model().string(),
+                                            "--adapter",    needle_adapter().string(),
+                                            "--ctx",        "1000",
+                                            "--samples",    "1",
+                                            "--questions",  "2",
+                                            "--tasks",      "json,niah_single_1,qa_1",
+                                            "--kv-budget",  "512",
+                                            "--values",     "numbers",
+                                            "--no-report",  "--out",
+                                            scratch / "out"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.err, testing::HasSubstr("note: qa_1 is left out: --data names no file of"));
+  EXPECT_THAT(result.err, testing::HasSubstr("eval retrieval: 4 cells\n"));
+  EXPECT_THAT(result.out, testing::HasSubstr("| score | json | niah_single_1 | of full | n |"));
+  const auto json = nlohmann::json::parse(read_text(scratch.path("out") / "results.json"));
+  for (const auto& row : json.at("results")) {
+    EXPECT_EQ(row["parts"]["json"]["n"], 2);
+    EXPECT_EQ(row["parts"]["niah_single_1"]["n"], 1);
+    EXPECT_EQ(row["n"], 2);
+  }
+}
+
 TEST(EvalCommand, AnInterruptedRunGoesOn) {
   const Scratch scratch;
   const std::filesystem::path cells = scratch.path("out") / "cells.jsonl";
@@ -103,7 +128,7 @@ TEST(EvalCommand, RefusesWhatItCannotUse) {
   const std::string model = needle_model().string();
   const std::string out = scratch / "out";
   refuses(kUsage, {"needles", "--model", model, "--out", out},
-          {"there is no task 'needles'", "niah, ppl, "}, "eval_no_task");
+          {"there is no task 'needles'", "name niah, ", "ppl"}, "eval_no_task");
   refuses(kUsage, {"ppl", "--model", model}, {"--out"}, "eval_no_out");
   refuses(kUsage, {"ppl", "--model", model, "--out", out, "--kv-budget", "0.1,2.5"},
           {"--kv-budget 2.5"}, "eval_budget");
@@ -129,6 +154,16 @@ TEST(EvalCommand, RefusesWhatItCannotUse) {
       kUsage,
       {"longbench", "--model", model, "--out", out, "--data", scratch.file("lcc.jsonl", kCodeLine)},
       {"dataset2prompt.json", "give --prompts"}, "eval_longbench_prompts");
+  refuses(kUsage, {"retrieval", "--model", model, "--out", out, "--tasks", "vt,none"},
+          {"--tasks none", "json, vt"}, "eval_tasks");
+  refuses(kUsage, {"retrieval", "--model", model, "--out", out, "--pairs", "0"}, {"--pairs"},
+          "eval_pairs");
+  refuses(kUsage, {"ruler", "--model", model, "--out", out}, {"ruler needs --data"},
+          "eval_ruler_data");
+  refuses(kFailure,
+          {"ruler", "--model", model, "--out", out, "--data",
+           scratch.file("vt.jsonl", "{\"index\": 0, \"input\": \"a\", \"outputs\": []}\n")},
+          {"vt.jsonl, line 1"}, "eval_ruler_line");
   refuses(kFailure, {"ppl", "--model", model, "--out", out, "--data", scratch / "none"},
           {"none does not exist"}, "eval_no_data");
   refuses(kFailure, {"ppl", "--model", model, "--out", scratch.file("file", "x") + "/out"},

@@ -118,6 +118,14 @@ TEST(Utf8, WhatIsNoCharacterIsWrittenAsAReplacement) {
   }
 }
 
+TEST(Utf8, LowerCaseIsFull) {
+  EXPECT_EQ(lower_case("ΟΔΟΣ ΣΑ É x1-Y"), "οδος σα é x1-y");
+  EXPECT_EQ(lower_case("A\xff"
+                       "B"),
+            "a" + kReplacement + "b");
+  EXPECT_EQ(lower_case(""), "");
+}
+
 TEST(ByteLevel, SymbolsAreDistinctAndGoBackToTheirBytes) {
   std::string all_symbols;
   std::string all_bytes;

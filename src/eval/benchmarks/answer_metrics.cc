@@ -168,7 +168,7 @@ class BlockMatcher {
 }  // namespace
 
 std::string squad_normalized(std::string_view text) {
-  std::string plain = python_lower(text);
+  std::string plain = lower_case(text);
   std::erase_if(plain, is_ascii_punctuation);
   std::string without_articles;
   size_t begin = 0;  // of a run of word characters
@@ -210,8 +210,8 @@ double squad_f1(std::string_view answer, std::string_view expected) {
 }
 
 double rouge_l(std::string_view answer, std::string_view expected) {
-  const std::string answer_text = python_lower(answer);
-  const std::string expected_text = python_lower(expected);
+  const std::string answer_text = lower_case(answer);
+  const std::string expected_text = lower_case(expected);
   const Words answer_words = rouge_words(answer_text);
   const Words expected_words = rouge_words(expected_text);
   const double n_common = subsequence_lengths(expected_words, answer_words).back();

@@ -45,7 +45,7 @@ std::string_view without_zeros(std::string_view digits) {
 
 // Lower case without blanks.
 std::string folded(std::string_view text) {
-  std::string lower = python_lower(text);
+  std::string lower = lower_case(text);
   std::erase(lower, ' ');
   return lower;
 }
@@ -99,7 +99,7 @@ std::string leval_number(std::string_view answer) {
 }
 
 std::string leval_truth(std::string_view answer) {
-  const std::string lower = python_lower(answer);
+  const std::string lower = lower_case(answer);
   for (const std::string_view word : python_split(lower)) {
     if (word.find("true") != std::string_view::npos) return "true";
     if (word.find("false") != std::string_view::npos) return "false";

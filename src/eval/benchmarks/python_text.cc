@@ -1,8 +1,6 @@
 #include "eval/benchmarks/python_text.h"
 
-#include <unicode/locid.h>
 #include <unicode/uchar.h>
-#include <unicode/unistr.h>
 
 #include "text/utf8.h"
 
@@ -42,14 +40,6 @@ bool is_python_digit(char32_t c) {
 
 bool is_python_word(char32_t c) {
   return c == U'_' || (U_GET_GC_MASK(static_cast<UChar32>(c)) & (U_GC_L_MASK | U_GC_N_MASK)) != 0;
-}
-
-std::string python_lower(std::string_view text) {
-  std::string lower;
-  icu::UnicodeString::fromUTF8({text.data(), static_cast<int32_t>(text.size())})
-      .toLower(icu::Locale::getRoot())
-      .toUTF8String(lower);
-  return lower;
 }
 
 std::string_view python_lstrip(std::string_view text) {

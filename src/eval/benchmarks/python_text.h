@@ -13,8 +13,6 @@ bool is_python_space(char32_t c);  // str.isspace()
 bool is_python_digit(char32_t c);  // \d
 bool is_python_word(char32_t c);   // \w
 
-// str.lower(): full mappings, a final sigma among them.
-std::string python_lower(std::string_view text);
 // str.lstrip(), str.strip() and str.split().
 std::string_view python_lstrip(std::string_view text);
 std::string_view python_strip(std::string_view text);
