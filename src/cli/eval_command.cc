@@ -83,7 +83,9 @@ EvalOptions to_options(const EvalArgs& args, const EvalTask& task, const Engine&
 
 void note_unread_options(const EvalArgs& args, const EvalTask& task) {
   for (const std::string& option : args.given) {
-    const bool is_read = option == "--prefill" ? task.reads_prompts : task.reads(option);
+    const bool is_read = option == "--prefill"  ? task.reads_prompts
+                         : option == "--policy" ? task.has_policies
+                                                : task.reads(option);
     if (!is_read) say(fmt::format("note: {} has no effect on {}", option, task.name));
   }
 }
@@ -102,12 +104,14 @@ void run(const EvalArgs& args) {
   check_output_folder("--out", args.out);
   const CancelToken& cancel = interrupt_token();
   Engine engine = open_engine(args.engine);
-  const bool may_need_adapter =
-      args.policies.empty() || std::ranges::any_of(args.policies, [](const std::string& name) {
-        return policy_named(name).needs_adapter;
-      });
+  const bool may_need_adapter = args.policies.empty() || !task.has_policies ||
+                                std::ranges::any_of(args.policies, [](const std::string& name) {
+                                  return policy_named(name).needs_adapter;
+                                });
   if (may_need_adapter) find_adapter_if_not_named(args.engine, engine);
-  const EvalOptions options = to_options(args, task, engine);
+  EvalOptions options = to_options(args, task, engine);
+  // Its chunks are those that `chunk` makes of a text, or without an adapter what takes its place.
+  if (!task.has_policies) options.policies = {&policy_for(policy_named("chunk"), engine.adapter())};
   note_unread_settings(args.selection, options.policies);
   note_unread_options(args, task);
   std::optional<BudgetPlan> search;
@@ -252,8 +256,9 @@ void add_eval_command(CLI::App& app) {
   command->add_flag("--json", args->json, "Print one JSON object");
   command->add_flag("--no-report", args->no_report,
                     "Do not draw pictures and report.html at the end (script/report does)");
-  for (const char* name : {"--prefill", "--ctx", "--data", "--samples", "--questions", "--needles",
-                           "--values", "--depths", "--tasks", "--pairs", "--prompts", "--keep"}) {
+  for (const char* name :
+       {"--policy", "--prefill", "--ctx", "--data", "--samples", "--questions", "--needles",
+        "--values", "--depths", "--tasks", "--pairs", "--prompts", "--keep"}) {
     remember(*command, *args, name);
   }
   command->callback([args] { run(*args); });

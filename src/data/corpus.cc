@@ -110,6 +110,12 @@ int64_t Corpus::size_bytes() const {
                          });
 }
 
+std::string Corpus::joined() const {
+  std::string text;
+  for (const Document& document : documents) text += document.text + "\n\n";
+  return text;
+}
+
 Corpus read_corpus(const std::vector<std::filesystem::path>& paths) {
   Corpus corpus;
   for (const std::filesystem::path& path : paths) {

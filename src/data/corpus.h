@@ -22,6 +22,8 @@ struct Corpus {
   std::string fingerprint;
 
   int64_t size_bytes() const;
+  // All texts, a blank line between them.
+  std::string joined() const;
 };
 
 // Reads .txt files, .jsonl files ({"text": ...} a line) and folders of them (recursively, in the

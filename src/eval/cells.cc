@@ -32,6 +32,31 @@ std::string column_key(const nlohmann::json& record) {
   return json.dump();
 }
 
+Json layers_json(const CellResult& result) {
+  Json json = Json::object();
+  for (const auto& [name, values] : result.layers) {
+    Json list = Json::array();
+    for (const std::optional<double>& value : values) list.push_back(value ? Json(*value) : Json());
+    json[name] = std::move(list);
+  }
+  return json;
+}
+
+void read_layers(const nlohmann::json& json, const std::string& where, CellResult& result) {
+  const auto refuse = [&] {
+    fail(ErrorCode::kData, "{}: layers must be lists of numbers; remove this line", where);
+  };
+  if (!json.is_object()) refuse();
+  for (const auto& [name, list] : json.items()) {
+    if (!list.is_array()) refuse();
+    LayerValues& values = result.layers[name];
+    for (const nlohmann::json& value : list) {
+      if (!value.is_number() && !value.is_null()) refuse();
+      values.push_back(value.is_null() ? std::nullopt : std::optional(value.get<double>()));
+    }
+  }
+}
+
 Json to_json(std::string_view task, const EvalColumn& column, const Cell& cell) {
   const CellResult& result = cell.result;
   Json json;
@@ -51,6 +76,7 @@ Json to_json(std::string_view task, const EvalColumn& column, const Cell& cell) 
   json["prefill_rows_attended"] = result.prefill.rows_attended;
   json["prefill_rows_visible"] = result.prefill.rows_visible;
   json["seconds"] = result.seconds;
+  if (!result.layers.empty()) json["layers"] = layers_json(result);
   if (!result.details.is_null()) json["details"] = result.details;
   return json;
 }
@@ -82,6 +108,7 @@ Cell read_cell(const nlohmann::json& record, const std::string& where) {
   cell.result.prefill.rows_visible = fields.number("prefill_rows_visible", 0, kMost);
   cell.result.seconds = fields.number("seconds", 0, kMost);
   if (record.contains("details")) cell.result.details = Json(record["details"]);
+  if (fields.has("layers")) read_layers(record["layers"], where, cell.result);
   return cell;
 }
 

@@ -30,6 +30,7 @@ std::string EvalColumn::name() const {
 
 std::vector<EvalColumn> make_columns(const EvalTask& task, const EvalOptions& options) {
   std::vector<EvalColumn> columns;
+  if (!task.has_policies) return {EvalColumn{.selection = options.selection}};
   for (const PolicyEntry* policy : options.policies) {
     const bool by_budget = policy->reads(Setting::kKvBudget);
     const bool by_prefill = task.reads_prompts && policy->reads(Setting::kPrefill);

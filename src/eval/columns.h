@@ -11,8 +11,9 @@
 namespace chunkllm {
 
 // Each policy of the options, in their order; those that read budgets with each budget, and, in a
-// task that reads prompts, those that can read them in more than one way with each of these. Throws
-// Error (kInvalidArgument) for a budget that is none, or a column that is there already.
+// task that reads prompts, those that can read them in more than one way with each of these; full
+// attention alone for a task without policies. Throws Error (kInvalidArgument) for a budget that is
+// none, or a column that is there already.
 std::vector<EvalColumn> make_columns(const EvalTask& task, const EvalOptions& options);
 
 // The least tokens that a fraction stands for under a policy, with the adapter's settings where it

@@ -85,9 +85,7 @@ class NiahWork : public EvalWork {
     }
     const Corpus corpus = read_corpus(options_.data);
     fingerprint_ = corpus.fingerprint;
-    std::string text;
-    for (const Document& document : corpus.documents) text += document.text + "\n\n";
-    return text;
+    return corpus.joined();
   }
 
   std::vector<NeedlePlan> plans_of(int64_t sample) const {

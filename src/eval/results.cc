@@ -6,6 +6,8 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "eval/layer_values.h"
+
 namespace chunkllm {
 namespace {
 
@@ -55,6 +57,17 @@ std::vector<const Cell*> paired(const std::vector<const Cell*>& cells,
   return both;
 }
 
+void add_layers(const std::map<std::string, LayerValues>& cell,
+                std::map<std::string, std::vector<Measure>>& sums) {
+  for (const auto& [name, values] : cell) {
+    std::vector<Measure>& of_name = sums[name];
+    of_name.resize(std::max(of_name.size(), values.size()));
+    for (size_t i = 0; i < values.size(); ++i) {
+      if (values[i]) of_name[i] += {*values[i], 1};
+    }
+  }
+}
+
 Json number_or_null(double value) { return std::isfinite(value) ? Json(value) : Json(); }
 
 double number_or_0(const Json& object, const char* name) {
@@ -63,6 +76,33 @@ double number_or_0(const Json& object, const char* name) {
 }
 
 Json rate_or_null(std::optional<double> rate) { return rate ? number_or_null(*rate) : Json(); }
+
+// Of each series its means over parts of the network.
+void add_layer_means(const std::string& name, const EvalRow& row, Json& parts) {
+  const LayerValues values = row.layer_values(name);
+  const auto put = [&](const std::string& part, const std::optional<double>& mean) {
+    if (mean) parts[part] = {{"score", number_or_null(*mean)}, {"n", row.n_samples}};
+  };
+  put(name, typical_mean(values));
+  for (int64_t third = 0; third < 3; ++third) {
+    put(fmt::format("{}, {}", name, kThirds[third]),
+        mean_over(values, third_of_layers(std::ssize(values), third)));
+  }
+}
+
+Json layers_json(const EvalRow& row) {
+  Json numbers = Json::array();
+  for (size_t i = 0; i < row.layers.begin()->second.size(); ++i) numbers.push_back(i);
+  Json series = Json::object();
+  for (const auto& [name, by_layer] : row.layers) {
+    Json values = Json::array();
+    for (const std::optional<double>& value : row.layer_values(name)) {
+      values.push_back(value ? number_or_null(*value) : Json());
+    }
+    series[name] = std::move(values);
+  }
+  return {{"layers", std::move(numbers)}, {"series", std::move(series)}};
+}
 
 }  // namespace
 
@@ -82,6 +122,11 @@ std::optional<double> EvalSpeed::prefill_tokens_per_second() const {
 std::optional<double> EvalSpeed::decode_tokens_per_second() const {
   return n_decoded > 0 && decode_seconds > 0 ? std::optional(n_decoded / decode_seconds)
                                              : std::nullopt;
+}
+
+LayerValues EvalRow::layer_values(const std::string& name) const {
+  const auto found = layers.find(name);
+  return found != layers.end() ? quotients(found->second) : LayerValues{};
 }
 
 std::string show_estimate(const Estimate& estimate, int64_t n_samples, int digits) {
@@ -109,7 +154,7 @@ std::vector<EvalRow> make_rows(const EvalTask& task, const CellStore& store,
                                std::span<const EvalColumn> columns) {
   const EvalColumn* full = nullptr;
   for (const EvalColumn& column : columns) {
-    if (!column.policy->selects()) full = &column;
+    if (task.has_policies && !column.policy->selects()) full = &column;
   }
   std::vector<EvalRow> rows;
   for (const int64_t ctx : lengths) {
@@ -123,6 +168,7 @@ std::vector<EvalRow> make_rows(const EvalTask& task, const CellStore& store,
         row.seconds += cell->result.seconds;
         row.speed.add(cell->result.details);
         for (const auto& [name, measure] : cell->result.measures) row.measures[name] += measure;
+        add_layers(cell->result.layers, row.layers);
       }
       row.score = estimate_score(task, scores_of(cells));
       if (full != nullptr) {
@@ -163,11 +209,13 @@ Json rows_json(const EvalTask& task, std::span<const EvalRow> rows) {
       parts[name] = {{"score", number_or_null(task.score(measure))},
                      {"n", std::llround(measure.n)}};
     }
+    for (const auto& [name, by_layer] : row.layers) add_layer_means(name, row, parts);
     json["parts"] = std::move(parts);
     json["kv_bytes_attended"] = row.decode.kv_bytes_attended();
     json["seconds"] = row.seconds;
     json["prefill_tokens_per_second"] = rate_or_null(row.speed.prefill_tokens_per_second());
     json["decode_tokens_per_second"] = rate_or_null(row.speed.decode_tokens_per_second());
+    if (!row.layers.empty()) json["details"] = layers_json(row);
     results.push_back(std::move(json));
   }
   return results;

@@ -43,9 +43,13 @@ struct EvalRow {
   double seconds = 0;
   EvalSpeed speed = {};
   std::map<std::string, Measure> measures = {};
+  std::map<std::string, std::vector<Measure>> layers = {};  // sums over samples, by layer
   Estimate score = {};
   // Of the score to that of `full` over the same samples, where `full` is a column and has any.
   std::optional<Estimate> ratio = {};
+
+  // Means over samples; empty if there is nothing of that name.
+  LayerValues layer_values(const std::string& name) const;
 };
 
 // "0.912 ± 0.021"; of one sample the value alone.

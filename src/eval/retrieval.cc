@@ -116,7 +116,7 @@ class RetrievalWork : public EvalWork {
     if (texts.empty()) return;
     const Corpus corpus = read_corpus(texts);
     fingerprint_ = corpus.fingerprint;
-    for (const Document& document : corpus.documents) text_ += document.text + "\n\n";
+    text_ = corpus.joined();
   }
 
   const QaSet* qa_set(RetrievalTask task) const {

@@ -28,9 +28,11 @@ Json settings_of(const Engine& engine, const EvalPlan& plan) {
   const bool needs_adapter = std::ranges::any_of(
       plan.columns, [](const EvalColumn& column) { return column.policy->needs_adapter; });
   if (needs_adapter) json["adapter digest"] = engine.adapter_digest();
-  Json policies = Json::array();
-  for (const PolicyEntry* policy : options.policies) policies.push_back(policy->name);
-  json["--policy"] = std::move(policies);
+  if (plan.task->has_policies) {
+    Json policies = Json::array();
+    for (const PolicyEntry* policy : options.policies) policies.push_back(policy->name);
+    json["--policy"] = std::move(policies);
+  }
   if (reads(Setting::kKvBudget)) {
     Json budgets = Json::array();
     for (const std::string& budget : options.budgets) budgets.push_back(budget_json(budget));
@@ -184,7 +186,8 @@ EvalReport run_eval(const Engine& engine, EvalPlan& plan, const std::filesystem:
   plan.work->finish(folder);
   EvalReport report;
   report.rows = make_rows(*plan.task, cells, plan.lengths, plan.columns);
-  report.table = rows_table(*plan.task, report.rows);
+  report.table =
+      plan.task->has_policies ? rows_table(*plan.task, report.rows) : plan.work->table(report.rows);
   report.json["task"] = plan.task->name;
   report.json["model"] = engine.options().model.filename().empty()
                              ? engine.options().model.parent_path().filename().string()

@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -63,10 +64,14 @@ struct Measure {
   }
 };
 
+// A number for each layer of the model; none for layers that have no such thing.
+using LayerValues = std::vector<std::optional<double>>;
+
 // One sample under one column.
 struct CellResult {
   // By name: kScore, and what else the task tells apart.
   std::map<std::string, Measure> measures = {};
+  std::map<std::string, LayerValues> layers = {};  // by name, of tasks that look at layers
   RetentionCount decode = {};
   PrefillCount prefill = {};
   double seconds = 0;
@@ -82,6 +87,8 @@ struct EvalUnit {
   int64_t sample = 0;
   int64_t n_tokens = 0;  // that one column runs, about
 };
+
+struct EvalRow;
 
 // What a task does with given options. Refers to the engine, which must outlive it.
 class EvalWork {
@@ -103,6 +110,8 @@ class EvalWork {
                    const CellDone& done, const Progress& progress, const CancelToken* cancel) = 0;
   // Called when all cells stand in the folder's cells.jsonl: what else is left there. Throws Error.
   virtual void finish(const std::filesystem::path& folder) const { (void)folder; }
+  // The table of a task without policies (results.h): Markdown.
+  virtual std::string table(std::span<const EvalRow> /*rows*/) const { return {}; }
 };
 
 // What a measure's mean is shown as.
@@ -116,7 +125,8 @@ struct EvalTask {
   std::string_view name = {};
   std::string_view help = {};  // what is asked, in a few words
   ScoreKind score_kind = ScoreKind::kMean;
-  bool reads_prompts = false;                       // columns differ by --prefill
+  bool has_policies = true;    // else it looks at the model itself, in one column
+  bool reads_prompts = false;  // columns differ by --prefill
   std::span<const std::string_view> settings = {};  // options that it reads, of those not all do
   std::span<const std::string_view> shown = {};     // measures that the table has besides the score
   bool searches_budget = false;  // runs those cells that the search needs (budget.h)

@@ -3,6 +3,8 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "eval/attention/icac.h"
+#include "eval/attention/recall.h"
 #include "eval/benchmarks/leval.h"
 #include "eval/benchmarks/longbench.h"
 #include "eval/choice.h"
@@ -23,6 +25,7 @@ constexpr std::string_view kNiahShown[] = {
 constexpr std::string_view kBudgetSettings[] = {"--ctx",     "--data",   "--samples", "--questions",
                                                 "--needles", "--values", "--depths",  "--keep"};
 constexpr std::string_view kTextSettings[] = {"--ctx", "--data", "--samples"};
+constexpr std::string_view kRecallSettings[] = {"--ctx", "--data", "--samples", "--questions"};
 constexpr std::string_view kPplShown[] = {kLastHalf};
 constexpr std::string_view kChoiceShown[] = {kByLength};
 constexpr std::string_view kLevalSettings[] = {"--ctx", "--data", "--samples", "--tasks"};
@@ -104,6 +107,16 @@ constexpr EvalTask kTasks[] = {
      .shown = kNiahShown,
      .searches_budget = true,
      .prepare = prepare_niah},
+    {.name = "recall",
+     .help = "how much of the model's attention choices of chunks capture, by layer",
+     .has_policies = false,
+     .settings = kRecallSettings,
+     .prepare = prepare_recall},
+    {.name = "icac",
+     .help = "how consistent attention is inside chunks, by layer",
+     .has_policies = false,
+     .settings = kTextSettings,
+     .prepare = prepare_icac},
 };
 
 }  // namespace

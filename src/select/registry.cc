@@ -4,12 +4,12 @@
 
 #include "base/error.h"
 #include "select/chunk/chunk_policy.h"
-#include "select/chunk/oracle_policy.h"
 #include "select/full.h"
 #include "select/keys/mean_key_policy.h"
 #include "select/keys/quest_policy.h"
 #include "select/separator.h"
 #include "select/streaming.h"
+#include "select/teacher/oracle_policy.h"
 
 namespace chunkllm {
 namespace {

@@ -9,8 +9,8 @@
 
 #include "base/cancel.h"
 #include "base/random.h"
+#include "engine/backbone.h"
 #include "select/chunk/adapter.h"
-#include "train/backbone.h"
 #include "train/lesson_file.h"
 #include "train/metrics.h"
 

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "base/cancel.h"
+#include "engine/backbone.h"
 #include "engine/engine.h"
-#include "train/backbone.h"
 #include "train/lesson_file.h"
 
 namespace chunkllm {

@@ -1,12 +1,12 @@
 #include "train/metrics.h"
 
-#include <algorithm>
 #include <cmath>
-#include <limits>
 #include <numeric>
+#include <optional>
 
 #include "base/error.h"
 #include "base/thread_pool.h"
+#include "select/teacher/ranking.h"
 
 namespace chunkllm {
 namespace {
@@ -15,26 +15,24 @@ double ratio(int64_t part, int64_t whole) {
   return whole == 0 ? 0.0 : static_cast<double>(part) / static_cast<double>(whole);
 }
 
+// One query's chunks, the latest with the greatest score.
+std::vector<float> scores_by_recency(int64_t n) {
+  std::vector<float> scores(static_cast<size_t>(n));
+  std::iota(scores.begin(), scores.end(), 0.0f);
+  return scores;
+}
+
 struct QueryRecall {
   bool counted = false;
   double by_score = 0.0;
   double by_recency = 0.0;
 };
 
-// One query over its n eligible chunks, n > k.
-QueryRecall query_recall(const float* teacher, const float* scores, int64_t n, int64_t k) {
-  std::vector<int64_t> wanted = top_k_indices({teacher, static_cast<size_t>(n)}, k);
-  std::erase_if(wanted, [&](int64_t j) { return !(teacher[j] > 0.0f); });
-  if (wanted.empty()) return {};
-  std::vector<int64_t> chosen = top_k_indices({scores, static_cast<size_t>(n)}, k);
-  std::sort(chosen.begin(), chosen.end());
-  int64_t n_by_score = 0;
-  int64_t n_by_recency = 0;
-  for (const int64_t j : wanted) {
-    n_by_score += std::binary_search(chosen.begin(), chosen.end(), j) ? 1 : 0;
-    n_by_recency += j >= n - k ? 1 : 0;
-  }
-  return {true, ratio(n_by_score, std::ssize(wanted)), ratio(n_by_recency, std::ssize(wanted))};
+// One query over its eligible chunks.
+QueryRecall query_recall(std::span<const float> teacher, std::span<const float> scores, int64_t k) {
+  const std::optional<double> by_score = recall_at_k(teacher, scores, k);
+  if (!by_score) return {};
+  return {true, *by_score, *recall_at_k(teacher, scores_by_recency(std::ssize(teacher)), k)};
 }
 
 // The masses of one query's eligible chunks that each way of choosing captures.
@@ -45,29 +43,16 @@ struct QueryCapture {
   double by_recency = 0.0;
 };
 
-// The mass of the first chunks in `order` that fit into a tenth of all tokens.
-double captured(std::span<const int64_t> order, const float* teacher, const int64_t* tokens) {
-  int64_t budget = std::accumulate(tokens, tokens + order.size(), int64_t{0}) / 10;
-  double mass = 0.0;
-  for (const int64_t j : order) {
-    budget -= tokens[j];
-    if (budget < 0) break;
-    mass += double{teacher[j]};
-  }
-  return mass;
-}
-
-QueryCapture query_capture(const float* teacher, const float* scores, const int64_t* tokens,
-                           int64_t n) {
-  QueryCapture capture;
-  capture.all = std::accumulate(teacher, teacher + n, 0.0);
-  const auto size = static_cast<size_t>(n);
-  capture.by_score = captured(top_k_indices({scores, size}, n), teacher, tokens);
-  capture.by_oracle = captured(top_k_indices({teacher, size}, n), teacher, tokens);
-  std::vector<int64_t> latest(size);
-  std::iota(latest.rbegin(), latest.rend(), int64_t{0});
-  capture.by_recency = captured(latest, teacher, tokens);
-  return capture;
+QueryCapture query_capture(std::span<const float> teacher, std::span<const float> scores,
+                           std::span<const int64_t> tokens) {
+  const int64_t budget = std::accumulate(tokens.begin(), tokens.end(), int64_t{0}) / 10;
+  const auto captured_by = [&](std::span<const float> order) {
+    return mass_of(teacher, best_within(order, tokens, budget));
+  };
+  return {.all = std::accumulate(teacher.begin(), teacher.end(), 0.0),
+          .by_score = captured_by(scores),
+          .by_oracle = captured_by(teacher),
+          .by_recency = captured_by(scores_by_recency(std::ssize(teacher)))};
 }
 
 void check_eligible(std::span<const Range> eligible, int64_t n_chunks, const char* who) {
@@ -126,7 +111,8 @@ void RecallAtK::add(const float* teacher, const float* scores, int64_t n_chunks,
       const Range range = eligible[i];
       if (range.size() <= k_) continue;
       const int64_t offset = i * n_chunks + range.begin;
-      recalls[i] = query_recall(teacher + offset, scores + offset, range.size(), k_);
+      const auto n = static_cast<size_t>(range.size());
+      recalls[i] = query_recall({teacher + offset, n}, {scores + offset, n}, k_);
     }
   });
   for (size_t i = 0; i < recalls.size(); ++i) {
@@ -152,8 +138,9 @@ void CapturedMass::add(const float* teacher, const float* scores,
       const Range range = eligible[i];
       if (range.empty()) continue;
       const int64_t offset = i * n_chunks + range.begin;
-      captures[i] = query_capture(teacher + offset, scores + offset,
-                                  chunk_tokens.data() + range.begin, range.size());
+      const auto n = static_cast<size_t>(range.size());
+      captures[i] = query_capture({teacher + offset, n}, {scores + offset, n},
+                                  chunk_tokens.subspan(static_cast<size_t>(range.begin), n));
     }
   });
   for (const QueryCapture& capture : captures) {
@@ -162,26 +149,6 @@ void CapturedMass::add(const float* teacher, const float* scores,
     oracle_sum_ += capture.by_oracle;
     recency_sum_ += capture.by_recency;
   }
-}
-
-std::vector<int64_t> top_k_indices(std::span<const float> values, int64_t k) {
-  // A NaN compares as unordered, which would make the order below no order at all.
-  const auto key = [&](int64_t i) {
-    return std::isnan(values[i]) ? -std::numeric_limits<float>::infinity() : values[i];
-  };
-  std::vector<int64_t> indices(values.size());
-  std::iota(indices.begin(), indices.end(), int64_t{0});
-  const int64_t n_kept = std::clamp<int64_t>(k, 0, std::ssize(values));
-  std::partial_sort(indices.begin(), indices.begin() + n_kept, indices.end(),
-                    [&](int64_t a, int64_t b) {
-                      if (key(a) != key(b)) return key(a) > key(b);
-                      if (std::isnan(values[a]) != std::isnan(values[b])) {
-                        return std::isnan(values[b]);
-                      }
-                      return a < b;
-                    });
-  indices.resize(n_kept);
-  return indices;
 }
 
 }  // namespace chunkllm

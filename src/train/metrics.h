@@ -94,8 +94,4 @@ class CapturedMass {
   double recency_sum_ = 0.0;
 };
 
-// The indices of the k greatest values (all, if there are fewer), greatest first; ties to the lower
-// index, NaN last.
-std::vector<int64_t> top_k_indices(std::span<const float> values, int64_t k);
-
 }  // namespace chunkllm

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <iterator>
-#include <numeric>
 
 #include "base/thread_pool.h"
 #include "select/chunk/selection.h"
@@ -147,25 +146,8 @@ void TeacherPass::collect_masses(const LayerInput& input, const float* log_sum_e
   }
   if (queries.empty()) return;
 
-  std::vector<Range> chunks;
-  for (int64_t j = 0; j < n_chunks; ++j) {
-    const Range chunk = state.track->chunk(j);
-    chunks.push_back({std::min(std::max(chunk.begin, config_.sink), chunk.end), chunk.end});
-  }
-  const int64_t q_dim = model_.q_dim();
-  q_.resize(static_cast<size_t>(block.size() * q_dim));
-  for (int64_t row = 0; row < block.size(); ++row) {
-    std::copy_n(input.q + row * input.q_stride, q_dim, q_.begin() + row * q_dim);
-  }
-  std::vector<int64_t> positions(static_cast<size_t>(block.size()));
-  std::iota(positions.begin(), positions.end(), block.begin);
-  mass_.resize(positions.size() * chunks.size());
-  chunk_attention_mass({.q = q_.data(),
-                        .log_sum_exp = log_sum_exp,
-                        .positions = positions,
-                        .n_heads = model_.n_heads,
-                        .scale = model_.attention_scale()},
-                       input.kv, chunks, mass_.data());
+  const std::span<const float> masses =
+      block_masses_.compute(input, log_sum_exp, *state.track, n_chunks, config_.sink);
   // Tokens are added one by one, so that sums do not depend on how the sequence is cut into blocks.
   parallel_for(std::ssize(queries), 4, [&](int64_t begin, int64_t end, int) {
     for (int64_t at = begin; at < end; ++at) {
@@ -177,7 +159,7 @@ void TeacherPass::collect_masses(const LayerInput& input, const float* log_sum_e
         float* to = state.masses[kind].data() + state.offsets[i];
         for (int64_t t = std::max(span.begin, block.begin); t < std::min(span.end, block.end);
              ++t) {
-          const float* from = mass_.data() + (t - block.begin) * n_chunks + eligible.begin;
+          const float* from = masses.data() + (t - block.begin) * n_chunks + eligible.begin;
           for (int64_t j = 0; j < eligible.size(); ++j) to[j] += weight * from[j];
         }
       }

@@ -10,6 +10,7 @@
 #include "select/chunk/adapter.h"
 #include "select/chunk/chunk_track.h"
 #include "select/chunk/key_inputs.h"
+#include "select/teacher/chunk_mass.h"
 #include "train/lesson.h"
 
 namespace chunkllm {
@@ -66,7 +67,7 @@ class TeacherPass : public RowSelector {
   std::vector<LayerState> states_;   // [n_layers]
   std::vector<LayerLesson> layers_;  // [n_layers]
   Squares first_output_;
-  std::vector<float> q_, mass_;  // scratch of one block
+  BlockMasses block_masses_;
 };
 
 }  // namespace chunkllm

@@ -6,7 +6,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/timer.h"
-#include "train/backbone.h"
+#include "engine/backbone.h"
 #include "train/boundary_fit.h"
 #include "train/checkpoint.h"
 #include "train/fit_report.h"

@@ -62,13 +62,6 @@ TEST(BoundaryCounts, EmptyCountsAreZeroAndUnfitInputIsRefused) {
   EXPECT_THROW(counts.add(logits, labels, std::nan("")), Error);
 }
 
-TEST(TopKIndices, DescendingWithTiesToTheLowerIndexAndNanLast) {
-  const std::vector<float> values = {1.0f, std::nanf(""), 3.0f, 1.0f, -INFINITY, 3.0f};
-  EXPECT_EQ(top_k_indices(values, 3), (std::vector<int64_t>{2, 5, 0}));
-  EXPECT_EQ(top_k_indices(values, 9), (std::vector<int64_t>{2, 5, 0, 3, 4, 1}));
-  EXPECT_TRUE(top_k_indices({}, 3).empty());
-}
-
 TEST(RecallAtK, HandWorkedCase) {
   // Eligible are chunks 1 to 5; the teacher wants 2 and 5, the scores choose 2 and 3, recency 4
   // and 5.

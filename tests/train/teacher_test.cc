@@ -5,10 +5,10 @@
 #include <algorithm>
 #include <cmath>
 
+#include "engine/backbone.h"
 #include "model/kv_cache.h"
 #include "testing/models.h"
 #include "testing/random_sequence.h"
-#include "train/backbone.h"
 
 namespace chunkllm {
 namespace {

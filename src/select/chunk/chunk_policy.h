@@ -44,6 +44,8 @@ class ChunkPolicy : public ChunkedPolicy {
 
   // The chunks of the layers after the first.
   const ChunkTrack& sentences() const { return sentences_; }
+  // Those of a grid first layer.
+  const ChunkTrack& grid() const { return grid_; }
 
  protected:
   // What floating-point sums decide beside choose(), so that a test can watch it or make it

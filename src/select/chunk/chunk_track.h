@@ -9,6 +9,11 @@
 
 namespace chunkllm {
 
+// The rows of a chunk that are not the sink's; empty where it holds no others.
+inline Range rows_after_sink(Range chunk, int64_t sink) {
+  return {std::min(std::max(chunk.begin, sink), chunk.end), chunk.end};
+}
+
 // Chunk j is [end of chunk j - 1, ends[j]); the first begins at 0. A plain value.
 struct ChunkTrack {
   std::vector<int64_t> ends;       // one past each boundary token, ascending

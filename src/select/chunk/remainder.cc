@@ -7,15 +7,6 @@
 #include "select/keys/key_rows.h"
 
 namespace chunkllm {
-namespace {
-
-// Rows of a chunk behind the sink.
-Range rows_of(const ChunkTrack& track, int64_t chunk, int64_t sink) {
-  const Range rows = track.chunk(chunk);
-  return {std::max(rows.begin, std::min(sink, rows.end)), rows.end};
-}
-
-}  // namespace
 
 void ChunkSums::extend(const ChunkTrack& track, int64_t position, int64_t sink,
                        const KvLayerView& kv) {
@@ -28,7 +19,7 @@ void ChunkSums::extend(const ChunkTrack& track, int64_t position, int64_t sink,
   sums_.resize(static_cast<size_t>(n_closed * chunk_size), 0.0f);
   row_.resize(static_cast<size_t>(head_dim_));
   for (int64_t chunk = n_before; chunk < n_closed; ++chunk) {
-    const Range rows = rows_of(track, chunk, sink);
+    const Range rows = rows_after_sink(track.chunk(chunk), sink);
     float* sum = sums_.data() + chunk * chunk_size;
     for (int64_t head = 0; head < n_kv_heads_; ++head) {
       for (int64_t t = rows.begin; t < rows.end; ++t) {
@@ -75,7 +66,7 @@ Range RemainderRows::add(const ChunkTrack& track, const ChunkSums& sums, Range e
     const Range merged{i * n_left_out / n_added, (i + 1) * n_left_out / n_added};
     int64_t n_tokens = 0;
     for (int64_t m = merged.begin; m < merged.end; ++m) {
-      n_tokens += rows_of(track, left_out_[static_cast<size_t>(m)], sink).size();
+      n_tokens += rows_after_sink(track.chunk(left_out_[static_cast<size_t>(m)]), sink).size();
     }
     const float scale = 1.0f / static_cast<float>(n_tokens);
     for (int64_t head = 0; head < n_kv_heads_; ++head) {

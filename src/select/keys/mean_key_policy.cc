@@ -14,7 +14,23 @@ AdapterConfig rules_of(const SelectionSettings& settings) {
   return rules;
 }
 
+void mean_row(std::span<const float> keys, int64_t head_dim, float* row) {
+  const auto n = static_cast<size_t>(head_dim);
+  const size_t n_keys = keys.size() / n;
+  std::fill_n(row, n, 0.0f);
+  for (size_t t = 0; t < n_keys; ++t) {
+    for (size_t i = 0; i < n; ++i) row[i] += keys[t * n + i];
+  }
+  for (size_t i = 0; i < n; ++i) row[i] /= static_cast<float>(n_keys);
+}
+
+void same_query(const float* query, int64_t head_dim, float* out) {
+  std::copy_n(query, head_dim, out);
+}
+
 }  // namespace
+
+const KeyForm MeanKeyPolicy::kForm{.parts = 1, .row = mean_row, .query = same_query};
 
 MeanKeyPolicy::MeanKeyPolicy(const ModelConfig& model, const SelectionSettings& settings,
                              std::span<const int32_t> special_ids,
@@ -24,21 +40,7 @@ MeanKeyPolicy::MeanKeyPolicy(const ModelConfig& model, const SelectionSettings& 
                      .special_ids = special_ids,
                      .token_marks = token_marks,
                      .ending_marks = kEndsSentence | kHoldsLineEnd},
-                    model.head_dim) {}
-
-void MeanKeyPolicy::index_row(std::span<const float> keys, float* row) const {
-  const auto n = static_cast<size_t>(head_dim());
-  const size_t n_keys = keys.size() / n;
-  std::fill_n(row, n, 0.0f);
-  for (size_t t = 0; t < n_keys; ++t) {
-    for (size_t i = 0; i < n; ++i) row[i] += keys[t * n + i];
-  }
-  for (size_t i = 0; i < n; ++i) row[i] /= static_cast<float>(n_keys);
-}
-
-void MeanKeyPolicy::query_row(const float* query, float* out) const {
-  std::copy_n(query, head_dim(), out);
-}
+                    kForm) {}
 
 int64_t MeanKeyPolicy::index_bytes(const ModelConfig& model, int64_t n_tokens) {
   constexpr int64_t kTokensPerChunk = 16;

@@ -10,7 +10,7 @@ namespace chunkllm {
 // for one is the mean of its keys after rotary embedding.
 class MeanKeyPolicy : public OwnKeysPolicy {
  public:
-  // All but `settings` must outlive it.
+  // `special_ids` and `token_marks` must outlive it.
   MeanKeyPolicy(const ModelConfig& model, const SelectionSettings& settings,
                 std::span<const int32_t> special_ids, std::span<const uint8_t> token_marks);
 
@@ -19,9 +19,8 @@ class MeanKeyPolicy : public OwnKeysPolicy {
   // A block holds a chunk at least.
   static BlockNeeds block_needs();
 
- protected:
-  void index_row(std::span<const float> keys, float* row) const override;
-  void query_row(const float* query, float* out) const override;
+  // What stands for a chunk: the mean of its keys.
+  static const KeyForm kForm;
 };
 
 }  // namespace chunkllm

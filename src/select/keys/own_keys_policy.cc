@@ -3,9 +3,6 @@
 #include <algorithm>
 
 #include "base/error.h"
-#include "base/thread_pool.h"
-#include "kernels/ops/ops.h"
-#include "select/keys/key_rows.h"
 
 namespace chunkllm {
 namespace {
@@ -16,19 +13,16 @@ constexpr int64_t kScoredTogether = 16;
 }  // namespace
 
 OwnKeysPolicy::OwnKeysPolicy(const ModelConfig& model, const SelectionSettings& settings,
-                             const OwnChunks& chunks, int64_t row_size)
+                             const OwnChunks& chunks, const KeyForm& form)
     : ChunkedPolicy(settings, model.n_layers, kDefaultSink, kDefaultWindow, chunks.rules.max_chunk),
-      model_(model),
-      row_size_(row_size),
       token_marks_(chunks.token_marks),
       ending_marks_(chunks.ending_marks),
       fixed_(chunks.rules.fixed_chunk > 0),
       rules_(chunks.rules, chunks.special_ids,
              {.kind = settings.refresh, .every = settings.refresh_every}, chunks.token_marks),
       cutter_(rules_),
-      layers_(static_cast<size_t>(model.n_layers)) {
-  for (LayerIndex& layer : layers_) layer.rows.resize(static_cast<size_t>(model.n_kv_heads));
-}
+      layers_(static_cast<size_t>(model.n_layers),
+              {.index = KeyIndex(form, model.n_kv_heads, model.head_dim)}) {}
 
 void OwnKeysPolicy::cut(std::span<const int32_t> tokens) {
   for (; cut_ < std::ssize(tokens); ++cut_) {
@@ -79,30 +73,12 @@ std::span<const AttentionSpan> OwnKeysPolicy::rows(const LayerInput& input) {
   return end_layer(input.layer);
 }
 
-// Keys of the sink are unlike all others; a chunk of nothing else is not eligible.
-Range OwnKeysPolicy::keys_of_chunk(int64_t j) const {
-  const Range chunk = track_.chunk(j);
-  return {std::max(chunk.begin, std::min(limits_.sink, chunk.end - 1)), chunk.end};
-}
-
 void OwnKeysPolicy::extend(const LayerInput& input) {
-  LayerIndex& layer = layers_[static_cast<size_t>(input.layer)];
+  KeyIndex& index = layers_[static_cast<size_t>(input.layer)].index;
   const int64_t n_closed = track_.n_closed_at(input.positions.end);
-  const auto row_size = static_cast<size_t>(row_size_);
-  for (size_t head = 0; head < layer.rows.size(); ++head) {
-    std::vector<float>& rows = layer.rows[head];
-    rows.resize(static_cast<size_t>(n_closed) * row_size);
-    for (int64_t j = layer.n_chunks; j < n_closed; ++j) {
-      const Range chunk = keys_of_chunk(j);
-      keys_.resize(static_cast<size_t>(chunk.size() * model_.head_dim));
-      for (int64_t t = chunk.begin; t < chunk.end; ++t) {
-        read_key(input.kv, static_cast<int64_t>(head), t,
-                 keys_.data() + (t - chunk.begin) * model_.head_dim);
-      }
-      index_row(keys_, rows.data() + static_cast<size_t>(j) * row_size);
-    }
+  while (index.n_chunks() < n_closed) {
+    index.add(input.kv, keys_of_chunk(track_.chunk(index.n_chunks()), limits_.sink), keys_);
   }
-  layer.n_chunks = n_closed;
 }
 
 // Tokens of later blocks may attend by it.
@@ -111,7 +87,8 @@ void OwnKeysPolicy::keep_last_query(const LayerInput& input) {
   if (refreshes.empty()) return;
   const int64_t position = track_.refreshes[static_cast<size_t>(refreshes.end - 1)];
   const float* query = input.q + (position - input.positions.begin) * input.q_stride;
-  layers_[static_cast<size_t>(input.layer)].last_query.assign(query, query + model_.q_dim());
+  layers_[static_cast<size_t>(input.layer)].last_query.assign(
+      query, query + input.n_heads * input.kv.head_dim);
 }
 
 // Of a refresh in the block, or of the last one before it.
@@ -143,6 +120,7 @@ std::span<const float> OwnKeysPolicy::scores_of(const LayerInput& input,
 void OwnKeysPolicy::score(const LayerInput& input, std::span<const PlannedSpan> spans) {
   scored_.clear();
   std::vector<Range> eligible;  // of each of scored_
+  std::vector<const float*> queries;
   for (const PlannedSpan& span : spans) {
     if (std::ssize(scored_) == kScoredTogether) break;
     if (span.everything() || (!scored_.empty() && scored_.back().shares_selection(span))) continue;
@@ -151,43 +129,17 @@ void OwnKeysPolicy::score(const LayerInput& input, std::span<const PlannedSpan> 
     if (everything_fits(position, limits)) continue;
     scored_.push_back(span);
     eligible.push_back(eligible_chunks(track_, position, limits));
+    queries.push_back(query_of(input, span));
   }
   scored_chunks_ = eligible.front();
   for (const Range& chunks : eligible) {
     scored_chunks_ = {std::min(scored_chunks_.begin, chunks.begin),
                       std::max(scored_chunks_.end, chunks.end)};
   }
-  const int64_t n_scored = std::ssize(scored_);
-  const int64_t n_chunks = scored_chunks_.size();
-  const int64_t n_group = model_.n_heads / model_.n_kv_heads;  // heads that share a KV head
-  ones_.resize(static_cast<size_t>(n_chunks), 1.0f);
-  queries_.resize(static_cast<size_t>(n_scored * n_group * row_size_));
-  products_.resize(static_cast<size_t>(n_scored * n_group * n_chunks));
-  of_heads_.resize(static_cast<size_t>(n_scored * model_.n_heads * n_chunks));
-  const LayerIndex& layer = layers_[static_cast<size_t>(input.layer)];
-  for (int64_t kv_head = 0; kv_head < model_.n_kv_heads; ++kv_head) {
-    for (int64_t i = 0; i < n_scored * n_group; ++i) {
-      const int64_t head = kv_head * n_group + i % n_group;
-      const float* query = query_of(input, scored_[static_cast<size_t>(i / n_group)]);
-      query_row(query + head * model_.head_dim, queries_.data() + i * row_size_);
-    }
-    const float* rows = layer.rows[static_cast<size_t>(kv_head)].data();
-    dot_rows(queries_.data(), n_scored * n_group, rows + scored_chunks_.begin * row_size_, n_chunks,
-             row_size_, input.scale, products_.data());
-    for (int64_t i = 0; i < n_scored; ++i) {
-      std::copy_n(products_.data() + i * n_group * n_chunks, n_group * n_chunks,
-                  of_heads_.data() + (i * model_.n_heads + kv_head * n_group) * n_chunks);
-    }
-  }
-  scores_.resize(static_cast<size_t>(n_scored * n_chunks));
-  parallel_for(n_scored, 1, [&](int64_t begin, int64_t end, int) {
-    for (int64_t i = begin; i < end; ++i) {
-      const Range chunks = eligible[static_cast<size_t>(i)];
-      const int64_t first = chunks.begin - scored_chunks_.begin;
-      mix_heads(of_heads_.data() + i * model_.n_heads * n_chunks + first, model_.n_heads, n_chunks,
-                ones_.data(), chunks.size(), scores_.data() + i * n_chunks + first);
-    }
-  });
+  scorer_.score(
+      layers_[static_cast<size_t>(input.layer)].index,
+      {.queries = queries, .eligible = eligible, .n_heads = input.n_heads, .scale = input.scale},
+      scored_chunks_, scores_);
 }
 
 // How many tokens attend as they did if only the first `n_tokens` are known.
@@ -207,7 +159,7 @@ int64_t OwnKeysPolicy::truncate(int64_t n_tokens) {
   done_ = n_refreshes > 0 ? track_.refreshes[static_cast<size_t>(n_refreshes - 1)] : n;
   n_known_ = n_tokens;
   track_.truncate(done_);
-  for (LayerIndex& layer : layers_) layer.n_chunks = std::min(layer.n_chunks, track_.n_chunks());
+  for (LayerIndex& layer : layers_) layer.index.truncate(track_.n_chunks());
   // The open chunk is cut again.
   cut_ = track_.open_begin();
   track_.truncate(cut_);
@@ -232,11 +184,7 @@ int64_t OwnKeysPolicy::n_refreshes() const { return track_.refreshes_in({0, done
 int64_t OwnKeysPolicy::size_bytes() const {
   auto n_bytes =
       static_cast<int64_t>((track_.ends.size() + track_.refreshes.size()) * sizeof(int64_t));
-  for (const LayerIndex& layer : layers_) {
-    for (const std::vector<float>& rows : layer.rows) {
-      n_bytes += static_cast<int64_t>(rows.size() * sizeof(float));
-    }
-  }
+  for (const LayerIndex& layer : layers_) n_bytes += layer.index.size_bytes();
   return n_bytes + remainder_bytes();
 }
 

@@ -7,6 +7,7 @@
 
 #include "model/config.h"
 #include "select/chunk/chunked_policy.h"
+#include "select/keys/key_index.h"
 
 namespace chunkllm {
 
@@ -19,10 +20,8 @@ struct OwnChunks {
 };
 
 // The text says where chunks end, so all layers that do not slide choose among the same ones, the
-// first too, and a sequence is cut before it runs. Each chunk has rows of an index, one a KV head,
-// made from its cached keys; a refresh scores a chunk by
-//   ln(mean over heads h of softmax over eligible chunks j of (scale query_h . row_j))
-// Nothing is saved: the index follows from the cache, in one pass over its keys.
+// first too, and a sequence is cut before it runs. Each layer has a KeyIndex, by which a refresh
+// scores chunks. Nothing is saved: the index follows from the cache, in one pass over its keys.
 class OwnKeysPolicy : public ChunkedPolicy {
  public:
   void begin_block(Range positions, std::span<const int32_t> tokens) override;
@@ -35,11 +34,13 @@ class OwnKeysPolicy : public ChunkedPolicy {
   int64_t n_refreshes() const override;
   int64_t size_bytes() const override;
 
+  // The chunks of the tokens that next_block() was given.
+  const ChunkTrack& chunks() const { return track_; }
+
  protected:
-  // Special ids and token marks of `chunks`, and `model`, must outlive it. Rows of the index have
-  // `row_size` numbers.
+  // Special ids and token marks of `chunks`, and `form`, must outlive it.
   OwnKeysPolicy(const ModelConfig& model, const SelectionSettings& settings,
-                const OwnChunks& chunks, int64_t row_size);
+                const OwnChunks& chunks, const KeyForm& form);
 
   const ChunkTrack& track_of(int64_t) const override { return track_; }
   std::span<const float> scores_of(const LayerInput& input, std::span<const PlannedSpan> spans,
@@ -47,32 +48,21 @@ class OwnKeysPolicy : public ChunkedPolicy {
 
   // Whether a layer chooses; others attend to everything.
   virtual bool selects(int64_t /*layer*/) const { return true; }
-  // The row [row_size] of a chunk from the cached keys of its tokens after the sink, at least one:
-  // keys [n_keys, head_dim].
-  virtual void index_row(std::span<const float> keys, float* row) const = 0;
-  // What a head's query [head_dim] is multiplied with rows as: out [row_size].
-  virtual void query_row(const float* query, float* out) const = 0;
-
-  int64_t head_dim() const { return model_.head_dim; }
 
  private:
   // What a layer keeps.
   struct LayerIndex {
-    std::vector<std::vector<float>> rows;  // [n_kv_heads] of [n_chunks, row_size]
-    int64_t n_chunks = 0;
-    std::vector<float> last_query;  // [n_heads, head_dim] of the last refresh that ran
+    KeyIndex index;
+    std::vector<float> last_query = {};  // [n_heads, head_dim] of the last refresh that ran
   };
 
   void cut(std::span<const int32_t> tokens);
-  Range keys_of_chunk(int64_t j) const;
   void extend(const LayerInput& input);
   void keep_last_query(const LayerInput& input);
   const float* query_of(const LayerInput& input, const PlannedSpan& span) const;
   void score(const LayerInput& input, std::span<const PlannedSpan> spans);
   int64_t decided_end(int64_t n_tokens) const;
 
-  const ModelConfig& model_;
-  int64_t row_size_;
   std::span<const uint8_t> token_marks_;
   uint8_t ending_marks_;
   bool fixed_;  // ends of chunks are positions
@@ -85,8 +75,8 @@ class OwnKeysPolicy : public ChunkedPolicy {
   std::vector<PlannedSpan> scored_;
   Range scored_chunks_;
   std::vector<float> scores_;
-  // Scratch.
-  std::vector<float> keys_, queries_, products_, of_heads_, ones_;
+  KeyScorer scorer_;
+  std::vector<float> keys_;  // scratch
 };
 
 }  // namespace chunkllm

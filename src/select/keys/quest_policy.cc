@@ -20,14 +20,9 @@ AdapterConfig pages() {
   return rules;
 }
 
-}  // namespace
-
-QuestPolicy::QuestPolicy(const ModelConfig& model, const SelectionSettings& settings)
-    : OwnKeysPolicy(model, for_each_token(settings), {.rules = pages()}, 2 * model.head_dim) {}
-
 // The greatest, then the least of each feature.
-void QuestPolicy::index_row(std::span<const float> keys, float* row) const {
-  const auto n = static_cast<size_t>(head_dim());
+void bounds_row(std::span<const float> keys, int64_t head_dim, float* row) {
+  const auto n = static_cast<size_t>(head_dim);
   std::copy_n(keys.data(), n, row);
   std::copy_n(keys.data(), n, row + n);
   for (size_t t = 1; t < keys.size() / n; ++t) {
@@ -39,13 +34,19 @@ void QuestPolicy::index_row(std::span<const float> keys, float* row) const {
 }
 
 // The parts above and below zero: times a row they give the bound.
-void QuestPolicy::query_row(const float* query, float* out) const {
-  const int64_t n = head_dim();
-  for (int64_t i = 0; i < n; ++i) {
+void signed_parts(const float* query, int64_t head_dim, float* out) {
+  for (int64_t i = 0; i < head_dim; ++i) {
     out[i] = std::max(query[i], 0.0f);
-    out[n + i] = std::min(query[i], 0.0f);
+    out[head_dim + i] = std::min(query[i], 0.0f);
   }
 }
+
+}  // namespace
+
+const KeyForm QuestPolicy::kForm{.parts = 2, .row = bounds_row, .query = signed_parts};
+
+QuestPolicy::QuestPolicy(const ModelConfig& model, const SelectionSettings& settings)
+    : OwnKeysPolicy(model, for_each_token(settings), {.rules = pages()}, kForm) {}
 
 int64_t QuestPolicy::index_bytes(const ModelConfig& model, int64_t n_tokens) {
   int64_t n_selecting = 0;

@@ -16,16 +16,16 @@ class QuestPolicy : public OwnKeysPolicy {
   static constexpr int64_t kPageTokens = 16;
   static constexpr int64_t kDenseLayers = 2;
 
-  // `model` must outlive it.
   QuestPolicy(const ModelConfig& model, const SelectionSettings& settings);
 
   // Bytes that its index takes at `n_tokens`.
   static int64_t index_bytes(const ModelConfig& model, int64_t n_tokens);
 
+  // What stands for a page: its bounds.
+  static const KeyForm kForm;
+
  protected:
   bool selects(int64_t layer) const override { return layer >= kDenseLayers; }
-  void index_row(std::span<const float> keys, float* row) const override;
-  void query_row(const float* query, float* out) const override;
 };
 
 }  // namespace chunkllm

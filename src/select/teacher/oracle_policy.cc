@@ -1,8 +1,7 @@
-#include "select/chunk/oracle_policy.h"
-
-#include <algorithm>
+#include "select/teacher/oracle_policy.h"
 
 #include "kernels/attention/attention.h"
+#include "select/teacher/chunk_mass.h"
 
 namespace chunkllm {
 
@@ -33,11 +32,8 @@ Selection OraclePolicy::choose(const Candidates& candidates) {
           .log_sum_exp = log_sum_exp_.data()},
          input_->kv, {&everything, 1});
 
-  std::vector<Range> chunks;
-  for (int64_t j = candidates.eligible.begin; j < candidates.eligible.end; ++j) {
-    const Range chunk = candidates.track.chunk(j);
-    chunks.push_back({std::max(chunk.begin, candidates.limits.sink), chunk.end});
-  }
+  const std::vector<Range> chunks =
+      rows_after_sink(candidates.track, candidates.eligible, candidates.limits.sink);
   mass_.resize(chunks.size());
   chunk_attention_mass({.q = q,
                         .log_sum_exp = log_sum_exp_.data(),

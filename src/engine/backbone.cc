@@ -1,20 +1,24 @@
-#include "train/backbone.h"
+#include "engine/backbone.h"
 
 #include <algorithm>
 
 namespace chunkllm {
 namespace {
 
-KvType kv_type(const ModelWeights& weights) {
+KvType kv_type_of(const ModelWeights& weights) {
   return weights.precision.products == ProductType::kBf16 ? KvType::kBf16 : KvType::kF32;
 }
 
 }  // namespace
 
 Backbone::Backbone(const ModelWeights& weights, int64_t max_tokens, int64_t block_tokens)
+    : Backbone(weights, max_tokens, block_tokens, kv_type_of(weights)) {}
+
+Backbone::Backbone(const ModelWeights& weights, int64_t max_tokens, int64_t block_tokens,
+                   KvType kv_type)
     : weights_(weights),
       block_tokens_(block_tokens),
-      cache_(weights.config, max_tokens, kv_type(weights)),
+      cache_(weights.config, max_tokens, kv_type),
       transformer_(weights, block_tokens) {}
 
 void Backbone::run(std::span<const int32_t> ids, int64_t n_layers, RowSelector& selector,
@@ -29,7 +33,7 @@ void Backbone::run(std::span<const int32_t> ids, int64_t n_layers, RowSelector& 
 }
 
 int64_t Backbone::memory_bytes(const ModelWeights& weights, int64_t max_tokens) {
-  return kv_bytes_per_position(weights.config, kv_type(weights)) * max_tokens +
+  return kv_bytes_per_position(weights.config, kv_type_of(weights)) * max_tokens +
          Transformer::workspace_bytes(weights.config, kBlockTokens);
 }
 

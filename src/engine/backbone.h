@@ -1,4 +1,4 @@
-// The frozen backbone, run over training sequences.
+// The backbone alone, run over sequences for what its layers do on the way.
 #pragma once
 
 #include <cstdint>
@@ -18,6 +18,8 @@ class Backbone {
 
   // Sequences have at most `max_tokens`. Throws Error (kMemory).
   Backbone(const ModelWeights& weights, int64_t max_tokens, int64_t block_tokens = kBlockTokens);
+  // The same with a cache of this type, instead of the one that goes with the weights' products.
+  Backbone(const ModelWeights& weights, int64_t max_tokens, int64_t block_tokens, KvType kv_type);
 
   // Runs `ids` from position 0 through the first `n_layers` layers. Throws Error (kInterrupted)
   // between blocks once `cancel` (may be null) wants it.
