@@ -27,7 +27,8 @@ namespace chunkllm {
 namespace {
 
 struct Options {
-  std::string model, adapter, text, json;
+  std::string model, text, json;
+  std::vector<std::string> adapters;
   std::vector<std::string> policies{"full", "chunk"};
   std::vector<std::string> budgets{"0.1"};
   std::vector<std::string> prefills{"chunk"};
@@ -74,7 +75,7 @@ std::vector<TrialColumn> usable_columns(const Options& options, const Engine& en
   std::vector<TrialColumn> usable;
   for (TrialColumn& column : columns_of(options)) {
     const std::optional<int64_t> least =
-        least_budget_above(*column.policy, column.selection, engine.adapter(), ctx);
+        least_budget_above(*column.policy, column.selection, engine.adapters(), ctx);
     if (least) {
       std::fprintf(
           stderr, "%s at %lld tokens left out: less than the least budget of %lld tokens\n",
@@ -102,11 +103,11 @@ void run(Options& options) {
   set_threads(options.threads > 0 ? options.threads : usable_cores());
   EngineOptions engine_options;
   engine_options.model = options.model;
-  engine_options.adapter = options.adapter;
+  engine_options.adapters.assign(options.adapters.begin(), options.adapters.end());
   engine_options.dtype = parse_enum<DtypeChoice>("--dtype", options.dtype);
   Engine engine(engine_options);
   for (const std::string& name : options.policies) {
-    require_adapter(policy_named(name), engine.adapter());
+    require_adapter(policy_named(name), engine.adapters());
   }
   engine.load_weights();
 
@@ -147,7 +148,7 @@ int main(int argc, char** argv) {
   CLI::App app{"Held-out needle tasks, policy beside policy"};
   chunkllm::Options options;
   app.add_option("--model", options.model, "Model folder or GGUF file")->required();
-  app.add_option("--adapter", options.adapter, "Adapter folder");
+  app.add_option("--adapter", options.adapters, "Adapter folder; may be given once for each kind");
   app.add_option("--policy", options.policies, "Policies, a list; the first is compared with")
       ->delimiter(',')
       ->capture_default_str();

@@ -44,7 +44,7 @@ std::vector<int32_t> read_ids(const std::string& path, int64_t n_vocab) {
 }
 
 void run(const Options& options) {
-  Engine engine({.model = options.model, .adapter = {}, .dtype = options.dtype});
+  Engine engine({.model = options.model, .adapters = {}, .dtype = options.dtype});
   const std::vector<int32_t> ids = read_ids(options.ids, engine.config().n_vocab);
   engine.load_weights();
   const auto n = std::ssize(ids);

@@ -23,8 +23,9 @@ constexpr size_t kMaxDepth = 64;
 template <typename Json>
 class ValueBuilder final : public nlohmann::json_sax<Json> {
  public:
-  ValueBuilder(const std::string& where, std::string_view advice)
-      : where_(where), advice_(advice) {}
+  // `is_one_line`: the text has no line end.
+  ValueBuilder(const std::string& where, std::string_view advice, bool is_one_line)
+      : where_(where), advice_(advice), is_one_line_(is_one_line) {}
 
   Json take() { return std::move(root_); }
 
@@ -61,6 +62,12 @@ class ValueBuilder final : public nlohmann::json_sax<Json> {
     // read: 'token'...", where the token is the file's, of any length and content.
     std::string reason = error.what();
     if (const size_t tag = reason.find("] "); tag != std::string::npos) reason.erase(0, tag + 2);
+    // The byte says where in a text of one line, whose line in a file `where` may name.
+    constexpr std::string_view kFirstLine = "parse error at line 1, ";
+    if (is_one_line_ && reason.starts_with(kFirstLine)) {
+      const size_t colon = reason.find(": ");
+      if (colon != std::string::npos) reason.erase(0, colon + 2);
+    }
     if (const size_t token = reason.find("; last read"); token != std::string::npos) {
       reason.resize(token);
     }
@@ -111,6 +118,7 @@ class ValueBuilder final : public nlohmann::json_sax<Json> {
 
   const std::string& where_;
   std::string_view advice_;
+  bool is_one_line_;
   Json root_;
   std::vector<Json*> open_;  // the objects and arrays around the next value, outermost first
   Json* member_ = nullptr;   // the value of the last key
@@ -124,7 +132,7 @@ Json parse(std::string_view text, const std::string& where, std::string_view adv
          advice);
   }
   try {
-    ValueBuilder<Json> builder(where, advice);
+    ValueBuilder<Json> builder(where, advice, text.find('\n') == std::string_view::npos);
     Json::sax_parse(text.begin(), text.end(), &builder);
     return builder.take();
   } catch (const std::bad_alloc&) {
@@ -193,11 +201,15 @@ nlohmann::ordered_json read_ordered_json_file(const std::filesystem::path& path,
   return parse_ordered_json(read_file(path, max_bytes), path.string());
 }
 
-JsonFields::JsonFields(const json& object, std::string where)
-    : object_(object), where_(std::move(where)) {
+JsonFields::JsonFields(const json& object, std::string where, std::string_view advice)
+    : object_(object), where_(std::move(where)), advice_(advice) {
   if (!object.is_object()) {
-    fail(ErrorCode::kData, "{}: expected a JSON object, found {}", where_, object.type_name());
+    refuse(fmt::format("expected a JSON object, found {}", object.type_name()));
   }
+}
+
+void JsonFields::refuse(const std::string& what) const {
+  fail(ErrorCode::kData, "{}: {}{}{}", where_, what, advice_.empty() ? "" : "; ", advice_);
 }
 
 bool JsonFields::has(const char* name) const {
@@ -207,24 +219,22 @@ bool JsonFields::has(const char* name) const {
 
 const json& JsonFields::at(const char* name) const {
   const auto field = object_.find(name);
-  if (field == object_.end() || field->is_null()) {
-    fail(ErrorCode::kData, "{}: the field \"{}\" is missing", where_, name);
-  }
+  if (field == object_.end()) refuse(fmt::format("the field \"{}\" is missing", name));
+  if (field->is_null()) refuse(fmt::format("the field \"{}\" is null", name));
   return *field;
 }
 
 int64_t JsonFields::integer(const char* name, int64_t min, int64_t max) const {
   const json& field = at(name);
   if (!field.is_number_integer()) {
-    fail(ErrorCode::kData, "{}: \"{}\" must be an integer, found {}", where_, name,
-         field.is_number() ? field.dump() : std::string(field.type_name()));
+    refuse(fmt::format("\"{}\" must be an integer, found {}", name,
+                       field.is_number() ? field.dump() : std::string(field.type_name())));
   }
   constexpr auto kLargest = static_cast<uint64_t>(std::numeric_limits<int64_t>::max());
   const bool fits = !field.is_number_unsigned() || field.get<uint64_t>() <= kLargest;
   const int64_t value = fits ? field.get<int64_t>() : 0;
   if (!fits || value < min || value > max) {
-    fail(ErrorCode::kData, "{}: \"{}\" is {}, outside {} to {}", where_, name, field.dump(), min,
-         max);
+    refuse(fmt::format("\"{}\" is {}, outside {} to {}", name, field.dump(), min, max));
   }
   return value;
 }
@@ -236,12 +246,11 @@ int64_t JsonFields::integer_or(const char* name, int64_t min, int64_t max, int64
 double JsonFields::number(const char* name, double min, double max) const {
   const json& field = at(name);
   if (!field.is_number()) {
-    fail(ErrorCode::kData, "{}: \"{}\" must be a number, found {}", where_, name,
-         field.type_name());
+    refuse(fmt::format("\"{}\" must be a number, found {}", name, field.type_name()));
   }
   const double value = field.get<double>();
   if (!(value >= min && value <= max)) {
-    fail(ErrorCode::kData, "{}: \"{}\" is {}, outside {} to {}", where_, name, value, min, max);
+    refuse(fmt::format("\"{}\" is {}, outside {} to {}", name, value, min, max));
   }
   return value;
 }
@@ -254,8 +263,7 @@ bool JsonFields::boolean_or(const char* name, bool fallback) const {
   if (!has(name)) return fallback;
   const json& field = at(name);
   if (!field.is_boolean()) {
-    fail(ErrorCode::kData, "{}: \"{}\" must be true or false, found {}", where_, name,
-         field.type_name());
+    refuse(fmt::format("\"{}\" must be true or false, found {}", name, field.type_name()));
   }
   return field.get<bool>();
 }
@@ -263,8 +271,7 @@ bool JsonFields::boolean_or(const char* name, bool fallback) const {
 std::string JsonFields::string(const char* name) const {
   const json& field = at(name);
   if (!field.is_string()) {
-    fail(ErrorCode::kData, "{}: \"{}\" must be a string, found {}", where_, name,
-         field.type_name());
+    refuse(fmt::format("\"{}\" must be a string, found {}", name, field.type_name()));
   }
   return field.get<std::string>();
 }

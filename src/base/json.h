@@ -33,11 +33,12 @@ nlohmann::ordered_json read_ordered_json_file(const std::filesystem::path& path,
                                               int64_t max_bytes = int64_t{1} << 30);
 
 // The fields of one JSON object, each read with the type and the limits that are expected. Every
-// accessor throws Error (kData) naming field and file. A view: `object` must outlive it.
+// accessor throws Error (kData) naming field and file and, if there is one, ends with the advice. A
+// view: `object` and `advice` must outlive it.
 class JsonFields {
  public:
   // Throws Error (kData) if `object` is no JSON object.
-  JsonFields(const nlohmann::json& object, std::string where);
+  JsonFields(const nlohmann::json& object, std::string where, std::string_view advice = {});
 
   // Whether the field is there and not null.
   bool has(const char* name) const;
@@ -48,12 +49,15 @@ class JsonFields {
   bool boolean_or(const char* name, bool fallback) const;
   std::string string(const char* name) const;
   std::string string_or(const char* name, const std::string& fallback) const;
-  // The value itself; throws if it is missing.
+  // The value itself; throws if it is missing or null.
   const nlohmann::json& at(const char* name) const;
 
  private:
+  [[noreturn]] void refuse(const std::string& what) const;
+
   const nlohmann::json& object_;
   std::string where_;
+  std::string_view advice_;
 };
 
 }  // namespace chunkllm

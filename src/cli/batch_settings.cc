@@ -21,8 +21,9 @@ nlohmann::ordered_json batch_settings(const CompletionArgs& args, const Complete
   nlohmann::ordered_json json;
   json["model digest"] =
       Checkpoint(args.engine.model, engine.config()).sample_digest().substr(0, kDigits);
+  const Adapter* adapter = adapter_for(*completer.session.policy, engine.adapters());
   json["adapter digest"] =
-      engine.adapter() == nullptr ? "none" : engine.adapter_digest().substr(0, kDigits);
+      adapter == nullptr ? "none" : adapter_digest(*adapter).substr(0, kDigits);
   json["end tokens"] = engine.eos_ids();
   json["--dtype"] = precision_name(engine.precision());
   json["--kv-type"] = enum_name(completer.session.kv_type);
@@ -34,8 +35,7 @@ nlohmann::ordered_json batch_settings(const CompletionArgs& args, const Complete
   }
   json["--policy"] =
       completer.auto_policy ? std::string_view(kAutoPolicy) : completer.session.policy->name;
-  const SelectionSettings selection =
-      settings_with_defaults(args.selection.settings, engine.adapter());
+  const SelectionSettings selection = settings_with_defaults(args.selection.settings, adapter);
   for (const SettingEntry& entry : setting_entries()) {
     json[std::string(entry.flag)] = entry.get(selection);
   }

@@ -71,6 +71,15 @@ std::string weights_name(const Engine& engine) {
   return name;
 }
 
+// "trained", "random", or "none" where the policy needs none.
+std::string_view adapter_name(const Engine& engine, const PolicyEntry& policy) {
+  for (const AdapterKind kind : policy.adapters) {
+    if (engine.adapters().of(kind) == nullptr) continue;
+    return engine.adapter_folder(kind).empty() ? "random" : "trained";
+  }
+  return "none";
+}
+
 // Text of whole sentences where there is a tokenizer, so that chunks end as they do in prose.
 std::vector<int32_t> make_tokens(const Engine& engine, int64_t n_tokens, int64_t seed) {
   Rng rng(static_cast<uint64_t>(seed));
@@ -171,9 +180,7 @@ class Bench {
             {"int8_decode", engine.precision().int8_decode},
             {"kv_type", enum_name(session_.options().kv_type)},
             {"policy", policy.name},
-            {"adapter", !policy.needs_adapter              ? "none"
-                        : engine.options().adapter.empty() ? "random"
-                                                           : "trained"},
+            {"adapter", adapter_name(engine, policy)},
             {"threads", current_threads()},
             {"isa", active_isa()},
             {"test", test},
@@ -231,20 +238,21 @@ void run(const BenchArgs& args) {
   options.ctx = *std::ranges::max_element(args.depths) + longest;
   std::vector<const PolicyEntry*> policies;
   for (const std::string& name : args.policies) policies.push_back(&policy_named(name));
-  if (policies.empty() || std::ranges::any_of(policies, &PolicyEntry::needs_adapter)) {
-    find_adapter_if_not_named(args.engine, engine);
-  }
+  find_adapters_if_not_named(args.engine, policies, engine);
   if (policies.empty()) {
     policies.push_back(&full_policy());
-    if (engine.adapter() != nullptr) policies.push_back(&default_policy(engine.adapter()));
+    const PolicyEntry& best = default_policy(engine.adapters());
+    if (best.selects()) policies.push_back(&best);
   }
   note_unread_settings(args.selection, policies);
   warn_of_positions("-d with -p or -n", options.ctx, engine.config().max_positions);
   require_session_memory(engine, options);
   engine.load_weights();
-  if (engine.adapter() == nullptr && std::ranges::any_of(policies, &PolicyEntry::needs_adapter)) {
+  for (const PolicyEntry* policy : policies) {
+    if (!policy->needs_adapter() || adapter_for(*policy, engine.adapters()) != nullptr) continue;
     Rng rng(static_cast<uint64_t>(args.seed));
-    engine.use_adapter(make_random_adapter(engine.weights(), kMeanSentenceTokens, rng));
+    engine.use_adapter(make_random_adapter(engine.weights(), kMeanSentenceTokens, rng),
+                       policy->adapters.front());
   }
 
   const Limits limits = measure_limits(engine);
@@ -270,10 +278,11 @@ void add_bench_command(CLI::App& app) {
   const int64_t longest = kMaxTokens / 4;
   CLI::App* command = app.add_subcommand("bench", "Measure prefill and decode speed");
   add_engine_options(*command, args->engine, true);
-  add_words(*command, "--policy", args->policies,
-            "A list of " + policy_help() +
-                " (default: full, and chunk with an adapter); without an adapter a random one is "
-                "used, which ends a chunk every 24 tokens")
+  add_words(
+      *command, "--policy", args->policies,
+      "A list of " + policy_help() +
+          " (default: full, and chunk or fixed with adapters); without an adapter a random one is "
+          "used, which ends a chunk every 24 tokens")
       ->type_name("NAME,...");
   add_selection_options(*command, args->selection);
   add_kv_type_option(*command, args->kv_type);

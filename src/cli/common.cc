@@ -8,6 +8,7 @@
 #include <cmath>
 #include <csignal>
 #include <cstdio>
+#include <set>
 #include <system_error>
 #include <thread>
 
@@ -57,11 +58,11 @@ void add_engine_options(CLI::App& app, EngineArgs& args, bool with_adapter) {
       ->type_name("DIR|FILE")
       ->check(not_empty("name a folder or a GGUF file"));
   if (with_adapter) {
-    app.add_option(
-           "--adapter", args.adapter,
-           fmt::format("Folder of trained adapters; {}: without them (default: those of the "
-                       "model that are found)",
-                       kNoAdapter))
+    add_texts(app, "--adapter", args.adapters,
+              fmt::format("Folder of trained adapters, or a second one if one has sentence chunks "
+                          "and one fixed ones; {}: without them (default: those of the model that "
+                          "are found)",
+                          kNoAdapter))
         ->type_name(fmt::format("DIR|{}", kNoAdapter))
         ->check(not_empty(fmt::format("name a folder; --adapter {} runs without", kNoAdapter)));
   }
@@ -75,19 +76,67 @@ Engine open_engine(const EngineArgs& args) {
   set_threads(args.threads > 0 ? args.threads : usable_cores());
   EngineOptions options;
   options.model = args.model;
-  if (args.adapter != kNoAdapter) options.adapter = args.adapter;
+  const bool names_none = std::ranges::find(args.adapters, kNoAdapter) != args.adapters.end();
+  if (names_none && args.adapters.size() > 1) {
+    fail(ErrorCode::kInvalidArgument, "--adapter {} stands alone: leave it out beside others",
+         kNoAdapter);
+  }
+  if (!names_none) options.adapters.assign(args.adapters.begin(), args.adapters.end());
   options.dtype = args.dtype;
   return Engine(options);
 }
 
-void find_adapter_if_not_named(const EngineArgs& args, Engine& engine) {
-  if (!args.adapter.empty()) return;
+void find_adapters_if_not_named(const EngineArgs& args,
+                                std::span<const PolicyEntry* const> policies, Engine& engine) {
+  if (!args.adapters.empty()) return;
   const std::vector<std::filesystem::path> folders = adapter_folders();
-  const std::filesystem::path found = find_adapter(engine, folders, [](const std::string& reason) {
-    std::fputs(fmt::format("note: an adapter is passed over: {}\n", reason).c_str(), stderr);
-  });
-  if (found.empty()) return;
-  std::fputs(fmt::format("adapter: {}\n", from_here(found)).c_str(), stderr);
+  std::set<std::string> passed_over;
+  std::set<AdapterKind> tried;
+  // Whether there is one now.
+  const auto find = [&](AdapterKind kind) {
+    if (!tried.insert(kind).second) return engine.adapters().of(kind) != nullptr;
+    const std::filesystem::path found =
+        find_adapter(engine, kind, folders, [&](const std::string& reason) {
+          if (!passed_over.insert(reason).second) return;
+          std::fputs(fmt::format("note: an adapter is passed over: {}\n", reason).c_str(), stderr);
+        });
+    if (found.empty()) return false;
+    std::fputs(fmt::format("adapter: {}\n", from_here(found)).c_str(), stderr);
+    return true;
+  };
+  if (policies.empty()) {
+    for (const EnumName<AdapterKind>& kind : kEnumNames<AdapterKind>) {
+      if (find(kind.value)) return;
+    }
+  }
+  for (const PolicyEntry* policy : policies) {
+    for (const AdapterKind kind : policy->adapters) {
+      if (find(kind)) break;
+    }
+  }
+}
+
+const PolicyEntry& policy_or_substitute(const EngineArgs& args, const PolicyEntry& policy,
+                                        const Engine& engine) {
+  const PolicyEntry& runs = policy_for(policy, engine.adapters());
+  require_adapter(runs, engine.adapters());
+  if (&runs == &policy) return policy;
+  std::string why = "--adapter " + std::string(kNoAdapter);
+  if (args.adapters.empty()) {
+    std::vector<std::string> folders;
+    for (const std::filesystem::path& folder : adapter_folders()) {
+      folders.push_back(from_here(folder));
+    }
+    why = folders.empty() ? "CHUNKLLM_ADAPTERS is empty"
+                          : fmt::format("looked in {}; --adapter or CHUNKLLM_ADAPTERS names others",
+                                        fmt::join(folders, ", "));
+  }
+  std::fputs(fmt::format("note: there is no adapter of this model, which policy {} needs ({}); {} "
+                         "takes its place\n",
+                         policy.name, why, runs.name)
+                 .c_str(),
+             stderr);
+  return runs;
 }
 
 SelectionSettings to_settings(const SelectionArgs& args) {

@@ -27,16 +27,21 @@ inline constexpr char kNoAdapter[] = "none";
 // --model, --adapter, --dtype, --threads.
 struct EngineArgs {
   std::string model;
-  std::string adapter;  // empty: one that is found; kNoAdapter: none
+  std::vector<std::string> adapters;  // empty: those that are found; kNoAdapter alone: none
   DtypeChoice dtype = DtypeChoice::kAuto;
   int threads = 0;  // 0: usable_cores()
 };
 void add_engine_options(CLI::App& app, EngineArgs& args, bool with_adapter);
 // Sets the number of threads, then opens the engine without its weights.
 Engine open_engine(const EngineArgs& args);
-// Looks for an adapter of the engine's model if the options name none, and says on stderr what it
-// takes and what it skips.
-void find_adapter_if_not_named(const EngineArgs& args, Engine& engine);
+// Looks for the adapters of the engine's model that `policies` need, or without policies for those
+// of the default, if the options name none, and says on stderr what it takes and what it skips.
+void find_adapters_if_not_named(const EngineArgs& args,
+                                std::span<const PolicyEntry* const> policies, Engine& engine);
+// policy_for(), and says on stderr what takes the policy's place and where adapters were looked
+// for. Throws Error as require_adapter() does.
+const PolicyEntry& policy_or_substitute(const EngineArgs& args, const PolicyEntry& policy,
+                                        const Engine& engine);
 
 // An option whose values are the names of an enum. A name that is none ends in Error
 // (kInvalidArgument) with the list.

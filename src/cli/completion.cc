@@ -54,10 +54,11 @@ void add_sampling_options(CLI::App& app, CompletionArgs& args) {
 
 void add_completion_options(CLI::App& app, CompletionArgs& args) {
   add_engine_options(app, args.engine, true);
-  app.add_option("--policy", args.policy,
-                 "What tokens attend to: " + policy_help() + ", or " + kAutoPolicy +
-                     ", which measures what is faster (default: chunk with an adapter, named or "
-                     "found, else full)")
+  app.add_option(
+         "--policy", args.policy,
+         "What tokens attend to: " + policy_help() + ", or " + kAutoPolicy +
+             ", which measures what is faster (default: chunk or fixed with adapters of that "
+             "kind, named or found, else full)")
       ->check(not_empty("name a policy, or leave it out"));
   add_selection_options(app, args.selection);
   add_kv_type_option(app, args.kv_type);
@@ -106,15 +107,12 @@ std::unique_ptr<Completer> open_completer(const CompletionArgs& args) {
   const PolicyEntry* named = args.policy.empty() || completer->auto_policy
                                  ? nullptr
                                  : &policy_named(args.policy, kAutoPolicy);
-  if (named == nullptr || named->needs_adapter) find_adapter_if_not_named(args.engine, engine);
-  completer->session.policy =
-      named != nullptr ? &policy_for(*named, engine.adapter()) : &default_policy(engine.adapter());
-  if (named != nullptr && completer->session.policy != named) {
-    std::fputs(fmt::format("note: there is no adapter of this model, which policy {} needs; {} "
-                           "takes its place\n",
-                           named->name, completer->session.policy->name)
-                   .c_str(),
-               stderr);
+  find_adapters_if_not_named(args.engine, {&named, named == nullptr ? size_t{0} : size_t{1}},
+                             engine);
+  if (named != nullptr) {
+    completer->session.policy = &policy_or_substitute(args.engine, *named, engine);
+  } else {
+    completer->session.policy = &default_policy(engine.adapters());
   }
   note_unread_settings(args.selection, {&completer->session.policy, 1});
   completer->session.selection = settings;
@@ -133,7 +131,7 @@ void settle_policy(Completer& completer, int64_t n_tokens) {
   if (!completer.auto_policy) return;
   const std::string_view best = completer.session.policy->name;
   std::string why = "there is no adapter";
-  if (completer.engine.adapter() != nullptr) {
+  if (completer.session.policy->needs_adapter()) {
     SessionOptions options = completer.session;
     options.ctx = n_tokens;
     try {

@@ -67,16 +67,14 @@ EvalOptions to_options(const EvalArgs& args, const EvalTask& task, const Engine&
   options.policies.clear();
   for (const std::string& name : args.policies) {
     const PolicyEntry& named = policy_named(name);
-    options.policies.push_back(&policy_for(named, engine.adapter()));
-    if (options.policies.back() == &named) continue;
-    say(
-        fmt::format("note: there is no adapter of this model, which policy {} needs; {} takes its "
-                    "place",
-                    name, options.policies.back()->name));
+    const PolicyEntry& runs = policy_or_substitute(args.engine, named, engine);
+    const bool is_there = std::ranges::find(args.policies, runs.name) != args.policies.end();
+    if (&runs == &named || !is_there) options.policies.push_back(&runs);
   }
   if (options.policies.empty()) {
     options.policies.push_back(&full_policy());
-    if (engine.adapter() != nullptr) options.policies.push_back(&default_policy(engine.adapter()));
+    const PolicyEntry& best = default_policy(engine.adapters());
+    if (best.selects()) options.policies.push_back(&best);
   }
   return options;
 }
@@ -104,14 +102,14 @@ void run(const EvalArgs& args) {
   check_output_folder("--out", args.out);
   const CancelToken& cancel = interrupt_token();
   Engine engine = open_engine(args.engine);
-  const bool may_need_adapter = args.policies.empty() || !task.has_policies ||
-                                std::ranges::any_of(args.policies, [](const std::string& name) {
-                                  return policy_named(name).needs_adapter;
-                                });
-  if (may_need_adapter) find_adapter_if_not_named(args.engine, engine);
+  std::vector<const PolicyEntry*> named;
+  for (const std::string& name : args.policies) named.push_back(&policy_named(name));
+  // Without policies chunks are those that `chunk` makes of a text, or what takes its place.
+  const PolicyEntry& chunk = policy_named("chunk");
+  if (!task.has_policies) named = {&chunk};
+  find_adapters_if_not_named(args.engine, named, engine);
   EvalOptions options = to_options(args, task, engine);
-  // Its chunks are those that `chunk` makes of a text, or without an adapter what takes its place.
-  if (!task.has_policies) options.policies = {&policy_for(policy_named("chunk"), engine.adapter())};
+  if (!task.has_policies) options.policies = {&policy_for(chunk, engine.adapters())};
   note_unread_settings(args.selection, options.policies);
   note_unread_options(args, task);
   std::optional<BudgetPlan> search;
@@ -144,9 +142,8 @@ void run(const EvalArgs& args) {
     ProgressBar bar(fmt::format("eval {}", task.name), "tokens");
     EvalCallbacks callbacks;
     callbacks.begin = [&](int64_t n_done, int64_t n_cells) {
-      say(n_done == 0 ? fmt::format("eval {}: {} cells", task.name, n_cells)
-                      : fmt::format("eval {}: {} cells, {} of them done before", task.name, n_cells,
-                                    n_done));
+      say(fmt::format("eval {}: {} {}{}", task.name, n_cells, n_cells == 1 ? "cell" : "cells",
+                      n_done == 0 ? "" : fmt::format(", {} of them done before", n_done)));
     };
     callbacks.first_cell = [&](double seconds, int64_t n_left, double seconds_left) {
       bar.clear();
@@ -191,7 +188,7 @@ void add_eval_command(CLI::App& app) {
   command->add_option("TASK", args->task, "One of " + eval_task_help())->required()->type_name("");
   add_engine_options(*command, args->engine, true);
   add_words(*command, "--policy", args->policies,
-            "A list of " + policy_help() + " (default: full, and chunk with an adapter)")
+            "A list of " + policy_help() + " (default: full, and chunk or fixed with adapters)")
       ->type_name("NAME,...");
   add_words(*command, "--kv-budget", args->budgets,
             "A list of budgets: tokens attended at a refresh, or with a point a fraction of those "

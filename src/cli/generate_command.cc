@@ -36,6 +36,7 @@ struct GenerateArgs {
   bool chat = false;
   bool json = false;
   bool show_chunks = false;
+  int64_t audit_every = 0;  // 0: none
 };
 
 std::string read_prompt(const GenerateArgs& args, const CancelToken& cancel) {
@@ -161,6 +162,20 @@ void report_speed(const GenerateResult& result, std::string_view policy) {
       stderr);
 }
 
+void report_missed_mass(const MissedMassReport& report) {
+  const MissedMass& all = report.all;
+  const auto worst = std::ranges::max_element(
+      report.by_layer, {}, [](const auto& layer) { return layer.second.mean(); });
+  const std::string line =
+      all.n == 0 ? "audit: no refresh that was looked at left anything out\n"
+                 : fmt::format(
+                       "audit: {:.2f}% of the attention missed, at most {:.2f}%, in {} "
+                       "samples of {} layers; most in layer {}, {:.2f}%\n",
+                       100 * all.mean(), 100 * all.max, all.n, report.by_layer.size(), worst->first,
+                       100 * worst->second.mean());
+  std::fputs(line.c_str(), stderr);
+}
+
 GenerateResult complete(Session& session, const Prompt& prompt, GenerateOptions options,
                         bool streams) {
   ProgressBar bar("prompt", "tokens");
@@ -180,16 +195,20 @@ void run_one(const GenerateArgs& args, Completer& completer) {
   Engine& engine = completer.engine;
   const Prompt prompt = encode_prompt(engine, args, interrupt_token());
   completer.session.ctx = choose_ctx(engine, args, prompt.n_tokens(), "the prompt");
+  completer.session.audit_every = args.audit_every;
   require_session_memory(engine, completer.session);
   engine.load_weights();
   settle_policy(completer, prompt.n_tokens());
   const bool has_sources = args.show_chunks && completer.session.policy->shows_chunks;
-  if (args.show_chunks && !has_sources) {
-    std::fputs(fmt::format("note: --show-chunks has no effect under policy {}\n",
+  const bool is_audited = args.audit_every > 0 && completer.session.policy->selects();
+  const auto note_no_effect = [&](const char* option) {
+    std::fputs(fmt::format("note: {} has no effect under policy {}\n", option,
                            completer.session.policy->name)
                    .c_str(),
                stderr);
-  }
+  };
+  if (args.show_chunks && !has_sources) note_no_effect("--show-chunks");
+  if (args.audit_every > 0 && !is_audited) note_no_effect("--audit");
   Session session(engine, completer.session);
   if (!args.load_cache.empty()) load_prompt_cache(args.load_cache, prompt, session);
   const double load_seconds = load_timer.seconds();
@@ -199,10 +218,12 @@ void run_one(const GenerateArgs& args, Completer& completer) {
   if (args.json) {
     nlohmann::ordered_json json = to_json(result, session, load_seconds);
     if (has_sources) json["sources"] = std::move(sources);
+    if (is_audited) json["missed_mass"] = missed_mass_json(*session.missed_mass());
     std::puts(json.dump().c_str());
   } else {
     std::puts("");
     report_speed(result, completer.session.policy->name);
+    if (is_audited) report_missed_mass(*session.missed_mass());
     if (has_sources) print_sources(sources);
   }
   if (!args.save_cache.empty()) save_prompt_cache(args.save_cache, session);
@@ -347,6 +368,12 @@ void add_generate_command(CLI::App& app) {
       ->add_flag(
           "--show-chunks", args->show_chunks,
           "After the answer, show the chunks that the upper layers chose at the prompt's end")
+      ->excludes(command->get_option_group("prompt")->get_option("--input"));
+  command
+      ->add_option("--audit", args->audit_every,
+                   "At every N-th refresh, also compute the full attention of one layer in turn, "
+                   "and say at the end what share of it the selection missed")
+      ->transform(whole_number(1, kMaxTokens))
       ->excludes(command->get_option_group("prompt")->get_option("--input"));
   command->add_flag("--json", args->json, "Print one JSON object");
   command->callback([args] { run(*args); });

@@ -70,12 +70,10 @@ std::string with_tokens(std::string_view kind, int64_t n_tokens) {
 Json describe_adapter(const Adapter& adapter, const std::filesystem::path& folder) {
   const AdapterConfig& config = adapter.config;
   const std::string_view first_layer = enum_name(config.first_layer);
-  int64_t n_selecting = 0;
-  for (int64_t i = 0; i < config.n_layers; ++i) n_selecting += config.selects(i) ? 1 : 0;
   return {
       {"model_type", config.model_type},
       {"n_layers", config.n_layers},
-      {"selecting_layers", n_selecting},
+      {"selecting_layers", config.n_selecting()},
       {"d_model", config.d_model},
       {"selection_heads", config.selection_heads},
       {"adapter_dim", config.adapter_dim},
@@ -163,7 +161,7 @@ Json describe_model(const InspectArgs& args) {
   SessionOptions options;
   options.ctx = args.ctx > 0 ? args.ctx : config.max_positions;
   options.kv_type = kv_type_or_default(args.kv_type, precision);
-  options.policy = &default_policy(adapter ? &*adapter : nullptr);
+  options.policy = &default_policy(AdapterSet::only(adapter ? &*adapter : nullptr));
   const SessionMemory session =
       session_memory(config, adapter ? &adapter->config : nullptr, options);
   const int64_t weights_bytes = packed_weights_bytes(checkpoint, config, precision);

@@ -62,7 +62,8 @@ bool holds_written_text(const Session& session, const Prompt& prompt, Range posi
 nlohmann::ordered_json sources_at(const Session& session, const Prompt& prompt) {
   std::vector<ChosenChunk> chunks = session.policy().chosen_at(prompt.n_tokens() - 1);
   const int64_t sink =
-      settings_with_defaults(session.options().selection, session.engine().adapter())
+      settings_with_defaults(session.options().selection,
+                             adapter_for(*session.options().policy, session.engine().adapters()))
           .sink.value_or(0);
   std::erase_if(chunks, [&](const ChosenChunk& chunk) {
     return !holds_written_text(session, prompt,

@@ -1,5 +1,6 @@
 // chunkllm train: adapters for a frozen model.
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cstdio>
@@ -64,8 +65,8 @@ TrainOptions to_options(const TrainArgs& args) {
   }
   options.first_layer = *first_layer;
   if (options.first_layer != FirstLayerKind::kDense) {
-    options.first_layer_tokens =
-        parse_suffix("--first-layer", args.first_layer, kind.size(), kMaxTokens);
+    options.first_layer_tokens = parse_suffix("--first-layer", args.first_layer, kind.size(),
+                                              most_first_layer_tokens(options.first_layer));
   } else if (kind != args.first_layer) {
     fail(ErrorCode::kInvalidArgument, "--first-layer {}: dense has no number of tokens",
          args.first_layer);
@@ -101,6 +102,13 @@ void print_layers(const nlohmann::ordered_json& report) {
     if (!report.contains(field) || !report[field].contains(layer)) return std::string("-");
     return fmt::format("{:.3f}", report[field][layer].get<double>());
   };
+  double most = 0;
+  for (const char* field : {"captured_mass_prompt_end", "captured_mass_answers", "captured_mass"}) {
+    if (!report.contains(field)) continue;
+    for (const auto& [layer, share] : report[field].items()) {
+      most = std::max(most, share.get<double>());
+    }
+  }
   std::puts("        share of the oracle's mass at 10%            recall@8");
   std::puts("layer   KL     prompt ends answers boundaries recent  adapter recent random");
   for (const auto& [layer, kl] : report["kl"].items()) {
@@ -110,6 +118,11 @@ void print_layers(const nlohmann::ordered_json& report) {
                           figure("captured_mass_recent", layer), figure("recall_at_8", layer),
                           figure("recall_at_8_recent", layer), figure("recall_at_8_random", layer))
                   .c_str());
+  }
+  if (most > 1) {
+    std::puts(
+        "(shares above 1: the oracle takes whole chunks by their mass, and the tenth is rows;");
+    std::puts("another choice may fill it better)");
   }
 }
 
@@ -146,9 +159,10 @@ void print_summary(const TrainResult& result, const std::string& out) {
 // context is too short.
 std::optional<TrialReport> try_adapters(Engine& engine, const std::string& out,
                                         const CancelToken& cancel) {
-  const std::optional<TrialOptions> options = default_trial(engine.config());
-  if (!options) return std::nullopt;
   engine.use_adapter(load_adapter(out));
+  const std::optional<TrialOptions> options =
+      default_trial(engine.config(), default_policy(engine.adapters()));
+  if (!options) return std::nullopt;
   std::fprintf(stderr, "%s\n",
                fmt::format("trial: questions about made-up texts of {} tokens, with full attention "
                            "and with the adapters (--no-trial leaves it out)",

@@ -63,14 +63,15 @@ std::vector<fs::path> adapter_folders() {
   return folders;
 }
 
-fs::path find_adapter(Engine& engine, std::span<const fs::path> folders,
+fs::path find_adapter(Engine& engine, AdapterKind kind, std::span<const fs::path> folders,
                       const std::function<void(const std::string&)>& on_skipped) {
   std::optional<std::string> fingerprint;  // read when there is something to compare it with
   for (const fs::path& folder : folders) {
     for (const fs::path& candidate : candidates_in(folder)) {
       if (!fingerprint) fingerprint = engine.fingerprint();
       try {
-        if (read_adapter_fingerprint(candidate) != *fingerprint) continue;
+        const AdapterHead head = read_adapter_head(candidate);
+        if (head.fingerprint != *fingerprint || head.kind != kind) continue;
         engine.open_adapter(candidate);
         return candidate;
       } catch (const Error& error) {

@@ -17,11 +17,12 @@ namespace chunkllm {
 // if $CHUNKLLM_ADAPTERS is set and empty. The folders need not exist.
 std::vector<std::filesystem::path> adapter_folders();
 
-// Gives the engine the first adapter that fits its model, among `folders` and the folders in them,
-// those by name, and returns its folder; empty if there is none. Of others nothing is read but
-// adapter_config.json. `on_skipped` hears of each that fits or may fit and cannot be used, with the
-// reason. Throws Error if the model's norms cannot be read.
-std::filesystem::path find_adapter(Engine& engine, std::span<const std::filesystem::path> folders,
+// Gives the engine the first adapter of that kind that fits its model, among `folders` and the
+// folders in them, those by name, and returns its folder; empty if there is none. Of others nothing
+// is read but adapter_config.json. `on_skipped` hears of each that fits or may fit and cannot be
+// used, with the reason. Throws Error if the model's norms cannot be read.
+std::filesystem::path find_adapter(Engine& engine, AdapterKind kind,
+                                   std::span<const std::filesystem::path> folders,
                                    const std::function<void(const std::string&)>& on_skipped);
 
 }  // namespace chunkllm

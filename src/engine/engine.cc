@@ -1,9 +1,6 @@
 #include "engine/engine.h"
 
-#include <span>
-
 #include "base/error.h"
-#include "base/sha256.h"
 #include "engine/gguf_tokenizer.h"
 #include "formats/gguf.h"
 #include "kernels/machine/isa.h"
@@ -56,13 +53,28 @@ Engine::Engine(const EngineOptions& options)
       config_(read_model_config(options.model)),
       tokenizer_(open_tokenizer(options.model)),
       token_marks_(marks_of_tokens(tokenizer_)) {
-  if (!options.adapter.empty()) adapter_ = load_adapter(options.adapter);
+  for (const std::filesystem::path& folder : options.adapters) {
+    Adapter adapter = load_adapter(folder);
+    std::optional<LoadedAdapter>& of_kind = slot(adapter.config.kind());
+    if (of_kind) {
+      fail(ErrorCode::kInvalidArgument,
+           "--adapter {} and {} both have {} chunks; give one of each kind",
+           of_kind->folder.string(), folder.string(), enum_name(adapter.config.kind()));
+    }
+    of_kind = LoadedAdapter{std::move(adapter), folder};
+  }
+}
+
+std::optional<Engine::LoadedAdapter>& Engine::slot(AdapterKind kind) {
+  return kind == AdapterKind::kFixed ? fixed_adapter_ : sentence_adapter_;
 }
 
 void Engine::load_weights() {
   weights_ = chunkllm::load_weights(options_.model, precision_);
   config_.tied_embeddings = weights_->config.tied_embeddings;
-  if (adapter_) check_adapter_fits(*adapter_, *weights_, options_.adapter);
+  for (const auto* loaded : {&sentence_adapter_, &fixed_adapter_}) {
+    if (*loaded) check_adapter_fits((*loaded)->adapter, *weights_, (*loaded)->folder);
+  }
 }
 
 int64_t Engine::weights_bytes() const {
@@ -78,36 +90,29 @@ std::string Engine::fingerprint() const {
 void Engine::open_adapter(const std::filesystem::path& folder) {
   Adapter adapter = load_adapter(folder);
   check_adapter_fits(adapter, config_, fingerprint(), folder);
-  adapter_ = std::move(adapter);
-  options_.adapter = folder;
+  const AdapterKind kind = adapter.config.kind();
+  slot(kind) = LoadedAdapter{std::move(adapter), folder};
 }
 
 void Engine::use_adapter(Adapter adapter) {
-  check_adapter_fits(adapter, *weights_, "the adapter");
-  adapter_ = std::move(adapter);
+  const AdapterKind kind = adapter.config.kind();
+  use_adapter(std::move(adapter), kind);
 }
 
-std::string Engine::adapter_digest() const {
-  const Adapter& adapter = *adapter_;
-  const AdapterConfig& c = adapter.config;
-  Sha256 hash;
-  const std::string shape = fmt::format(
-      "adapter_dim={} chunk_key={} fixed_chunk={} alpha={} max_chunk={} first_layer={}:{} "
-      "bias={}\n",
-      c.adapter_dim, enum_name(c.chunk_key), c.fixed_chunk, c.alpha, c.max_chunk,
-      enum_name(c.first_layer), c.first_layer_tokens, adapter.boundary_bias);
-  hash.update(std::as_bytes(std::span(shape)));
-  if (c.selection_heads > 1) {
-    const std::string heads = fmt::format("selection_heads={}\n", c.selection_heads);
-    hash.update(std::as_bytes(std::span(heads)));
-  }
-  if (c.distance_term) hash.update(std::as_bytes(std::span(std::string_view("distance_term\n"))));
-  hash.update(std::as_bytes(std::span(adapter.boundary_weight)));
-  for (const QkAdapter& layer : adapter.layers) {
-    hash.update(std::as_bytes(std::span(layer.q)));
-    hash.update(std::as_bytes(std::span(layer.k)));
-  }
-  return hash.hex_digest();
+void Engine::use_adapter(Adapter adapter, AdapterKind stands_for) {
+  check_adapter_fits(adapter, *weights_, "the adapter");
+  slot(stands_for) = LoadedAdapter{std::move(adapter), {}};
+}
+
+AdapterSet Engine::adapters() const {
+  return {sentence_adapter_ ? &sentence_adapter_->adapter : nullptr,
+          fixed_adapter_ ? &fixed_adapter_->adapter : nullptr};
+}
+
+const std::filesystem::path& Engine::adapter_folder(AdapterKind kind) const {
+  static const std::filesystem::path kNone;
+  const auto& loaded = kind == AdapterKind::kFixed ? fixed_adapter_ : sentence_adapter_;
+  return loaded ? loaded->folder : kNone;
 }
 
 const Tokenizer& Engine::tokenizer() const {

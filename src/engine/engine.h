@@ -21,8 +21,8 @@ inline constexpr auto kEnumNames<DtypeChoice> = std::to_array<EnumName<DtypeChoi
     {{DtypeChoice::kAuto, "auto"}, {DtypeChoice::kBf16, "bf16"}, {DtypeChoice::kF32, "f32"}});
 
 struct EngineOptions {
-  std::filesystem::path model;             // Hugging Face folder or GGUF file
-  std::filesystem::path adapter;           // adapter folder; empty: none
+  std::filesystem::path model;                       // Hugging Face folder or GGUF file
+  std::vector<std::filesystem::path> adapters = {};  // folders, at most one of each kind
   DtypeChoice dtype = DtypeChoice::kAuto;  // kAuto: bf16 where the processor multiplies it, else
                                            // float32 with decode in int8
 };
@@ -30,21 +30,22 @@ struct EngineOptions {
 // Owns what it loads. No one may change it while a session uses it.
 class Engine {
  public:
-  // Reads configs, tokenizer and adapter, which is quick; weights come with load_weights(). Throws
-  // Error.
+  // Reads configs, tokenizer and adapters, which is quick; weights come with load_weights(). Throws
+  // Error; (kInvalidArgument) for two adapters of a kind.
   explicit Engine(const EngineOptions& options);
 
-  // Reads and packs the weights and checks that the adapter belongs to them. Throws Error.
+  // Reads and packs the weights and checks that the adapters belong to them. Throws Error.
   void load_weights();
 
-  // Takes the adapter in `folder` in place of what there was, before load_weights() or after.
+  // Takes the adapter in `folder` in place of that of its kind, before load_weights() or after.
   // Throws Error as load_adapter() does, (kData) if it was made for another model; nothing has
   // changed then.
   void open_adapter(const std::filesystem::path& folder);
 
-  // Takes an adapter that lies in no folder in place of what there was; only after load_weights().
-  // Throws Error (kData) if it was made for another model.
+  // Takes an adapter that lies in no folder in place of that of its kind, or of that which it
+  // stands for; only after load_weights(). Throws Error (kData) if it was made for another model.
   void use_adapter(Adapter adapter);
+  void use_adapter(Adapter adapter, AdapterKind stands_for);
 
   const EngineOptions& options() const { return options_; }
   Precision precision() const { return precision_; }
@@ -56,11 +57,10 @@ class Engine {
   bool has_weights() const { return weights_.has_value(); }
   // Only after load_weights().
   const ModelWeights& weights() const { return *weights_; }
-  // Null if there is none.
-  const Adapter* adapter() const { return adapter_ ? &*adapter_ : nullptr; }
-  // SHA-256 over the adapter's numbers and what selections by it depend on, but for `sink` and
-  // `window`, which are settings; only with an adapter.
-  std::string adapter_digest() const;
+  // Valid until another adapter is taken.
+  AdapterSet adapters() const;
+  // Where the adapter of that kind was read from; empty if there is none, or it lies in no folder.
+  const std::filesystem::path& adapter_folder(AdapterKind kind) const;
   bool has_tokenizer() const { return tokenizer_.has_value(); }
   // Throws Error (kData) if the model has no tokenizer, (kUnsupported) if it has an older form.
   const Tokenizer& tokenizer() const;
@@ -76,12 +76,19 @@ class Engine {
   std::vector<int32_t> eos_ids() const;
 
  private:
+  struct LoadedAdapter {
+    Adapter adapter;
+    std::filesystem::path folder;
+  };
+  std::optional<LoadedAdapter>& slot(AdapterKind kind);
+
   EngineOptions options_;
   Precision precision_;
   ModelConfig config_;
   std::optional<Tokenizer> tokenizer_;
   std::vector<uint8_t> token_marks_;
-  std::optional<Adapter> adapter_;
+  std::optional<LoadedAdapter> sentence_adapter_;
+  std::optional<LoadedAdapter> fixed_adapter_;
   std::optional<ModelWeights> weights_;
 };
 

@@ -53,10 +53,9 @@ Json settings_of(const Session& session) {
   json["--kv-type"] =
       options.kv_type == KvType::kQ8_0 ? "Q8_0" : dtype_name(dtype_of(options.kv_type));
   json["--policy"] = options.policy->name;
-  const bool needs_adapter = options.policy->needs_adapter;
-  if (needs_adapter) json["adapter digest"] = engine.adapter_digest();
-  const SelectionSettings selection =
-      settings_with_defaults(options.selection, needs_adapter ? engine.adapter() : nullptr);
+  const Adapter* adapter = adapter_for(*options.policy, engine.adapters());
+  if (adapter != nullptr) json["adapter digest"] = adapter_digest(*adapter);
+  const SelectionSettings selection = settings_with_defaults(options.selection, adapter);
   for (const SettingEntry& entry : setting_entries()) {
     if (!options.policy->reads(entry.setting)) continue;
     const nlohmann::json value = entry.get(selection);
@@ -67,9 +66,8 @@ Json settings_of(const Session& session) {
 
 void check_saved_settings(const std::string& where, const nlohmann::json& saved,
                           const Session& session) {
-  const bool needs_adapter = session.options().policy->needs_adapter;
-  const SelectionSettings defaults =
-      settings_with_defaults({}, needs_adapter ? session.engine().adapter() : nullptr);
+  const Adapter* adapter = adapter_for(*session.options().policy, session.engine().adapters());
+  const SelectionSettings defaults = settings_with_defaults({}, adapter);
   const std::string difference = difference_with_settings(saved, settings_of(session), defaults);
   if (difference.empty()) return;
   fail(ErrorCode::kData, "{}: the cache was saved with {}; use the same or make the cache anew",

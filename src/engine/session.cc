@@ -14,16 +14,13 @@ namespace {
 constexpr int64_t kMostLogits = int64_t{1} << 24;  // that score() holds at once: 64 MiB
 
 // Hands everything on to a policy, and counts what the tokens from a position on attend to.
-class ScoredRows : public RowSelector {
+class ScoredRows : public ForwardingRows {
  public:
   ScoredRows(RowSelector& policy, const ModelConfig& config, int64_t first, int64_t row_bytes)
-      : policy_(policy), config_(config), first_(first), row_bytes_(row_bytes) {}
+      : ForwardingRows(policy), config_(config), first_(first), row_bytes_(row_bytes) {}
 
-  void begin_block(Range positions, std::span<const int32_t> tokens) override {
-    policy_.begin_block(positions, tokens);
-  }
   std::span<const AttentionSpan> rows(const LayerInput& input) override {
-    const std::span<const AttentionSpan> spans = policy_.rows(input);
+    const std::span<const AttentionSpan> spans = ForwardingRows::rows(input);
     for (const AttentionSpan& span : spans) {
       for (int64_t t = std::max(span.queries.begin, first_); t < span.queries.end; ++t) {
         int64_t n_rows = 0;
@@ -35,15 +32,6 @@ class ScoredRows : public RowSelector {
     }
     return spans;
   }
-  WeightedRows weighted_rows() const override { return policy_.weighted_rows(); }
-  void attention_done(const LayerInput& input, const float* log_sum_exp) override {
-    policy_.attention_done(input, log_sum_exp);
-  }
-  bool wants_log_sum_exp() const override { return policy_.wants_log_sum_exp(); }
-  void layer_done(int64_t layer, Range positions, const float* hidden) override {
-    policy_.layer_done(layer, positions, hidden);
-  }
-  Range ready(Range positions) override { return policy_.ready(positions); }
 
   // Of the positions from `first` to `n_tokens`, all of which ran.
   RetentionCount count(int64_t n_tokens) {
@@ -67,7 +55,6 @@ class ScoredRows : public RowSelector {
     count_.bytes_attended_sum += n_rows * static_cast<double>(row_bytes_);
   }
 
-  RowSelector& policy_;
   const ModelConfig& config_;
   int64_t first_;
   int64_t row_bytes_;
@@ -76,6 +63,7 @@ class ScoredRows : public RowSelector {
 
 // Throws before anything of the session is allocated.
 const SessionOptions& checked(const Engine& engine, const SessionOptions& options) {
+  require_adapter(*options.policy, engine.adapters());
   require_session_memory(engine, options);
   return options;
 }
@@ -89,11 +77,13 @@ Session::Session(const Engine& engine, const SessionOptions& options)
       cache_(engine.config(), options.ctx, options.kv_type),
       transformer_(engine.weights(), needs_.least_tokens, needs_.waiting_tokens),
       special_ids_(engine.special_ids()),
-      policy_(make_policy(*options.policy, {.model = &engine.config(),
-                                            .adapter = engine.adapter(),
-                                            .settings = options.selection,
-                                            .special_ids = special_ids_,
-                                            .token_marks = engine.token_marks()})) {
+      policy_(
+          make_policy(*options.policy, {.model = &engine.config(),
+                                        .adapter = adapter_for(*options.policy, engine.adapters()),
+                                        .settings = options.selection,
+                                        .special_ids = special_ids_,
+                                        .token_marks = engine.token_marks()})) {
+  if (options.audit_every > 0) audit_.emplace(*policy_, engine.config(), options.audit_every);
   tokens_.reserve(static_cast<size_t>(options.ctx));
   origins_.reserve(static_cast<size_t>(options.ctx));
 }
@@ -128,9 +118,14 @@ Range Session::run_block(RowSelector& selector, const CancelToken* cancel) {
   if (cancel != nullptr) cancel->check();
   const int64_t n_done_before = n_done();
   const int64_t rows_before = policy_->prompt_rows_attended();
-  transformer_.forward(std::span(tokens_).subspan(static_cast<size_t>(block.begin),
-                                                  static_cast<size_t>(block.size())),
-                       block.begin, cache_, selector);
+  const auto tokens = std::span(tokens_).subspan(static_cast<size_t>(block.begin),
+                                                 static_cast<size_t>(block.size()));
+  if (audit_) {
+    AuditedRows audited(selector, *audit_, n_done_before);
+    transformer_.forward(tokens, block.begin, cache_, audited);
+  } else {
+    transformer_.forward(tokens, block.begin, cache_, selector);
+  }
   count_prompt_rows({n_done_before, n_done()}, policy_->prompt_rows_attended() - rows_before);
   return block;
 }

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -12,6 +13,7 @@
 
 #include "base/cancel.h"
 #include "engine/engine.h"
+#include "engine/mass_audit.h"
 #include "engine/prompt.h"
 #include "engine/sampler.h"
 #include "model/transformer.h"
@@ -26,6 +28,7 @@ struct SessionOptions {
   KvType kv_type = KvType::kF32;
   int64_t block_tokens = 512;              // most tokens of one prefill pass
   std::string_view ctx_options = "--ctx";  // what the user sets `ctx` with, for messages
+  int64_t audit_every = 0;                 // refreshes between samples of missed mass; 0: none
 };
 
 // What was attended, counted over the passes that yield a token.
@@ -139,6 +142,8 @@ class Session {
   const SelectionPolicy& policy() const { return *policy_; }
   const KvCache& cache() const { return cache_; }
 
+  // What selections missed so far, of the samples that the options ask for; null without.
+  const MissedMassReport* missed_mass() const { return audit_ ? &audit_->report() : nullptr; }
   // Of all prompt tokens that were run.
   const PrefillCount& prefill_count() const { return prefill_count_; }
   // Adds the last pass to `count`.
@@ -162,6 +167,7 @@ class Session {
   Transformer transformer_;
   std::vector<int32_t> special_ids_;
   std::unique_ptr<SelectionPolicy> policy_;
+  std::optional<MassAudit> audit_;
   std::vector<int32_t> tokens_;
   std::vector<Origin> origins_;
   PrefillCount prefill_count_;

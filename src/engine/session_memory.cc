@@ -10,7 +10,7 @@ namespace {
 
 // Without the adapter that it needs a policy is refused when it is made.
 bool has_shape(const PolicyShape& shape, const PolicyEntry& policy) {
-  return !policy.needs_adapter || shape.adapter != nullptr;
+  return !policy.needs_adapter() || shape.adapter != nullptr;
 }
 
 BlockNeeds block_needs_of(const PolicyShape& shape, const SessionOptions& options) {
@@ -22,14 +22,15 @@ BlockNeeds block_needs_of(const PolicyShape& shape, const SessionOptions& option
   return needs;
 }
 
-const AdapterConfig* adapter_config(const Engine& engine) {
-  return engine.adapter() != nullptr ? &engine.adapter()->config : nullptr;
+const AdapterConfig* adapter_config(const Engine& engine, const SessionOptions& options) {
+  const Adapter* adapter = adapter_for(*options.policy, engine.adapters());
+  return adapter != nullptr ? &adapter->config : nullptr;
 }
 
 }  // namespace
 
 BlockNeeds block_needs(const Engine& engine, const SessionOptions& options) {
-  return block_needs_of({engine.config(), adapter_config(engine)}, options);
+  return block_needs_of({engine.config(), adapter_config(engine, options)}, options);
 }
 
 SessionMemory session_memory(const ModelConfig& config, const AdapterConfig* adapter,
@@ -57,7 +58,7 @@ void require_session_memory(const Engine& engine, const SessionOptions& options)
       fmt::format("try {}a smaller {}", smallest ? "" : "--kv-type q8_0 or ", options.ctx_options);
   const std::string cache = fmt::format("the KV cache at {} tokens", options.ctx);
   const int64_t session_bytes =
-      session_memory(engine.config(), adapter_config(engine), options).total_bytes();
+      session_memory(engine.config(), adapter_config(engine, options), options).total_bytes();
   require_memory(session_bytes, cache, advice);
   if (engine.has_weights()) return;
   require_memory(session_bytes + engine.weights_bytes(), "the weights and " + cache, advice);

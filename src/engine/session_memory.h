@@ -15,6 +15,7 @@ struct SessionMemory {
   int64_t chunk_index_bytes = 0;  // of the policy
   int64_t total_bytes() const { return kv_bytes + workspace_bytes + chunk_index_bytes; }
 };
+// `adapter` is that of the policy, null if there is none.
 SessionMemory session_memory(const ModelConfig& config, const AdapterConfig* adapter,
                              const SessionOptions& options);
 

@@ -207,7 +207,7 @@ class Search {
     if (!reading_is_most_) return columns;
     for (int64_t other = open.begin; other < open.end; ++other) {
       const EvalColumn* column = line[static_cast<size_t>(other)];
-      if (column != asked && reads_for(*asked, *column, engine_.adapter(), ctx)) {
+      if (column != asked && reads_for(*asked, *column, engine_.adapters(), ctx)) {
         columns.push_back(column);
       }
     }

@@ -9,8 +9,11 @@ namespace {
 
 void add_column(std::vector<EvalColumn>& columns, EvalColumn column) {
   for (const EvalColumn& other : columns) {
-    if (other.policy != column.policy || other.kv_budget != column.kv_budget ||
-        other.prefill != column.prefill) {
+    // 0.1 and 0.10 are one budget.
+    const KvBudget& a = other.selection.budget;
+    const KvBudget& b = column.selection.budget;
+    if (other.policy != column.policy || other.prefill != column.prefill ||
+        a.n_tokens != b.n_tokens || a.fraction != b.fraction) {
       continue;
     }
     fail(ErrorCode::kInvalidArgument, "{} is asked for twice; name each policy and budget once",
@@ -57,11 +60,11 @@ std::vector<EvalColumn> make_columns(const EvalTask& task, const EvalOptions& op
 }
 
 int64_t least_budget(const PolicyEntry& policy, const SelectionSettings& selection,
-                     const Adapter* adapter) {
+                     const AdapterSet& adapters) {
   int64_t sink = kDefaultSink;
   int64_t window = kDefaultWindow;
   int64_t max_chunk = kDefaultMaxChunk;
-  if (policy.needs_adapter && adapter != nullptr) {
+  if (const Adapter* adapter = adapter_for(policy, adapters)) {
     sink = adapter->config.sink;
     window = adapter->config.window;
     max_chunk = adapter->config.max_chunk;
@@ -72,12 +75,12 @@ int64_t least_budget(const PolicyEntry& policy, const SelectionSettings& selecti
 
 std::optional<int64_t> least_budget_above(const PolicyEntry& policy,
                                           const SelectionSettings& selection,
-                                          const Adapter* adapter, int64_t ctx) {
+                                          const AdapterSet& adapters, int64_t ctx) {
   const KvBudget& budget = selection.budget;
   if (!policy.reads(Setting::kKvBudget) || !budget.fraction || *budget.fraction >= 1.0) {
     return std::nullopt;
   }
-  const int64_t least = least_budget(policy, selection, adapter);
+  const int64_t least = least_budget(policy, selection, adapters);
   if (*budget.fraction * static_cast<double>(ctx) >= static_cast<double>(least)) {
     return std::nullopt;
   }

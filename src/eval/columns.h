@@ -16,15 +16,15 @@ namespace chunkllm {
 // none, or a column that is there already.
 std::vector<EvalColumn> make_columns(const EvalTask& task, const EvalOptions& options);
 
-// The least tokens that a fraction stands for under a policy, with the adapter's settings where it
-// needs one. `adapter` may be null.
+// The least tokens that a fraction stands for under a policy, with its adapter's settings where it
+// needs one.
 int64_t least_budget(const PolicyEntry& policy, const SelectionSettings& selection,
-                     const Adapter* adapter);
+                     const AdapterSet& adapters);
 
 // That number where the settings' fraction of `ctx` tokens has fewer, so that it
-// would be another budget than it says; nothing where it is what it says. `adapter` may be null.
+// would be another budget than it says; nothing where it is what it says.
 std::optional<int64_t> least_budget_above(const PolicyEntry& policy,
                                           const SelectionSettings& selection,
-                                          const Adapter* adapter, int64_t ctx);
+                                          const AdapterSet& adapters, int64_t ctx);
 
 }  // namespace chunkllm

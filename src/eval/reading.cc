@@ -34,14 +34,14 @@ ColumnAnswers ask_all(Session& session, std::span<const Prompt> prompts, const A
 
 }  // namespace
 
-bool reads_for(const EvalColumn& reader, const EvalColumn& served, const Adapter* adapter,
+bool reads_for(const EvalColumn& reader, const EvalColumn& served, const AdapterSet& adapters,
                int64_t ctx) {
   if (!served.policy->selects()) return reads_in_full(reader);
   if (reader.policy != served.policy || !reader.policy->reads(Setting::kPrefill)) return false;
   if (reader.selection.prefill != served.selection.prefill) return false;
   if (reads_in_full(reader)) return true;
-  const int64_t least_a = least_budget(*reader.policy, reader.selection, adapter);
-  const int64_t least_b = least_budget(*served.policy, served.selection, adapter);
+  const int64_t least_a = least_budget(*reader.policy, reader.selection, adapters);
+  const int64_t least_b = least_budget(*served.policy, served.selection, adapters);
   for (int64_t t = 0; t < ctx; ++t) {
     if (reader.selection.prefill_tokens_at(t, least_a) !=
         served.selection.prefill_tokens_at(t, least_b)) {
@@ -52,7 +52,7 @@ bool reads_for(const EvalColumn& reader, const EvalColumn& served, const Adapter
 }
 
 std::vector<std::vector<const EvalColumn*>> group_by_reading(
-    std::span<const EvalColumn* const> columns, const Adapter* adapter, int64_t ctx) {
+    std::span<const EvalColumn* const> columns, const AdapterSet& adapters, int64_t ctx) {
   // Full attention can be served by others, and serves none.
   std::vector<const EvalColumn*> ordered(columns.begin(), columns.end());
   std::stable_partition(ordered.begin(), ordered.end(),
@@ -60,7 +60,7 @@ std::vector<std::vector<const EvalColumn*>> group_by_reading(
   std::vector<std::vector<const EvalColumn*>> groups;
   for (const EvalColumn* column : ordered) {
     const auto group = std::ranges::find_if(
-        groups, [&](const auto& other) { return reads_for(*other[0], *column, adapter, ctx); });
+        groups, [&](const auto& other) { return reads_for(*other[0], *column, adapters, ctx); });
     if (group != groups.end()) {
       group->push_back(column);
     } else {
@@ -101,7 +101,7 @@ void ask_columns(const Engine& engine, std::span<const Prompt> prompts,
     return session;
   };
   const auto on_tokens = [&](int64_t n_done, int64_t) { progress(n_done); };
-  for (const auto& group : group_by_reading(columns, engine.adapter(), ctx)) {
+  for (const auto& group : group_by_reading(columns, engine.adapters(), ctx)) {
     const EvalColumn& reader = *group[0];
     Timer timer;
     Session read(engine, session_options(reader));

@@ -16,13 +16,13 @@ namespace chunkllm {
 // Whether the prompt tokens before prompt ends are the same under both columns in a context of
 // `ctx` tokens, so that `served` may go on from what `reader` holds. Full attention reads as every
 // policy does whose prompts are read in full; columns of one policy read alike with prompts in
-// full, or where their budgets for prompts are the same at each token. `adapter` may be null.
-bool reads_for(const EvalColumn& reader, const EvalColumn& served, const Adapter* adapter,
+// full, or where their budgets for prompts are the same at each token.
+bool reads_for(const EvalColumn& reader, const EvalColumn& served, const AdapterSet& adapters,
                int64_t ctx);
 
 // Columns in groups, the first of each being the one that reads for the others.
 std::vector<std::vector<const EvalColumn*>> group_by_reading(
-    std::span<const EvalColumn* const> columns, const Adapter* adapter, int64_t ctx);
+    std::span<const EvalColumn* const> columns, const AdapterSet& adapters, int64_t ctx);
 
 // What one column answered.
 struct ColumnAnswers {

@@ -25,9 +25,15 @@ Json settings_of(const Engine& engine, const EvalPlan& plan) {
     return std::ranges::any_of(
         plan.columns, [&](const EvalColumn& column) { return column.policy->reads(setting); });
   };
-  const bool needs_adapter = std::ranges::any_of(
-      plan.columns, [](const EvalColumn& column) { return column.policy->needs_adapter; });
-  if (needs_adapter) json["adapter digest"] = engine.adapter_digest();
+  const Adapter* first_adapter = nullptr;  // that a column is made from
+  for (const EvalColumn& column : plan.columns) {
+    const Adapter* adapter = adapter_for(*column.policy, engine.adapters());
+    if (adapter == nullptr) continue;
+    if (first_adapter == nullptr) first_adapter = adapter;
+    const char* key =
+        adapter == engine.adapters().fixed ? "fixed adapter digest" : "adapter digest";
+    if (!json.contains(key)) json[key] = adapter_digest(*adapter);
+  }
   if (plan.task->has_policies) {
     Json policies = Json::array();
     for (const PolicyEntry* policy : options.policies) policies.push_back(policy->name);
@@ -43,7 +49,7 @@ Json settings_of(const Engine& engine, const EvalPlan& plan) {
     for (const PrefillKind prefill : options.prefills) prefills.push_back(enum_name(prefill));
     json["--prefill"] = std::move(prefills);
   }
-  const SelectionSettings selection = settings_with_defaults(options.selection, engine.adapter());
+  const SelectionSettings selection = settings_with_defaults(options.selection, first_adapter);
   for (const SettingEntry& entry : setting_entries()) {
     if (!reads(entry.setting) || json.contains(entry.flag)) continue;
     if (entry.setting == Setting::kPrefill) continue;
@@ -110,7 +116,7 @@ EvalPlan plan_eval(const Engine& engine, const EvalTask& task, const EvalOptions
   }
   plan.options.ctx = std::move(lengths);
   plan.columns = make_columns(task, options);
-  for (const EvalColumn& column : plan.columns) require_adapter(*column.policy, engine.adapter());
+  for (const EvalColumn& column : plan.columns) require_adapter(*column.policy, engine.adapters());
   plan.work = task.prepare(engine, plan.options);
   for (const EvalUnit& unit : plan.work->units()) {
     if (std::ranges::find(plan.lengths, unit.ctx) == plan.lengths.end()) {
@@ -121,15 +127,21 @@ EvalPlan plan_eval(const Engine& engine, const EvalTask& task, const EvalOptions
     if (ctx == 0) continue;  // of each text its own
     for (const EvalColumn& column : plan.columns) {
       const std::optional<int64_t> least =
-          least_budget_above(*column.policy, column.selection, engine.adapter(), ctx);
+          least_budget_above(*column.policy, column.selection, engine.adapters(), ctx);
       if (least) plan.left_out.push_back({ctx, &column, *least});
     }
   }
-  if (plan.n_cells() == 0) {
+  // Full attention beside nothing is not what was asked for.
+  const bool measures = std::ranges::any_of(plan.columns, [&](const EvalColumn& column) {
+    return column.policy->selects() && std::ranges::any_of(plan.lengths, [&](int64_t ctx) {
+             return plan.has_cell(column, ctx);
+           });
+  });
+  if (!measures && !plan.left_out.empty()) {
     fail(ErrorCode::kInvalidArgument,
-         "nothing is left to evaluate: all budgets are below the least of {} tokens; give larger "
-         "budgets or lengths",
-         plan.left_out.empty() ? 0 : plan.left_out.front().least_tokens);
+         "nothing is left to evaluate: all budgets are below the least of {} tokens "
+         "(--kv-budget-min); give larger budgets or lengths",
+         plan.left_out.front().least_tokens);
   }
   return plan;
 }
@@ -179,8 +191,8 @@ EvalReport run_eval(const Engine& engine, EvalPlan& plan, const std::filesystem:
     }
   } catch (const Error& e) {
     if (e.code() != ErrorCode::kInterrupted) throw;
-    fail(ErrorCode::kInterrupted, "interrupted after {} of {} cells; the same command goes on",
-         n_done, n_cells);
+    fail(ErrorCode::kInterrupted, "interrupted after {} of {} {}; the same command goes on", n_done,
+         n_cells, n_cells == 1 ? "cell" : "cells");
   }
 
   plan.work->finish(folder);

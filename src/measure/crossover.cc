@@ -16,10 +16,10 @@ constexpr int64_t kBlocks = 2;  // timed of a prompt
 constexpr int kRounds = 2;      // prompts at a depth under each policy, by turns
 
 // Tokens up to which the policy attends to everything, and so does what `full` does.
-int64_t same_until(const Engine& engine, const SelectionSettings& settings) {
-  const SelectionSettings all = settings_with_defaults(settings, engine.adapter());
+int64_t same_until(const Adapter& adapter, const SelectionSettings& settings) {
+  const SelectionSettings all = settings_with_defaults(settings, &adapter);
   const int64_t least =
-      settings.budget.least_tokens(*all.sink, *all.window, engine.adapter()->config.max_chunk);
+      settings.budget.least_tokens(*all.sink, *all.window, adapter.config.max_chunk);
   const auto same = [least](const KvBudget& budget) -> int64_t {
     if (budget.top_k_chunks) return 0;
     if (!budget.fraction) return budget.n_tokens;
@@ -110,7 +110,8 @@ Crossover measure_crossover(const Engine& engine, const SessionOptions& options,
                             const CancelToken* cancel) {
   const Timer timer;
   Crossover crossover;
-  crossover.n_same = same_until(engine, options.selection);
+  crossover.n_same =
+      same_until(*adapter_for(*options.policy, engine.adapters()), options.selection);
   if (crossover.n_same >= options.ctx) return crossover;
   // Deep enough that the selection is at work, and far enough apart for a slope.
   const int64_t near_depth = std::max<int64_t>(2 * crossover.n_same, 2048);

@@ -37,7 +37,7 @@ void fill_with_noise(Session& session, int64_t n_tokens, uint64_t seed) {
   const SessionOptions& options = session.options();
   // A prompt has the same refreshes under both.
   const RefreshKind refresh = options.selection.refresh;
-  if (options.policy->needs_adapter && refresh != RefreshKind::kAnswer &&
+  if (options.policy->needs_adapter() && refresh != RefreshKind::kAnswer &&
       refresh != RefreshKind::kPromptEnd) {
     fail(ErrorCode::kInvalidArgument,
          "a made-up context has its refreshes at prompt ends and boundaries; leave out "
@@ -49,8 +49,10 @@ void fill_with_noise(Session& session, int64_t n_tokens, uint64_t seed) {
   const int64_t end = n_tokens - 1;
   const auto origins = Session::origins_of(n_tokens, {&end, 1}, {});
   PolicyState state;
-  if (options.policy->needs_adapter) {
-    state = make_random_state(engine.adapter()->config, n_tokens, kMeanSentenceTokens, rng);
+  if (const Adapter* adapter = adapter_for(*options.policy, engine.adapters())) {
+    const int64_t fixed = adapter->config.fixed_chunk;
+    state =
+        make_random_state(adapter->config, n_tokens, fixed > 0 ? fixed : kMeanSentenceTokens, rng);
   }
   session.restore(tokens, origins, state, n_tokens,
                   [&](KvCache& cache, int64_t n) { store_noise(engine.config(), n, rng, cache); });

@@ -60,6 +60,14 @@ class SelectionPolicy : public RowSelector {
   // followed by truncate(). Throws Error (kData) if no sequence of these tokens has that state.
   virtual void restore(std::span<const int32_t> tokens, const PolicyState& state) = 0;
 
+  // Whether a layer that does not slide chooses what it attends to; the others attend to everything
+  // or to a window.
+  virtual bool selects(int64_t /*layer*/) const { return true; }
+  // The tokens that chose anew in a layer, numbered in the sequence: the numbers of those at
+  // `positions`, which began to run, and the position of one. Each token does by default.
+  virtual Range refreshes_in(int64_t /*layer*/, Range positions) const { return positions; }
+  virtual int64_t refresh_at(int64_t /*layer*/, int64_t number) const { return number; }
+
   // Rows that the last token of the last block attended to in a layer.
   virtual int64_t rows_attended(int64_t layer) const = 0;
 

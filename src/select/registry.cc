@@ -29,6 +29,11 @@ constexpr Setting kSeparatorSettings[] = {Setting::kKvBudget, Setting::kKvBudget
 constexpr Setting kStreamingSettings[] = {Setting::kKvBudget, Setting::kKvBudgetMin,
                                           Setting::kSink};
 
+// In order of preference.
+constexpr AdapterKind kSentenceChunks[] = {AdapterKind::kSentence};
+constexpr AdapterKind kFixedChunks[] = {AdapterKind::kFixed};
+constexpr AdapterKind kAnyChunks[] = {AdapterKind::kSentence, AdapterKind::kFixed};
+
 template <typename Policy>
 std::unique_ptr<SelectionPolicy> make_from_adapter(const PolicyInputs& inputs) {
   return std::make_unique<Policy>(*inputs.adapter, inputs.settings, inputs.special_ids,
@@ -51,13 +56,21 @@ constexpr PolicyEntry kPolicies[] = {
      }},
     {.name = "chunk",
      .help = "the chunks that trained adapters choose",
-     .needs_adapter = true,
+     .adapters = kSentenceChunks,
      .shows_chunks = true,
      .settings = kChunkSettings,
      .make = make_from_adapter<ChunkPolicy>,
      .index_bytes = chunk_index_bytes,
      .block_needs = chunk_block_needs,
      .without_adapter = "meankey"},
+    {.name = "fixed",
+     .help = "the same for adapters of chunks of a fixed length",
+     .adapters = kFixedChunks,
+     .shows_chunks = true,
+     .settings = kChunkSettings,
+     .make = make_from_adapter<ChunkPolicy>,
+     .index_bytes = chunk_index_bytes,
+     .block_needs = chunk_block_needs},
     {.name = "meankey",
      .help = "the chunks whose mean keys attract most, without adapters",
      .settings = kChunkSettings,
@@ -77,13 +90,13 @@ constexpr PolicyEntry kPolicies[] = {
        return std::make_unique<StreamingPolicy>(inputs.settings);
      }},
     {.name = "separator",
-     .help = "the first tokens, a sliding window and separators",
+     .help = "the first tokens, a sliding window and separators, as many as there are",
      .settings = kSeparatorSettings,
      .make = [](const PolicyInputs& inputs) -> std::unique_ptr<SelectionPolicy> {
        return std::make_unique<SeparatorPolicy>(inputs.settings, inputs.token_marks);
      }},
     {.name = "quest",
-     .help = "the pages of 16 tokens whose keys may attract most",
+     .help = "the pages of 16 tokens whose keys may attract most; two layers everything",
      .settings = kQuestSettings,
      .make = [](const PolicyInputs& inputs) -> std::unique_ptr<SelectionPolicy> {
        return std::make_unique<QuestPolicy>(*inputs.model, inputs.settings);
@@ -94,7 +107,7 @@ constexpr PolicyEntry kPolicies[] = {
          }},
     {.name = "oracle",
      .help = "the chunks with most attention, for measuring: as slow as full",
-     .needs_adapter = true,
+     .adapters = kAnyChunks,
      .settings = kChunkSettings,
      .make = make_from_adapter<OraclePolicy>,
      .index_bytes = chunk_index_bytes,
@@ -111,9 +124,19 @@ std::span<const PolicyEntry> policies() { return kPolicies; }
 
 const PolicyEntry& full_policy() { return kPolicies[0]; }
 
-const PolicyEntry& default_policy(const Adapter* adapter) {
-  if (adapter == nullptr) return full_policy();
-  return *std::ranges::find_if(kPolicies, &PolicyEntry::needs_adapter);
+const Adapter* adapter_for(const PolicyEntry& policy, const AdapterSet& adapters) {
+  for (const AdapterKind kind : policy.adapters) {
+    if (adapters.of(kind) != nullptr) return adapters.of(kind);
+  }
+  return nullptr;
+}
+
+const PolicyEntry& default_policy(const AdapterSet& adapters) {
+  const auto fits = [&](const PolicyEntry& policy) {
+    return adapter_for(policy, adapters) != nullptr;
+  };
+  const auto* found = std::ranges::find_if(kPolicies, fits);
+  return found != std::end(kPolicies) ? *found : full_policy();
 }
 
 const PolicyEntry& policy_named(std::string_view name, std::string_view also) {
@@ -138,20 +161,29 @@ std::string policy_help() {
   return text;
 }
 
-const PolicyEntry& policy_for(const PolicyEntry& policy, const Adapter* adapter) {
-  const bool has_all = !policy.needs_adapter || adapter != nullptr;
+const PolicyEntry& policy_for(const PolicyEntry& policy, const AdapterSet& adapters) {
+  const bool has_all = !policy.needs_adapter() || !adapters.empty();
   return has_all || policy.without_adapter.empty() ? policy : policy_named(policy.without_adapter);
 }
 
-void require_adapter(const PolicyEntry& policy, const Adapter* adapter) {
-  if (!policy.needs_adapter || adapter != nullptr) return;
-  fail(ErrorCode::kInvalidArgument, "the policy '{}' needs trained adapters; give --adapter DIR",
-       policy.name);
+void require_adapter(const PolicyEntry& policy, const AdapterSet& adapters) {
+  if (!policy.needs_adapter() || adapter_for(policy, adapters) != nullptr) return;
+  const AdapterKind kind = policy.adapters.front();
+  if (!adapters.empty()) {
+    const PolicyEntry& other = default_policy(adapters);
+    fail(ErrorCode::kInvalidArgument,
+         "the policy '{}' needs trained adapters with {} chunks, and those at hand have {} ones; "
+         "give a second --adapter DIR, or --policy {}",
+         policy.name, enum_name(kind), enum_name(other.adapters.front()), other.name);
+  }
+  fail(ErrorCode::kInvalidArgument, "the policy '{}' needs trained adapters{}; give --adapter DIR",
+       policy.name,
+       kind == AdapterKind::kFixed ? " with fixed chunks (chunkllm train --chunks fixed:N)" : "");
 }
 
 std::unique_ptr<SelectionPolicy> make_policy(const PolicyEntry& policy,
                                              const PolicyInputs& inputs) {
-  require_adapter(policy, inputs.adapter);
+  if (inputs.adapter == nullptr) require_adapter(policy, {});
   return policy.make(inputs);
 }
 

@@ -18,7 +18,7 @@ namespace chunkllm {
 // What a policy may be made from. All but `settings` must outlive it.
 struct PolicyInputs {
   const ModelConfig* model = nullptr;  // never null
-  const Adapter* adapter = nullptr;    // null: there is none
+  const Adapter* adapter = nullptr;    // adapter_for() the policy; null: there is none
   SelectionSettings settings;
   std::span<const int32_t> special_ids;  // the tokenizer's special tokens, ascending
   std::span<const uint8_t> token_marks;  // by token id (chunk/token_marks.h); may be empty
@@ -32,8 +32,10 @@ struct PolicyShape {
 
 struct PolicyEntry {
   std::string_view name;
-  std::string_view help;                   // what tokens attend to, in a few words
-  bool needs_adapter = false;              // made from trained adapters
+  std::string_view help;  // what tokens attend to, in a few words
+  // The kinds of trained adapters that it can be made from, the first that is there; empty: it
+  // needs none.
+  std::span<const AdapterKind> adapters = {};
   bool shows_chunks = false;               // SelectionPolicy::chosen_at() knows what it chose
   std::span<const Setting> settings = {};  // those it reads; none: it attends to everything
   // The state of an empty sequence. `inputs` has an adapter where one is needed. Throws Error
@@ -43,10 +45,10 @@ struct PolicyEntry {
   int64_t (*index_bytes)(const PolicyShape& shape, int64_t n_tokens) = nullptr;
   // What its blocks need; null: nothing.
   BlockNeeds (*block_needs)(const PolicyShape& shape) = nullptr;
-  // The name of the policy that takes its place where it needs an adapter and there is none; empty:
-  // no other does.
+  // The name of the policy that takes its place where there are no adapters; empty: no other does.
   std::string_view without_adapter = {};
 
+  bool needs_adapter() const { return !adapters.empty(); }
   bool reads(Setting setting) const;
   bool selects() const { return !settings.empty(); }
 };
@@ -55,19 +57,23 @@ struct PolicyEntry {
 std::span<const PolicyEntry> policies();
 
 const PolicyEntry& full_policy();
-// What runs where nothing is asked for: the policy that is made for an adapter, or else `full`.
-const PolicyEntry& default_policy(const Adapter* adapter);
+// The adapter that the policy is made from; null if it needs none, or there is none.
+const Adapter* adapter_for(const PolicyEntry& policy, const AdapterSet& adapters);
+// What runs where nothing is asked for: the first policy that is made from one of the adapters, or
+// else `full`.
+const PolicyEntry& default_policy(const AdapterSet& adapters);
 // The entry of that name. Throws Error (kInvalidArgument) that lists the names, and `also`, a word
 // that the caller takes besides.
 const PolicyEntry& policy_named(std::string_view name, std::string_view also = {});
 // "full (everything), chunk (...)": names and help.
 std::string policy_help();
 
-// The policy itself, or the one that takes its place where it needs an adapter and there is none.
-const PolicyEntry& policy_for(const PolicyEntry& policy, const Adapter* adapter);
+// The policy itself, or the one that takes its place where it needs an adapter and there are none
+// of any kind.
+const PolicyEntry& policy_for(const PolicyEntry& policy, const AdapterSet& adapters);
 
-// Throws Error (kInvalidArgument) if the policy needs an adapter and there is none.
-void require_adapter(const PolicyEntry& policy, const Adapter* adapter);
+// Throws Error (kInvalidArgument) if the policy needs an adapter and there is none for it.
+void require_adapter(const PolicyEntry& policy, const AdapterSet& adapters);
 // Throws Error as require_adapter() does.
 std::unique_ptr<SelectionPolicy> make_policy(const PolicyEntry& policy, const PolicyInputs& inputs);
 

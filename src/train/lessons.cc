@@ -65,8 +65,6 @@ Lesson make_lesson(Backbone& backbone, const AdapterConfig& config,
 }
 
 int64_t foretold_lesson_bytes(const AdapterConfig& config, int64_t n_tokens) {
-  int64_t n_selecting = 0;
-  for (int64_t i = 0; i < config.n_layers; ++i) n_selecting += config.selects(i) ? 1 : 0;
   // Lengths that no machine has room for must not pass 64 bits.
   const auto n_chunks = static_cast<double>(n_tokens) / kTokensPerChunk;
   const double n_queries = n_chunks + static_cast<double>(n_tokens) / kTokensPerOtherQuery;
@@ -74,7 +72,7 @@ int64_t foretold_lesson_bytes(const AdapterConfig& config, int64_t n_tokens) {
   const double masses = static_cast<double>(kMassKinds) * n_queries * n_chunks / 2 * 2;
   constexpr double kMost = 1e18;
   return static_cast<int64_t>(
-      std::min(static_cast<double>(n_selecting) * (inputs + masses), kMost));
+      std::min(static_cast<double>(config.n_selecting()) * (inputs + masses), kMost));
 }
 
 double foretold_lesson_cost(const ModelConfig& config, int64_t n_tokens) {

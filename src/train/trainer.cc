@@ -49,10 +49,8 @@ Rng stream_rng(uint64_t seed, uint64_t stream, int64_t index) {
   return rng;
 }
 
-Adapter initial_adapter(const ModelWeights& weights, const TrainOptions& options) {
-  Adapter adapter;
-  adapter.config = AdapterConfig::for_model(weights);
-  AdapterConfig& config = adapter.config;
+AdapterConfig initial_config(const ModelWeights& weights, const TrainOptions& options) {
+  AdapterConfig config = AdapterConfig::for_model(weights);
   if (options.adapter_dim > 0) config.adapter_dim = options.adapter_dim;
   if (options.selection_heads > 0) config.selection_heads = options.selection_heads;
   if (config.first_layer != FirstLayerKind::kBackbone) config.first_layer = options.first_layer;
@@ -60,6 +58,13 @@ Adapter initial_adapter(const ModelWeights& weights, const TrainOptions& options
   config.fixed_chunk = options.fixed_chunk;
   config.chunk_key = options.reading.key;
   config.distance_term = options.reading.distance_term;
+  return config;
+}
+
+Adapter initial_adapter(const ModelWeights& weights, const TrainOptions& options) {
+  Adapter adapter;
+  adapter.config = initial_config(weights, options);
+  const AdapterConfig& config = adapter.config;
   adapter.boundary_weight.assign(static_cast<size_t>(config.d_model), 0.0f);
   adapter.layers.resize(static_cast<size_t>(config.n_layers));
   const auto n = static_cast<size_t>(config.q_dim() * config.d_model);
@@ -579,7 +584,13 @@ void check_options(const TrainOptions& options) {
 
 void check_no_other_training(const TrainOptions& options) {
   std::error_code error;
-  if (options.resume || !std::filesystem::exists(checkpoint_path(options.out), error)) return;
+  if (!std::filesystem::exists(checkpoint_path(options.out), error)) {
+    if (!has_adapter(options.out)) return;
+    fail(ErrorCode::kInvalidArgument,
+         "{} holds adapters already, and no checkpoint to go on from; choose another --out",
+         options.out.string());
+  }
+  if (options.resume) return;
   fail(ErrorCode::kInvalidArgument,
        "{} holds a training already; continue it with --resume or choose another --out",
        options.out.string());
@@ -589,18 +600,26 @@ TrainResult train_adapters(const Engine& engine, const Corpus& data, const Corpu
                            const TrainOptions& options, const TrainCallbacks& callbacks,
                            const CancelToken* cancel) {
   check_options(options);
-  const AdapterConfig config = initial_adapter(engine.weights(), options).config;
+  const AdapterConfig config = initial_config(engine.weights(), options);
   if (std::ssize(config.backbone_layers) == config.n_layers) {
     fail(ErrorCode::kUnsupported,
          "every layer of this model slides over a window of {} tokens; there is nothing to select",
          engine.config().window);
   }
   const int64_t longest = longest_sequence(options, engine.config());
+  // Of all layers, and of the layer that is fitted: start, weights, gradient, both moments, result.
+  const int64_t layer_bytes = 2 * config.q_dim() * config.d_model * 4;
+  const int64_t adapter_bytes = (config.n_selecting() + 6) * layer_bytes;
+  require_memory(
+      adapter_bytes,
+      fmt::format("training of {} heads of {}", config.selection_heads, config.adapter_dim),
+      "use a smaller --adapter-dim or --selection-heads");
   // A lesson is in memory twice while it is written, its masses in float32 too.
   const int64_t lesson_bytes = foretold_lesson_bytes(config, longest);
-  require_memory(
-      Backbone::memory_bytes(engine.weights(), longest) + 3 * lesson_bytes + kSelectionScratchBytes,
-      fmt::format("training on sequences of {} tokens", longest), "use a smaller --seq-len");
+  require_memory(Backbone::memory_bytes(engine.weights(), longest) + 3 * lesson_bytes +
+                     kSelectionScratchBytes + adapter_bytes,
+                 fmt::format("training on sequences of {} tokens", longest),
+                 "use a smaller --seq-len");
   return Run(engine, data, eval_data, options, callbacks, cancel).run();
 }
 

@@ -54,7 +54,8 @@ struct TrainCallbacks {
       progress;
 };
 
-// Throws Error (kInvalidArgument) if `out` holds a training that the options do not continue.
+// Throws Error (kInvalidArgument) if `out` holds a training that the options do not continue, or
+// adapters without one.
 void check_no_other_training(const TrainOptions& options);
 
 // Trains and writes the adapter folder. The weights of `engine` must be loaded; `eval_data` may be

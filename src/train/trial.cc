@@ -236,7 +236,7 @@ TrialReport run_trial(const Engine& engine, const TrialOptions& options,
   return Trial(engine, options, callbacks, cancel).run();
 }
 
-std::optional<TrialOptions> default_trial(const ModelConfig& config) {
+std::optional<TrialOptions> default_trial(const ModelConfig& config, const PolicyEntry& policy) {
   constexpr int64_t kTokens = 4096;
   constexpr int64_t kLeastTokens = 1024;
   TrialOptions options;
@@ -246,9 +246,9 @@ std::optional<TrialOptions> default_trial(const ModelConfig& config) {
   options.n_haystacks = 4;
   options.seconds = 30;
   options.n_pairs = 16;
-  TrialColumn chunk{"chunk, 10%", &policy_named("chunk"), {}};
-  chunk.selection.budget.fraction = 0.1;
-  options.columns = {{"full"}, std::move(chunk)};
+  TrialColumn selects{fmt::format("{}, 10%", policy.name), &policy, {}};
+  selects.selection.budget.fraction = 0.1;
+  options.columns = {{"full"}, std::move(selects)};
   return options;
 }
 

@@ -101,8 +101,8 @@ std::string trial_table(const TrialReport& report);
 
 nlohmann::ordered_json trial_json(const TrialReport& report);
 
-// The trial that training ends with: `full` and `chunk` at a tenth of up to 4096 tokens, of about
-// half a minute or one haystack. Nothing if the model's context is too short for one.
-std::optional<TrialOptions> default_trial(const ModelConfig& config);
+// The trial that training ends with: `full` and another policy at a tenth of up to 4096 tokens, of
+// about half a minute or one haystack. Nothing if the model's context is too short for one.
+std::optional<TrialOptions> default_trial(const ModelConfig& config, const PolicyEntry& policy);
 
 }  // namespace chunkllm

@@ -51,6 +51,36 @@ TEST(Json, RefusesWhatIsNotOneValue) {
   expect_error(ErrorCode::kData, "", [] { parse_json(std::string_view("1\0", 2), "x"); });
 }
 
+TEST(Json, SaysWhereOnce) {
+  const auto message = [](const std::string& text) {
+    try {
+      parse_json(text, "items.jsonl, line 7");
+    } catch (const Error& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  EXPECT_EQ(message("{\"a\": x}").find("line 1"), std::string::npos) << message("{\"a\": x}");
+  EXPECT_NE(message("{\"a\": x}").find("line 7 is not valid JSON (byte 7): syntax error"),
+            std::string::npos)
+      << message("{\"a\": x}");
+  EXPECT_NE(message("{\n\"a\": x}").find("line 2, column"), std::string::npos);
+}
+
+TEST(JsonFields, RefusalsEndWithTheAdvice) {
+  const auto object = parse_json(R"({"n": 7, "nothing": null, "text": "x"})", "x");
+  const JsonFields fields(object, "file.json", "copy it again");
+  expect_error(ErrorCode::kData, "file.json: \"n\" is 7, outside 0 to 6; copy it again",
+               [&] { fields.integer("n", 0, 6); });
+  expect_error(ErrorCode::kData, "\"nothing\" is null; copy it again",
+               [&] { fields.string("nothing"); });
+  expect_error(ErrorCode::kData, "\"none\" is missing; copy it again", [&] { fields.at("none"); });
+  expect_error(ErrorCode::kData, "must be true or false, found string; copy it again",
+               [&] { fields.boolean_or("text", false); });
+  EXPECT_FALSE(fields.has("nothing"));
+  EXPECT_EQ(fields.integer_or("nothing", 0, 1, 5), 5);
+}
+
 TEST(Json, EveryCutOfATextIsRefused) {
   const std::string text = R"({"a": [1, {"b": "c"}], "d": -1.5e3, "e": [true, null]})";
   ASSERT_NO_THROW(parse_json(text, "x"));

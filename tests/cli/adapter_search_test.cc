@@ -128,7 +128,44 @@ TEST_F(AdapterSearch, ByThePolicyThatAsksForIt) {
       {"generate", "--model", needle_model(), "--prompt", "x", "--policy", "chunk", "--json"});
   EXPECT_EQ(other.exit_code, 0);
   EXPECT_EQ(nlohmann::json::parse(other.out).at("policy"), "meankey");
-  EXPECT_THAT(other.err, HasSubstr("note: there is no adapter"));
+  EXPECT_THAT(other.err, HasSubstr("note: there is no adapter of this model, which policy chunk "
+                                   "needs (CHUNKLLM_ADAPTERS is empty); meankey takes its place"));
+  EXPECT_THAT(ask(folder, {"--policy", "chunk", "--adapter", "none"}).err,
+              HasSubstr("(--adapter none)"));
+}
+
+TEST_F(AdapterSearch, OneOfEachKindForThePolicyThatFits) {
+  const std::string fixed =
+      scratch_.with_json(needle_adapter(), "adapter_config.json", [](auto& config) {
+        config["chunks"] = {{"fixed", 24}};
+      });
+  const std::string folder = link("some", "a", fixed);
+  link("some", "b");
+  Answer answer = ask(folder);
+  EXPECT_EQ(answer.policy, "chunk");
+  EXPECT_THAT(answer.err, Not(HasSubstr(said(fs::path(folder) / "a"))));
+  answer = ask(folder, {"--policy", "fixed"});
+  EXPECT_EQ(answer.policy, "fixed");
+  EXPECT_THAT(answer.err, HasSubstr(said(fs::path(folder) / "a")));
+  EXPECT_EQ(ask("", {"--adapter", fixed}).policy, "fixed");
+
+  const std::string trained = needle_adapter().string();
+  for (const char* policy : {"chunk", "fixed", "oracle"}) {
+    const Arguments both{"--adapter", fixed, "--adapter", trained, "--policy", policy};
+    EXPECT_EQ(ask("", both).policy, policy);
+  }
+  const auto refused = [&](const Arguments& more, const std::string& part) {
+    Arguments arguments{"generate", "--model", needle_model(), "--prompt", "x"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const ProgramResult result = run_program(arguments);
+    EXPECT_EQ(result.exit_code, 2);
+    EXPECT_THAT(result.err, HasSubstr(part));
+  };
+  refused({"--adapter", fixed, "--policy", "chunk"}, "or --policy fixed");
+  refused({"--adapter", trained, "--policy", "fixed"}, "or --policy chunk");
+  refused({"--policy", "fixed"}, "chunkllm train --chunks fixed:N");
+  refused({"--adapter", trained, "--adapter", trained}, "both have sentence chunks");
+  refused({"--adapter", trained, "--adapter", "none"}, "--adapter none stands alone");
 }
 
 TEST_F(AdapterSearch, BenchMeasuresWhatIsFound) {
@@ -159,6 +196,17 @@ TEST_F(AdapterSearch, TheUsersDataTheProgramsShareAndTheSourceTree) {
   installed.program = scratch_ / "prefix/bin/chunkllm";
   fs::copy_file(CHUNKLLM_BINARY, installed.program);
   EXPECT_EQ(ask(kNowhere, {}, installed).policy, "full");
+  EXPECT_THAT(ask(kNowhere, {"--policy", "chunk"}, installed).err,
+              HasSubstr("needs (looked in " + (scratch_ / "nothing") + "/chunkllm/adapters, " +
+                        (scratch_ / "prefix/share/chunkllm/adapters") +
+                        "; --adapter or CHUNKLLM_ADAPTERS names others); meankey takes its place"));
+  RunOptions with_fixed = installed;
+  with_fixed.environment = {"XDG_DATA_HOME=" + scratch_ / "fixed"};
+  link("fixed/chunkllm/adapters", "a",
+       scratch_.with_json(needle_adapter(), "adapter_config.json", [](auto& config) {
+         config["chunks"] = {{"fixed", 24}};
+       }));
+  EXPECT_EQ(ask(kNowhere, {}, with_fixed).policy, "fixed");
   const std::string share = link("prefix/share/chunkllm/adapters", "needle");
   EXPECT_THAT(ask(kNowhere, {}, installed).err, HasSubstr(said(fs::path(share) / "needle")));
 }

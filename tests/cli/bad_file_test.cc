@@ -360,9 +360,37 @@ INSTANTIATE_TEST_SUITE_P(
                             [](Json& json) { json["version"] = 9; }),
         adapter_config_case("adapter_of_other_weights", {"another model", "fingerprint", "train"},
                             [](Json& json) { json["fingerprint"] = std::string(64, '0'); }),
-        adapter_config_case(
-            "adapter_dim_wrong", {"_adapter.weight", "shape", "expected", kTrainAgain},
-            [](Json& json) { json["adapter_dim"] = json["adapter_dim"].get<int>() / 2; }),
+        adapter_config_case("adapter_dim_wrong",
+                            {"_adapter.weight", "shape", "expected", kTrainAgain},
+                            [](Json& json) {
+                              json["adapter_dim"] = json["adapter_dim"].get<int>() / 2;
+                              json.erase("training");
+                            }),
+        adapter_config_case("adapter_heads_for_dim",
+                            {"adapter_config.json", "adapter_dim is 1 with 64 selection_heads",
+                             "training had 64", kTrainAgain},
+                            [](Json& json) {
+                              json["selection_heads"] = 64;
+                              json["adapter_dim"] = 1;
+                            }),
+        adapter_config_case("adapter_null_field", {"\"selection_heads\" is null", kTrainAgain},
+                            [](Json& json) { json["selection_heads"] = nullptr; }),
+        adapter_config_case("adapter_huge_chunks", {"\"max_chunk\" is 4097", kTrainAgain},
+                            [](Json& json) { json["max_chunk"] = 4097; }),
+        adapter_config_case("adapter_huge_window", {"\"window\" is 1048577", kTrainAgain},
+                            [](Json& json) { json["window"] = 1048577; }),
+        adapter_config_case("adapter_huge_grid", {"\"grid\" is 4097", kTrainAgain},
+                            [](Json& json) { json["first_layer"]["grid"] = 4097; }),
+        adapter_config_case("adapter_least_above_most", {"\"min_chunk\" is 129, outside 1 to 128"},
+                            [](Json& json) { json["min_chunk"] = 129; }),
+        adapter_config_case("adapter_too_few_layers",
+                            {"adapter_config.json: its fingerprint is the model's",
+                             "number of layers is 5, the model's 6", kTrainAgain},
+                            [](Json& json) { json["num_hidden_layers"] = 5; }),
+        adapter_config_case("adapter_too_many_layers",
+                            {"layers.6.q_adapter.weight is missing",
+                             "adapter_config.json has 7 layers", kTrainAgain},
+                            [](Json& json) { json["num_hidden_layers"] = 7; }),
         adapter_config_case("alpha_2", {"alpha"}, [](Json& json) { json["alpha"] = 2; }),
         BadInput{"adapter_of_other_shape",
                  kFailure,
@@ -414,6 +442,26 @@ INSTANTIATE_TEST_SUITE_P(
                  [](const Scratch& scratch) {
                    Command command{train_arguments(scratch)};
                    *std::next(std::ranges::find(command.arguments, "--model")) = tiny_llama();
+                   return command;
+                 }},
+        BadInput{"train_huge_adapters",
+                 kFailure,
+                 {"64 heads of 65536", "needs", "available", "--adapter-dim"},
+                 [](const Scratch& scratch) {
+                   return Command{train_arguments(
+                       scratch, {"--adapter-dim", "65536", "--selection-heads", "64"})};
+                 }},
+        BadInput{"train_into_adapters",
+                 kUsage,
+                 {"holds adapters already", "another --out"},
+                 [](const Scratch& scratch) {
+                   std::filesystem::create_directory(scratch.path("mine"));
+                   for (const char* name : {"adapter_config.json", kAdapterWeights}) {
+                     std::filesystem::create_symlink(needle_adapter() / name,
+                                                     scratch.path("mine") / name);
+                   }
+                   Command command{train_arguments(scratch)};
+                   *std::next(std::ranges::find(command.arguments, "--out")) = scratch / "mine";
                    return command;
                  }},
         BadInput{"train_huge_sequences",

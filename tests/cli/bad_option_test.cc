@@ -110,7 +110,7 @@ INSTANTIATE_TEST_SUITE_P(
         generating("dtype", {"--dtype", "f64"}, {"--dtype", "f64", "f32"}),
         generating("policy_unknown", {"--policy", "nope"},
                    {"--policy nope",
-                    "full, chunk, meankey, streaming, separator, quest, oracle or auto"}),
+                    "full, chunk, fixed, meankey, streaming, separator, quest, oracle or auto"}),
         generating("policy_oracle_without_adapter", {"--policy", "oracle"},
                    {"oracle", "--adapter"}),
         bare("max_tokens_0",

@@ -201,6 +201,29 @@ TEST(Generate, ShownChunksAreWhereTheAnswerStands) {
   EXPECT_THAT(printed.err, testing::HasSubstr("chunks that the upper layers chose"));
 }
 
+TEST(Generate, AnAuditSaysWhatTheSelectionMissed) {
+  Arguments arguments = chat_arguments(
+      {"--prompt", long_document(), "--adapter", needle_adapter(), "--kv-budget", "400"});
+  const std::string text = run_program(arguments).out;
+  arguments.insert(arguments.end(), {"--audit", "1"});
+  const ProgramResult printed = run_program(arguments);
+  EXPECT_EQ(printed.out, text);
+  EXPECT_THAT(printed.err, testing::ContainsRegex("audit: [0-9.]+% of the attention missed"));
+  arguments.push_back("--json");
+  const json missed = json_of(arguments).at("missed_mass");
+  EXPECT_GT(missed.at("n"), 0);
+  EXPECT_GT(missed.at("mean"), 0.0);
+  EXPECT_LE(missed.at("mean"), missed.at("max"));
+  EXPECT_LE(missed.at("max"), 1.001);
+  int64_t n = 0;
+  for (const auto& [layer, mass] : missed.at("by_layer").items()) n += mass.at("n").get<int64_t>();
+  EXPECT_EQ(n, missed.at("n"));
+  const ProgramResult full =
+      run_program(chat_arguments({"--prompt", "x", "--policy", "full", "--audit", "4", "--json"}));
+  EXPECT_THAT(full.err, testing::HasSubstr("note: --audit has no effect under policy full"));
+  EXPECT_FALSE(json::parse(full.out).contains("missed_mass"));
+}
+
 // What lies before the question is the template's alone but for the text of the document.
 TEST(Generate, ShownChunksHoldWhatSomebodyWrote) {
   Arguments arguments =

@@ -152,10 +152,10 @@ TEST_F(GgufModel, TokenizerAndTemplateAreTheFolders) {
 TEST_F(GgufModel, AdaptersApply) {
   EngineOptions options;
   options.model = written(needle_model(), DType::kQ4_0);
-  options.adapter = needle_adapter();
+  options.adapters = {needle_adapter()};
   Engine engine(options);
   engine.load_weights();
-  EXPECT_NE(engine.adapter(), nullptr);
+  EXPECT_NE(engine.adapters().sentence, nullptr);
 }
 
 TEST_F(GgufModel, QuantisingTwiceIsRefused) {

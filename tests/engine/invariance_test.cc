@@ -25,7 +25,7 @@ class InvarianceTest : public testing::TestWithParam<PrefillKind> {
   static void SetUpTestSuite() {
     EngineOptions options;
     options.model = needle_model();
-    options.adapter = needle_adapter();
+    options.adapters = {needle_adapter()};
     options.dtype = DtypeChoice::kF32;
     engine_ = new Engine(options);
     engine_->load_weights();
@@ -321,7 +321,7 @@ TEST_F(InvarianceTest, TheOracleIsNearerToFullAttention) {
     Session session(*engine_, options);
     session.prefill(tokens, end);
     session.decode(tokens[5]);
-    if (policy.needs_adapter && budget < 900) {
+    if (policy.needs_adapter() && budget < 900) {
       EXPECT_LE(session.policy().rows_attended(3), budget);
       session.truncate(700);  // and again, from a begin that was kept
       session.prefill(std::span(tokens).subspan(700), std::vector<int64_t>{199});

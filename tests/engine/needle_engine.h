@@ -11,7 +11,7 @@ inline const Engine& needle_engine() {
   static const Engine* const engine = [] {
     EngineOptions options;
     options.model = needle_model();
-    options.adapter = needle_adapter();
+    options.adapters = {needle_adapter()};
     options.dtype = DtypeChoice::kF32;
     auto* loaded = new Engine(options);
     loaded->load_weights();

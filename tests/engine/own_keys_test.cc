@@ -16,6 +16,7 @@ namespace {
 using test::kLogitsError;
 using test::kPromptEnds;
 using test::kTokens;
+using test::logits_of;
 using test::needle_engine;
 
 template <typename Policy>
@@ -60,9 +61,6 @@ class OwnKeysRun : public testing::Test {
   static test::Traced<Policy>& trace_of(Session& session) {
     return dynamic_cast<test::Traced<Policy>&>(session.policy());
   }
-  static std::vector<float> logits_of(Session& session) {
-    return {session.logits().begin(), session.logits().end()};
-  }
 };
 
 using Kinds = testing::Types<MeanKey, Quest>;
@@ -80,7 +78,7 @@ TYPED_TEST(OwnKeysRun, AnySplitOfAPrefillGivesTheSame) {
   Session whole(needle_engine(), this->options_of(256));
   this->trace_of(whole).record(&trace);
   whole.prefill(tokens, kPromptEnds);
-  const std::vector<float> expected = this->logits_of(whole);
+  const std::vector<float> expected = logits_of(whole);
   ASSERT_LE(whole.policy().rows_attended(3), 256) << "the selection must be one";
   for (const int64_t block : {int64_t{1}, int64_t{64}, int64_t{512}}) {
     Session split(needle_engine(), this->options_of(256));
@@ -106,7 +104,7 @@ TYPED_TEST(OwnKeysRun, ScoredTextIsWhatDecodingGives) {
   test::TraceDifferences differences;
   this->trace_of(one_by_one).replay(&trace, &differences);
   for (const int32_t token : tokens) one_by_one.decode(token);
-  EXPECT_LE(relative_error(this->logits_of(at_once), this->logits_of(one_by_one)), kLogitsError);
+  EXPECT_LE(relative_error(logits_of(at_once), logits_of(one_by_one)), kLogitsError);
   EXPECT_LE(differences.largest_score_gap, test::kScoreGap);
   EXPECT_EQ(at_once.prefill_count().rows_visible, 0);
 }
@@ -114,21 +112,11 @@ TYPED_TEST(OwnKeysRun, ScoredTextIsWhatDecodingGives) {
 TYPED_TEST(OwnKeysRun, ABudgetOfTheContextEqualsFull) {
   const std::vector<int32_t> tokens = this->make_tokens(700);
   const std::vector<int64_t> end{699};
-  SessionOptions full = this->options_of(700);
-  full.policy = &full_policy();
-  Session dense(needle_engine(), full);
-  dense.prefill(tokens, end);
-  Session session(needle_engine(), this->options_of(700));
-  session.prefill(tokens, end);
-  EXPECT_LE(relative_error(this->logits_of(session), this->logits_of(dense)), 1e-5);
-  RetentionCount count;
-  session.count_pass(count);
-  EXPECT_EQ(count.kv_retention(), 1.0);
-  EXPECT_EQ(session.prefill_count().retention(), 1.0);
+  const std::vector<float> full = test::expect_full(needle_engine(), this->options_of(700), tokens);
 
   Session selecting(needle_engine(), this->options_of(128));
   selecting.prefill(tokens, end);
-  EXPECT_GT(relative_error(this->logits_of(selecting), this->logits_of(dense)), 1e-4);
+  EXPECT_GT(relative_error(logits_of(selecting), full), 1e-4);
   EXPECT_LT(selecting.prefill_count().retention(), 0.8);
 }
 
@@ -139,7 +127,7 @@ TYPED_TEST(OwnKeysRun, GoingBackAndSavedCachesGiveTheSame) {
   Session straight(needle_engine(), this->options_of(128));
   this->trace_of(straight).record(&trace);
   straight.prefill(tokens, end);
-  const std::vector<float> expected = this->logits_of(straight);
+  const std::vector<float> expected = logits_of(straight);
   TempFolder folder;
   save_prompt_cache(folder / "saved.cache", straight);
 
@@ -150,7 +138,7 @@ TYPED_TEST(OwnKeysRun, GoingBackAndSavedCachesGiveTheSame) {
   for (const int64_t n : {int64_t{899}, int64_t{850}, int64_t{333}}) {
     back.truncate(n);
     back.prefill(std::span(tokens).subspan(static_cast<size_t>(n)), std::vector<int64_t>{899 - n});
-    EXPECT_LE(relative_error(this->logits_of(back), expected), kLogitsError) << "back to " << n;
+    EXPECT_LE(relative_error(logits_of(back), expected), kLogitsError) << "back to " << n;
   }
   Session cached(needle_engine(), this->options_of(128));
   this->trace_of(cached).replay(&trace, &differences);
@@ -161,7 +149,7 @@ TYPED_TEST(OwnKeysRun, GoingBackAndSavedCachesGiveTheSame) {
   const GenerateResult result =
       generate(cached, needle_engine().tokenizer(), prompt, {.max_tokens = 1});
   EXPECT_GT(result.cached_tokens, 600);
-  EXPECT_LE(relative_error(this->logits_of(cached), expected), kLogitsError);
+  EXPECT_LE(relative_error(logits_of(cached), expected), kLogitsError);
   EXPECT_LE(differences.largest_score_gap, test::kScoreGap);
 }
 

@@ -20,6 +20,7 @@
 namespace chunkllm {
 namespace {
 
+using test::logits_of;
 using test::needle_engine;
 using test::small_budget;
 
@@ -53,10 +54,6 @@ class PromptCacheTest : public testing::TestWithParam<PrefillKind> {
   }
   TempFolder folder_;
 };
-
-std::vector<float> logits_of(Session& session) {
-  return {session.logits().begin(), session.logits().end()};
-}
 
 TEST_P(PromptCacheTest, AnswersAsAnUncachedRunDoes) {
   const SessionOptions options = options_in_blocks(GetParam());
@@ -180,7 +177,7 @@ TEST_F(PromptCacheTest, NamesAnotherModelAndAnotherAdapter) {
                            const std::filesystem::path& adapter, const PolicyEntry& policy) {
     EngineOptions engine_options;
     engine_options.model = model;
-    engine_options.adapter = adapter;
+    if (!adapter.empty()) engine_options.adapters = {adapter};
     engine_options.dtype = DtypeChoice::kF32;
     Engine engine(engine_options);
     engine.load_weights();

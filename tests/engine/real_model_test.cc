@@ -62,7 +62,7 @@ class GoldenRealModel : public testing::TestWithParam<const char*> {
                              ".json");
     ASSERT_EQ(sha256_of(file), golden_.at("sha256")) << file << " is another file";
     engine_ = std::make_unique<Engine>(
-        EngineOptions{.model = file, .adapter = {}, .dtype = DtypeChoice::kF32});
+        EngineOptions{.model = file, .adapters = {}, .dtype = DtypeChoice::kF32});
     engine_->load_weights();
   }
 

@@ -1,6 +1,8 @@
 // The sequence that invariance is tested on, and ways of running it.
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <algorithm>
 #include <cstdint>
 #include <span>
@@ -8,6 +10,7 @@
 
 #include "data/synthetic.h"
 #include "engine/session.h"
+#include "testing/relative_error.h"
 
 namespace chunkllm::test {
 
@@ -28,6 +31,10 @@ inline std::vector<int32_t> make_tokens(const Tokenizer& tokenizer, int64_t n) {
   return ids;
 }
 
+inline std::vector<float> logits_of(Session& session) {
+  return {session.logits().begin(), session.logits().end()};
+}
+
 // Runs prefill in pieces, each a call of its own, as one would who feeds a prompt bit by bit.
 inline std::vector<float> run_in_blocks(Session& session, const std::vector<int32_t>& tokens,
                                         const std::vector<int64_t>& prompt_ends, int64_t block) {
@@ -42,8 +49,26 @@ inline std::vector<float> run_in_blocks(Session& session, const std::vector<int3
         std::span(tokens).subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin)),
         ends);
   }
-  const std::span<const float> logits = session.logits();
-  return {logits.begin(), logits.end()};
+  return logits_of(session);
+}
+
+// Where the budget holds all tokens, a policy computes what `full` does, whose logits it returns.
+inline std::vector<float> expect_full(const Engine& engine, const SessionOptions& options,
+                                      const std::vector<int32_t>& tokens) {
+  const std::vector<int64_t> end{std::ssize(tokens) - 1};
+  SessionOptions full = options;
+  full.policy = &full_policy();
+  Session dense(engine, full);
+  dense.prefill(tokens, end);
+  Session session(engine, options);
+  session.prefill(tokens, end);
+  const std::vector<float> expected = logits_of(dense);
+  EXPECT_LE(relative_error(session.logits(), expected), 1e-5);
+  RetentionCount count;
+  session.count_pass(count);
+  EXPECT_EQ(count.kv_retention(), 1.0);
+  EXPECT_EQ(session.prefill_count().retention(), 1.0);
+  return expected;
 }
 
 }  // namespace chunkllm::test

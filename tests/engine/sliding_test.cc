@@ -65,7 +65,7 @@ class SlidingTest : public testing::Test {
     return {session.logits().begin(), session.logits().end()};
   }
   TempFolder folder_;
-  Engine engine_{{.model = tiny_gemma3(), .adapter = {}, .dtype = DtypeChoice::kF32}};
+  Engine engine_{{.model = tiny_gemma3(), .adapters = {}, .dtype = DtypeChoice::kF32}};
   SessionOptions options_;
   std::vector<int32_t> tokens_;
 };
@@ -147,7 +147,7 @@ TEST_F(SlidingTest, ASavedCacheServes) {
 }
 
 TEST_F(SlidingTest, AdaptersHaveTensorsForTheOtherLayersAlone) {
-  const Adapter& adapter = *engine_.adapter();
+  const Adapter& adapter = *engine_.adapters().sentence;
   EXPECT_EQ(adapter.config.first_layer, FirstLayerKind::kBackbone);
   EXPECT_EQ(adapter.config.backbone_layers, (std::vector<int64_t>{0, 1, 3, 4}));
   save_adapter(adapter, folder_.path());
@@ -185,14 +185,14 @@ TEST_F(SlidingTest, AFileIsTheFolder) {
   const QuantizeResult result =
       quantize_model({.in = tiny_gemma3(), .out = file, .type = DType::kF32});
   EXPECT_FALSE(result.notices.empty()) << "others do not read the query scale";
-  Engine other{{.model = file, .adapter = {}, .dtype = DtypeChoice::kF32}};
+  Engine other{{.model = file, .adapters = {}, .dtype = DtypeChoice::kF32}};
   EXPECT_EQ(other.config().sliding_layers, engine_.config().sliding_layers);
   EXPECT_EQ(other.config().window, 20);
   EXPECT_EQ(other.config().model_type, "gemma3_text");
   EXPECT_EQ(other.config().rope, engine_.config().rope);
   EXPECT_EQ(other.config().sliding_rope, engine_.config().sliding_rope);
   other.load_weights();
-  other.use_adapter(*engine_.adapter());  // norms are hashed as they are applied
+  other.use_adapter(*engine_.adapters().sentence);  // norms are hashed as they are applied
   const std::vector<float> expected = logits_of(options_);
   Session session(other, options_);
   session.prefill(tokens_, kPromptEnds);

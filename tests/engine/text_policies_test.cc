@@ -13,6 +13,7 @@ namespace {
 using test::kLogitsError;
 using test::kPromptEnds;
 using test::kTokens;
+using test::logits_of;
 using test::needle_engine;
 
 class TextPoliciesTest : public testing::TestWithParam<const char*> {
@@ -24,9 +25,6 @@ class TextPoliciesTest : public testing::TestWithParam<const char*> {
     SessionOptions options = test::small_budget(PrefillKind::kChunk, budget);
     options.policy = &policy_named(GetParam());
     return options;
-  }
-  static std::vector<float> logits_of(Session& session) {
-    return {session.logits().begin(), session.logits().end()};
   }
 };
 
@@ -51,16 +49,7 @@ TEST_P(TextPoliciesTest, AnySplitOfAPrefillGivesTheSameAndSoDoesDecoding) {
 }
 
 TEST_P(TextPoliciesTest, ABudgetOfTheContextEqualsFull) {
-  const std::vector<int32_t> tokens = make_tokens(700);
-  SessionOptions full = options_of(700);
-  full.policy = &full_policy();
-  Session dense(needle_engine(), full);
-  dense.prefill(tokens, std::vector<int64_t>{699});
-  Session session(needle_engine(), options_of(700));
-  session.prefill(tokens, std::vector<int64_t>{699});
-  EXPECT_LE(relative_error(logits_of(session), logits_of(dense)), 1e-5);
-  EXPECT_EQ(session.policy().rows_attended(3), 700);
-  EXPECT_EQ(session.prefill_count().retention(), 1.0);
+  test::expect_full(needle_engine(), options_of(700), make_tokens(700));
 }
 
 TEST_P(TextPoliciesTest, GoingBackAndRunningAgainGivesTheSame) {

@@ -80,11 +80,11 @@ class VariantTest : public testing::TestWithParam<Variant> {
     write_text(folder_ / "adapter_config.json", config.dump());
     EngineOptions options;
     options.model = needle_model();
-    options.adapter = folder_.path();
+    options.adapters = {folder_.path()};
     options.dtype = DtypeChoice::kF32;
     engine_.emplace(options);
     engine_->load_weights();
-    options_.policy = &policy_named("chunk");
+    options_.policy = &default_policy(engine_->adapters());
     options_.selection.budget.n_tokens = 256;
     options_.selection.prefill_floor = 1;
     options_.ctx = 2048;

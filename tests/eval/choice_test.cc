@@ -3,11 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <map>
 
 #include "engine/likelihood.h"
 #include "engine/needle_engine.h"
-#include "eval/columns.h"
+#include "eval/run_cells.h"
 #include "testing/expect_error.h"
 #include "testing/temp_folder.h"
 
@@ -23,31 +22,8 @@ constexpr const char* kLines =
     "{\"query\": \"The secret code of Alice is 48213. What is the secret code of Alice?\", "
     "\"choices\": [\"48213\", \"91764\"], \"gold\": 0}\n";
 
-SessionOptions full_session(int64_t ctx) {
-  SessionOptions options;
-  options.ctx = ctx;
-  return options;
-}
-
-using Cells = std::map<std::string, std::vector<CellResult>>;  // by column
-
-Cells run_all(const EvalOptions& options) {
-  const EvalTask task{.name = "choice"};
-  const std::vector<EvalColumn> columns = make_columns(task, options);
-  std::vector<const EvalColumn*> all;
-  for (const EvalColumn& column : columns) all.push_back(&column);
-  const auto work = prepare_choice(test::needle_engine(), options);
-  Cells cells;
-  for (const EvalUnit& unit : work->units()) {
-    work->run(
-        unit, all,
-        [&](const EvalColumn& column, const CellResult& result) {
-          cells[column.name()].push_back(result);
-        },
-        [](int64_t) {}, nullptr);
-  }
-  return cells;
-}
+using test::Cells;
+using test::full_session;
 
 class ChoiceTest : public testing::Test {
  protected:
@@ -72,7 +48,7 @@ class ChoiceTest : public testing::Test {
 
 // Each likelihood from the logits that decoding leaves, query and choice being one text.
 TEST_F(ChoiceTest, LikelihoodsAreTheDefinition) {
-  const Cells cells = run_all(options());
+  const Cells cells = test::run_all("choice", options());
   ASSERT_EQ(cells.at("full").size(), 3u);
   const Engine& engine = test::needle_engine();
   const auto log_likelihood = [&](const std::string& query, const std::string& choice) {
@@ -99,7 +75,7 @@ TEST_F(ChoiceTest, LikelihoodsAreTheDefinition) {
 }
 
 TEST_F(ChoiceTest, LengthsAreBytes) {
-  const Cells cells = run_all(options());
+  const Cells cells = test::run_all("choice", options());
   const CellResult& cell = cells.at("full")[1];
   const std::vector<double> plain = cell.details["log_likelihoods"];
   const std::vector<double> bytes{7, 9, 3};
@@ -116,7 +92,7 @@ TEST_F(ChoiceTest, LengthsAreBytes) {
 }
 
 TEST_F(ChoiceTest, BelowTheBudgetChunkIsFull) {
-  const Cells cells = run_all(options());
+  const Cells cells = test::run_all("choice", options());
   for (size_t i = 0; i < 3; ++i) {
     const CellResult& full = cells.at("full")[i];
     const CellResult& chunk = cells.at("chunk 2048")[i];

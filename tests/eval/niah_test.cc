@@ -116,8 +116,8 @@ std::vector<const EvalColumn*> pointers(const std::vector<EvalColumn>& columns) 
 std::vector<std::vector<std::string>> groups_of(const std::vector<EvalColumn>& columns,
                                                 int64_t ctx) {
   std::vector<std::vector<std::string>> names;
-  const Adapter* adapter = test::needle_engine().adapter();
-  for (const auto& group : group_by_reading(pointers(columns), adapter, ctx)) {
+  const AdapterSet adapters = test::needle_engine().adapters();
+  for (const auto& group : group_by_reading(pointers(columns), adapters, ctx)) {
     names.emplace_back();
     for (const EvalColumn* column : group) names.back().push_back(column->name());
   }

@@ -8,38 +8,15 @@
 #include "data/synthetic.h"
 #include "engine/likelihood.h"
 #include "engine/needle_engine.h"
-#include "eval/columns.h"
+#include "eval/run_cells.h"
 #include "testing/expect_error.h"
 #include "testing/temp_folder.h"
 
 namespace chunkllm {
 namespace {
 
-SessionOptions full_session(int64_t ctx) {
-  SessionOptions options;
-  options.ctx = ctx;
-  return options;
-}
-
-using Cells = std::map<std::string, std::vector<CellResult>>;  // by column
-
-Cells run_all(const EvalOptions& options) {
-  const Engine& engine = test::needle_engine();
-  const std::vector<EvalColumn> columns = make_columns(eval_task_named("ppl"), options);
-  std::vector<const EvalColumn*> all;
-  for (const EvalColumn& column : columns) all.push_back(&column);
-  const auto work = prepare_ppl(engine, options);
-  Cells cells;
-  for (const EvalUnit& unit : work->units()) {
-    work->run(
-        unit, all,
-        [&](const EvalColumn& column, const CellResult& result) {
-          cells[column.name()].push_back(result);
-        },
-        [](int64_t) {}, nullptr);
-  }
-  return cells;
-}
+using test::Cells;
+using test::full_session;
 
 EvalOptions options_of(std::vector<std::string> budgets) {
   EvalOptions options;
@@ -63,7 +40,7 @@ TEST(Ppl, IsTheDefinition) {
   write_text(folder / "a.txt", text);
   EvalOptions options = options_of({"128"});
   options.data = {folder / "a.txt"};
-  const Cells cells = run_all(options);
+  const Cells cells = test::run_all("ppl", options);
   const Engine& engine = test::needle_engine();
   const std::vector<int32_t> ids = engine.tokenizer().encode(text, {.add_special_tokens = true});
   ASSERT_EQ(cells.at("full").size(), 3u);
@@ -89,7 +66,7 @@ TEST(Ppl, IsTheDefinition) {
 }
 
 TEST(Ppl, ABudgetOfEverythingIsFullAndASmallOneCosts) {
-  const Cells cells = run_all(options_of({"1.0", "128"}));
+  const Cells cells = test::run_all("ppl", options_of({"1.0", "128"}));
   for (size_t i = 0; i < 3; ++i) {
     const CellResult& full = cells.at("full").at(i);
     const CellResult& everything = cells.at("chunk 1.0").at(i);
@@ -139,7 +116,7 @@ TEST(Ppl, LongTextsAreReadAsFarAsTheyAreNeeded) {
     options.policies = {&full_policy()};
     options.data = {folder / name};
     options.n_samples = 1;
-    return run_all(options).at("full").at(0).measures.at("score").sum;
+    return test::run_all("ppl", options).at("full").at(0).measures.at("score").sum;
   };
   EXPECT_EQ(first_of("long.txt"), first_of("short.txt"));
 }

@@ -80,24 +80,27 @@ TEST(Columns, ArePoliciesTimesWhatTheyRead) {
   options.budgets = {"0.1", "0.1"};
   expect_error(ErrorCode::kInvalidArgument, "chunk 0.1 is asked for twice",
                [&] { make_columns(task, options); });
+  options.budgets = {"0.1", "0.10"};
+  expect_error(ErrorCode::kInvalidArgument, "chunk 0.10 is asked for twice",
+               [&] { make_columns(task, options); });
 }
 
 TEST(Columns, AFractionBelowTheLeastBudgetIsSeen) {
   SelectionSettings selection;
   selection.budget = KvBudget::parse("0.1");
   const PolicyEntry& chunk = policy_named("chunk");
-  const auto least = least_budget_above(chunk, selection, nullptr, 3000);
+  const auto least = least_budget_above(chunk, selection, {}, 3000);
   ASSERT_TRUE(least);
   EXPECT_EQ(*least, 324);  // 4 + 64 + 2 * 128
-  EXPECT_FALSE(least_budget_above(chunk, selection, nullptr, 3240));
+  EXPECT_FALSE(least_budget_above(chunk, selection, {}, 3240));
   selection.budget.min_tokens = 100;
-  EXPECT_FALSE(least_budget_above(chunk, selection, nullptr, 3000));
-  EXPECT_TRUE(least_budget_above(chunk, selection, nullptr, 999));
-  EXPECT_FALSE(least_budget_above(full_policy(), selection, nullptr, 10));
+  EXPECT_FALSE(least_budget_above(chunk, selection, {}, 3000));
+  EXPECT_TRUE(least_budget_above(chunk, selection, {}, 999));
+  EXPECT_FALSE(least_budget_above(full_policy(), selection, {}, 10));
   selection.budget = KvBudget::parse("1.0");
-  EXPECT_FALSE(least_budget_above(chunk, selection, nullptr, 10));
+  EXPECT_FALSE(least_budget_above(chunk, selection, {}, 10));
   selection.budget = KvBudget::parse("64");
-  EXPECT_FALSE(least_budget_above(chunk, selection, nullptr, 1000));
+  EXPECT_FALSE(least_budget_above(chunk, selection, {}, 1000));
 }
 
 }  // namespace

@@ -174,10 +174,15 @@ TEST(EvalRun, ABudgetBelowTheLeastIsLeftOut) {
   EXPECT_EQ(run.n_cells, 10);
   EXPECT_EQ(run.report.json["left_out"].size(), 1u);
   EXPECT_EQ(run.report.json["results"].size(), 5u);
-  options.policies = {&policy_named("chunk")};
   options.selection.budget.min_tokens = 500;
-  expect_error(ErrorCode::kInvalidArgument, "nothing is left",
-               [&] { plan_eval(engine, eval_task_named("ppl"), options); });
+  for (const auto& policies :
+       {std::vector{&policy_named("chunk")}, std::vector{&full_policy(), &policy_named("chunk")}}) {
+    options.policies = policies;
+    expect_error(ErrorCode::kInvalidArgument, "nothing is left",
+                 [&] { plan_eval(engine, eval_task_named("ppl"), options); });
+  }
+  options.policies = {&full_policy()};
+  EXPECT_EQ(plan_eval(engine, eval_task_named("ppl"), options).n_cells(), 4);
 }
 
 TEST(EvalRun, TasksAreNamed) {

@@ -12,7 +12,7 @@ const Engine& engine() {
   static const std::unique_ptr<Engine> loaded = [] {
     auto made = std::make_unique<Engine>(
         EngineOptions{.model = CHUNKLLM_SOURCE_DIR "/models/needle-6m",
-                      .adapter = CHUNKLLM_SOURCE_DIR "/models/needle-6m-adapter",
+                      .adapters = {CHUNKLLM_SOURCE_DIR "/models/needle-6m-adapter"},
                       .dtype = DtypeChoice::kF32});
     made->load_weights();
     return made;

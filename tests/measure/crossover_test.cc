@@ -121,7 +121,8 @@ TEST(RandomAdapter, SelectsOnAnyModel) {
   Engine engine(engine_options);
   engine.load_weights();
   Rng rng(1);
-  engine.use_adapter(make_random_adapter(engine.weights(), kMeanSentenceTokens, rng));
+  engine.use_adapter(make_random_adapter(engine.weights(), kMeanSentenceTokens, rng),
+                     AdapterKind::kSentence);
   SessionOptions options = small_budget();
   options.kv_type = KvType::kF32;
   Session session(engine, options);

@@ -29,7 +29,8 @@ TEST(Policies, AnUnknownNameIsRefusedWithTheList) {
   }
   expect_error(
       ErrorCode::kInvalidArgument,
-      "--policy none: must be full, chunk, meankey, streaming, separator, quest, oracle or auto",
+      "--policy none: must be full, chunk, fixed, meankey, streaming, separator, quest, oracle or "
+      "auto",
       [] { policy_named("none", "auto"); });
 }
 
@@ -41,26 +42,56 @@ TEST(Policies, OneThatNeedsAnAdapterIsNotMadeWithout) {
   PolicyInputs inputs;
   inputs.model = &model;
   for (const PolicyEntry& policy : policies()) {
-    if (!policy.needs_adapter) {
+    if (!policy.needs_adapter()) {
       EXPECT_NE(make_policy(policy, inputs), nullptr);
-      EXPECT_EQ(&policy_for(policy, nullptr), &policy);
+      EXPECT_EQ(&policy_for(policy, {}), &policy);
     } else {
       expect_error(ErrorCode::kInvalidArgument, "--adapter", [&] { make_policy(policy, inputs); });
     }
     if (!policy.without_adapter.empty()) {
-      const PolicyEntry& other = policy_for(policy, nullptr);
+      const PolicyEntry& other = policy_for(policy, {});
       EXPECT_EQ(other.name, policy.without_adapter);
-      EXPECT_FALSE(other.needs_adapter);
+      EXPECT_FALSE(other.needs_adapter());
       const Adapter adapter;
-      EXPECT_EQ(&policy_for(policy, &adapter), &policy);
+      EXPECT_EQ(&policy_for(policy, AdapterSet::only(&adapter)), &policy);
     }
   }
 }
 
 TEST(Policies, TheDefaultGoesByTheAdapter) {
-  EXPECT_EQ(&default_policy(nullptr), &full_policy());
-  const Adapter adapter;
-  EXPECT_TRUE(default_policy(&adapter).needs_adapter);
+  EXPECT_EQ(&default_policy({}), &full_policy());
+  Adapter sentence;
+  Adapter fixed;
+  fixed.config.fixed_chunk = 24;
+  EXPECT_EQ(default_policy(AdapterSet::only(&sentence)).name, "chunk");
+  EXPECT_EQ(default_policy(AdapterSet::only(&fixed)).name, "fixed");
+  EXPECT_EQ(default_policy({&sentence, &fixed}).name, "chunk");
+}
+
+TEST(Policies, EachTakesTheAdapterThatFits) {
+  Adapter sentence;
+  Adapter fixed;
+  fixed.config.fixed_chunk = 24;
+  const AdapterSet both{&sentence, &fixed};
+  EXPECT_EQ(adapter_for(policy_named("chunk"), both), &sentence);
+  EXPECT_EQ(adapter_for(policy_named("fixed"), both), &fixed);
+  EXPECT_EQ(adapter_for(policy_named("oracle"), both), &sentence);
+  EXPECT_EQ(adapter_for(policy_named("oracle"), AdapterSet::only(&fixed)), &fixed);
+  EXPECT_EQ(adapter_for(policy_named("meankey"), both), nullptr);
+  EXPECT_TRUE(AdapterSet::only(nullptr).empty());
+  for (const PolicyEntry& policy : policies()) EXPECT_NO_THROW(require_adapter(policy, both));
+
+  // One of the other kind is an error that says what to do, not a reason for a substitute.
+  const AdapterSet other = AdapterSet::only(&fixed);
+  EXPECT_EQ(policy_for(policy_named("chunk"), other).name, "chunk");
+  expect_error(ErrorCode::kInvalidArgument,
+               "the policy 'chunk' needs trained adapters with sentence chunks, and those at hand "
+               "have fixed ones; give a second --adapter DIR, or --policy fixed",
+               [&] { require_adapter(policy_named("chunk"), other); });
+  expect_error(ErrorCode::kInvalidArgument, "have sentence ones",
+               [&] { require_adapter(policy_named("fixed"), AdapterSet::only(&sentence)); });
+  expect_error(ErrorCode::kInvalidArgument, "chunkllm train --chunks fixed:N",
+               [&] { require_adapter(policy_named("fixed"), {}); });
 }
 
 TEST(Settings, StandInTheOrderOfTheEnumAndAreReadBackAsWritten) {

@@ -9,6 +9,7 @@
 #include <iterator>
 #include <map>
 #include <memory>
+#include <string_view>
 #include <vector>
 
 #include "engine/session.h"
@@ -132,17 +133,15 @@ class TracedChunkPolicy : public Traced<ChunkPolicy> {
   }
 };
 
-// The same options with a TracedChunkPolicy in place of `chunk`.
+// The same options with a TracedChunkPolicy in place of `chunk` or `fixed`.
 inline SessionOptions traced(SessionOptions options) {
-  static const PolicyEntry entry = [] {
-    PolicyEntry traced = policy_named("chunk");
-    traced.make = [](const PolicyInputs& inputs) -> std::unique_ptr<SelectionPolicy> {
-      return std::make_unique<TracedChunkPolicy>(*inputs.adapter, inputs.settings,
-                                                 inputs.special_ids, inputs.token_marks);
-    };
-    return traced;
-  }();
-  options.policy = &entry;
+  static std::map<std::string_view, PolicyEntry> entries;
+  PolicyEntry& traced = entries.try_emplace(options.policy->name, *options.policy).first->second;
+  traced.make = [](const PolicyInputs& inputs) -> std::unique_ptr<SelectionPolicy> {
+    return std::make_unique<TracedChunkPolicy>(*inputs.adapter, inputs.settings, inputs.special_ids,
+                                               inputs.token_marks);
+  };
+  options.policy = &traced;
   return options;
 }
 

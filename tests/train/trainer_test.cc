@@ -199,7 +199,7 @@ TEST_F(TrainerTest, RefusesToGoOnWithOtherWeights) {
   }
   write_text(other / "model.safetensors", file);
   const std::string fingerprint = engine_->weights().fingerprint();
-  engine_.emplace(EngineOptions{.model = other, .adapter = {}, .dtype = DtypeChoice::kF32});
+  engine_.emplace(EngineOptions{.model = other, .adapters = {}, .dtype = DtypeChoice::kF32});
   engine_->load_weights();
   ASSERT_EQ(engine_->weights().fingerprint(), fingerprint);
   TrainOptions resume = options("out");

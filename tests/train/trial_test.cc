@@ -23,7 +23,7 @@ class TrialTest : public testing::Test {
   static EngineOptions options() {
     EngineOptions options;
     options.model = needle_model();
-    options.adapter = needle_adapter();
+    options.adapters = {needle_adapter()};
     options.dtype = DtypeChoice::kF32;
     return options;
   }

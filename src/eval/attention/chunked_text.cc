@@ -30,18 +30,19 @@ ChunkedText cut_into_chunks(const Engine& engine, const SelectionSettings& setti
                             const Prompt& prompt, Backbone& backbone, const CancelToken* cancel) {
   const std::vector<int32_t> special_ids = engine.special_ids();
   ChunkedText text;
-  if (engine.adapter() == nullptr) {
+  if (engine.adapters().sentence == nullptr) {
     MeanKeyPolicy policy(engine.config(), settings, special_ids, engine.token_marks());
     announce(prompt, policy);
     policy.next_block(prompt.ids, prompt.n_tokens());
     text.chunks = policy.chunks();
     return text;
   }
-  ChunkPolicy policy(*engine.adapter(), settings, special_ids, engine.token_marks());
+  ChunkPolicy policy(*engine.adapters().sentence, settings, special_ids, engine.token_marks());
   announce(prompt, policy);
   backbone.run(prompt.ids, 1, policy, cancel);
   text.chunks = policy.sentences();
-  if (engine.adapter()->config.first_layer == FirstLayerKind::kGrid) text.grid = policy.grid();
+  if (engine.adapters().sentence->config.first_layer == FirstLayerKind::kGrid)
+    text.grid = policy.grid();
   return text;
 }
 

@@ -30,7 +30,7 @@ std::vector<double> shares_of(const std::vector<std::string>& budgets) {
 
 // The settings', the adapter's where there is one, or else the defaults.
 SelectionSettings limits_in_force(const Engine& engine, const SelectionSettings& settings) {
-  SelectionSettings all = settings_with_defaults(settings, engine.adapter());
+  SelectionSettings all = settings_with_defaults(settings, engine.adapters().sentence);
   all.sink = all.sink.value_or(kDefaultSink);
   all.window = all.window.value_or(kDefaultWindow);
   all.min_chunk = all.min_chunk.value_or(kDefaultMinChunk);
@@ -56,7 +56,8 @@ nlohmann::ordered_json DenseLook::settings() const {
   json["--sink"] = sink();
   json["--window"] = window();
   json["--min-chunk"] = *settings_.min_chunk;
-  if (engine_.adapter() != nullptr) json["adapter digest"] = engine_.adapter_digest();
+  if (engine_.adapters().sentence != nullptr)
+    json["adapter digest"] = adapter_digest(*engine_.adapters().sentence);
   return json;
 }
 

@@ -82,7 +82,7 @@ class RecallWork : public EvalWork {
           const RecallListener::Track others = track_with_queries(text.chunks, prompt, seed);
           std::optional<RecallListener::Track> first;
           if (text.grid) first = track_with_queries(*text.grid, prompt, seed);
-          RecallListener listener(engine_.config(), engine_.adapter(), others,
+          RecallListener listener(engine_.config(), engine_.adapters().sentence, others,
                                   first ? &*first : nullptr,
                                   {.budgets = look_.budgets(),
                                    .sink = look_.sink(),
@@ -106,7 +106,8 @@ class RecallWork : public EvalWork {
     for (const EvalRow& row : rows) {
       for (const std::string& budget : options_.budgets) {
         for (const EnumName<RecallMethod>& method : kEnumNames<RecallMethod>) {
-          if (method.value == RecallMethod::kChunk && engine_.adapter() == nullptr) continue;
+          if (method.value == RecallMethod::kChunk && engine_.adapters().sentence == nullptr)
+            continue;
           add_line(row, budget, method.name, method.value, table);
         }
         add_line(row, budget, "oracle, of all mass", std::nullopt, table);
@@ -142,7 +143,7 @@ class RecallWork : public EvalWork {
 
   std::string score_name() const {
     const RecallMethod method =
-        engine_.adapter() != nullptr ? RecallMethod::kChunk : RecallMethod::kMeanKey;
+        engine_.adapters().sentence != nullptr ? RecallMethod::kChunk : RecallMethod::kMeanKey;
     return captured_name(options_.budgets.front(), RecallPlace::kPromptEnd, enum_name(method));
   }
 

@@ -111,16 +111,18 @@ void RecallListener::score(const LayerInput& input, const LayerState& state, Ran
   scores.resize(n_scores);
   std::vector<float>& of_heads = n_heads == 1 ? scores : of_heads_;
   of_heads.resize(n_scores * static_cast<size_t>(n_heads));
-  state.index->scores(queries, chunks, distances_.data(), of_heads.data());
+  state.index->scores(queries, chunks, distances_.data(), work_, of_heads.data());
   if (n_heads == 1) return;
   tokens_.resize(static_cast<size_t>(chunks.size()));
   chunk_lengths(state.chunks, chunks, tokens_.data());
+  work_.resize(n_scores);
   parallel_for(queries.size(), 1, [&](int64_t begin, int64_t end, int) {
     for (int64_t i = begin; i < end; ++i) {
       const Range of_query = eligible[static_cast<size_t>(i)];
       const int64_t first = of_query.begin - chunks.begin;
       mix_heads(of_heads.data() + i * n_heads * chunks.size() + first, n_heads, chunks.size(),
-                tokens_.data() + first, of_query.size(), scores.data() + i * chunks.size() + first);
+                tokens_.data() + first, of_query.size(), work_.data() + i * chunks.size(),
+                scores.data() + i * chunks.size() + first);
     }
   });
 }

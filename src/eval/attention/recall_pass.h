@@ -116,7 +116,7 @@ class RecallListener : public MassListener {
   std::vector<LayerState> layers_;  // [n_layers]
   KeyScorer scorer_;
   std::array<std::vector<float>, kRecallMethods> scores_;    // [queries, chunks]
-  std::vector<float> keys_, distances_, of_heads_, tokens_;  // scratch
+  std::vector<float> keys_, distances_, of_heads_, tokens_, work_;  // scratch
 };
 
 }  // namespace chunkllm

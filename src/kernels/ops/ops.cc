@@ -78,21 +78,20 @@ void dot_rows_tile(const float* x, int64_t n_x, const float* y, int64_t begin, i
 
 // Highway's Exp takes any negative argument; a NaN becomes the least mass there is.
 void mix_heads_all(const float* scores, int64_t n_heads, int64_t stride, const float* weight,
-                   int64_t n, float* out) {
+                   int64_t n, float* mass, float* out) {
   constexpr float kLeast = 1e-37f;
   for_vectors(n, [&](auto d, int64_t i) HWY_ATTR { hn::StoreU(hn::Zero(d), d, out + i); });
   for (int64_t h = 0; h < n_heads; ++h, scores += stride) {
     float greatest = -std::numeric_limits<float>::max();
     for (int64_t i = 0; i < n; ++i) greatest = std::max(greatest, scores[i]);
-    const auto mass = [&](auto d, int64_t i) HWY_ATTR {
-      const auto score = hn::Sub(hn::LoadU(d, scores + i), hn::Set(d, greatest));
-      return hn::IfThenElseZero(hn::Not(hn::IsNaN(score)), hn::Exp(d, score));
-    };
     const FloatTag all;
     FloatVec sums = hn::Zero(all);
     float sum = 0.0f;
     for_vectors(n, [&](auto d, int64_t i) HWY_ATTR {
-      const auto weighted = hn::Mul(mass(d, i), hn::LoadU(d, weight + i));
+      const auto score = hn::Sub(hn::LoadU(d, scores + i), hn::Set(d, greatest));
+      const auto e = hn::IfThenElseZero(hn::Not(hn::IsNaN(score)), hn::Exp(d, score));
+      hn::StoreU(e, d, mass + i);
+      const auto weighted = hn::Mul(e, hn::LoadU(d, weight + i));
       if constexpr (std::is_same_v<decltype(d), FloatTag>) {
         sums = hn::Add(sums, weighted);
       } else {
@@ -103,7 +102,7 @@ void mix_heads_all(const float* scores, int64_t n_heads, int64_t stride, const f
     const float share = sum > 0 ? 1.0f / (static_cast<float>(n_heads) * sum) : 0.0f;
     for_vectors(n, [&](auto d, int64_t i) HWY_ATTR {
       const auto so_far = hn::LoadU(d, out + i);
-      hn::StoreU(hn::MulAdd(mass(d, i), hn::Set(d, share), so_far), d, out + i);
+      hn::StoreU(hn::MulAdd(hn::LoadU(d, mass + i), hn::Set(d, share), so_far), d, out + i);
     });
   }
   for_vectors(n, [&](auto d, int64_t i) HWY_ATTR {
@@ -336,9 +335,9 @@ void dot_rows(const float* x, int64_t n_x, const float* y, int64_t n_y, int64_t 
 }
 
 void mix_heads(const float* scores, int64_t n_heads, int64_t stride, const float* weight, int64_t n,
-               float* out) {
+               float* work, float* out) {
   active_isa();
-  HWY_DYNAMIC_DISPATCH(mix_heads_all)(scores, n_heads, stride, weight, n, out);
+  HWY_DYNAMIC_DISPATCH(mix_heads_all)(scores, n_heads, stride, weight, n, work, out);
 }
 
 void round_to_bf16(const float* x, int64_t n, uint16_t* y) {

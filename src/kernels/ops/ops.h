@@ -54,9 +54,9 @@ void dot_rows(const float* x, int64_t n_x, const float* y, int64_t n_y, int64_t 
 // The scores of several heads as one: out[j] = ln(mean over h of e[h, j] / sum_i weight[i] e[h, i])
 // for e = exp(scores), scores [n_heads, stride] of which n columns are read, weight [n] > 0, out
 // [n]. The mean over heads of the softmax of scores + ln(weight) is weight[j] exp(out[j]). At least
-// ln(1e-37), also where a score is NaN. One thread.
+// ln(1e-37), also where a score is NaN. `work` [n] is written over. One thread.
 void mix_heads(const float* scores, int64_t n_heads, int64_t stride, const float* weight, int64_t n,
-               float* out);
+               float* work, float* out);
 
 // Writes n float32 values as bfloat16 (round to nearest even) to the 16-bit words at y.
 void round_to_bf16(const float* x, int64_t n, uint16_t* y);

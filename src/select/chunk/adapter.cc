@@ -4,11 +4,13 @@
 
 #include <deque>
 #include <iterator>
+#include <span>
 
 #include "base/atomic_file.h"
 #include "base/bf16.h"
 #include "base/error.h"
 #include "base/json.h"
+#include "base/sha256.h"
 #include "select/settings.h"
 
 namespace chunkllm {
@@ -24,13 +26,13 @@ constexpr std::string_view kTrainAgain =
     "the adapter is damaged; copy it again from where it was made, or train again";
 
 void read_first_layer(const JsonFields& fields, const std::string& where, AdapterConfig& config) {
-  const JsonFields first(fields.at("first_layer"), where + ", first_layer");
-  constexpr int64_t kMaxTokens = int64_t{1} << 30;
+  const JsonFields first(fields.at("first_layer"), where + ", first_layer", kTrainAgain);
   const std::string kind = first.string("kind");
   config.first_layer =
       parse_enum<FirstLayerKind>(where + ": first_layer.kind", kind, ErrorCode::kData);
   if (config.has_first_layer_tokens()) {
-    config.first_layer_tokens = first.integer(kind.c_str(), 1, kMaxTokens);
+    config.first_layer_tokens =
+        first.integer(kind.c_str(), 1, most_first_layer_tokens(config.first_layer));
   }
 }
 
@@ -39,10 +41,11 @@ void read_chunks(const JsonFields& fields, const std::string& where, AdapterConf
   if (chunks.is_string() && chunks == "sentence") return;
   if (chunks.is_object()) {
     config.fixed_chunk =
-        JsonFields(chunks, where + ", chunks").integer("fixed", 1, int64_t{1} << 30);
+        JsonFields(chunks, where + ", chunks", kTrainAgain).integer("fixed", 1, config.max_chunk);
     return;
   }
-  fail(ErrorCode::kData, "{}: chunks must be \"sentence\" or {{\"fixed\": N}}", where);
+  fail(ErrorCode::kData, "{}: chunks must be \"sentence\" or {{\"fixed\": N}}; {}", where,
+       kTrainAgain);
 }
 
 void read_backbone_layers(const JsonFields& fields, const std::string& where,
@@ -53,18 +56,29 @@ void read_backbone_layers(const JsonFields& fields, const std::string& where,
   for (const nlohmann::json& layer : layers) {
     if (!layers.is_array() || !layer.is_number_unsigned() || layer < next ||
         layer >= config.n_layers) {
-      fail(ErrorCode::kData, "{}: backbone_layers must be an ascending list of layers below {}",
-           where, config.n_layers);
+      fail(ErrorCode::kData, "{}: backbone_layers must be an ascending list of layers below {}; {}",
+           where, config.n_layers, kTrainAgain);
     }
     config.backbone_layers.push_back(layer.get<int64_t>());
     next = layer.get<int64_t>() + 1;
   }
 }
 
+// What the training wrote down a second time.
+void check_training(const AdapterConfig& config, const nlohmann::json& training,
+                    const std::string& where) {
+  const auto dim = training.is_object() ? training.find("adapter_dim") : training.end();
+  if (!training.is_object() || dim == training.end() || *dim == config.adapter_dim) return;
+  fail(ErrorCode::kData,
+       "{}: adapter_dim is {} with {} selection_heads, and its training had {}; {}", where,
+       config.adapter_dim, config.selection_heads, dim->is_number() ? dim->dump() : "no number",
+       kTrainAgain);
+}
+
 AdapterConfig read_config(const std::filesystem::path& path) {
   const std::string where = path.string();
   const nlohmann::json json = read_json_file(path, kMaxConfigBytes, kTrainAgain);
-  const JsonFields fields(json, where);
+  const JsonFields fields(json, where, kTrainAgain);
   if (fields.string("format") != "chunkllm") {
     fail(ErrorCode::kData, "{}: format is not \"chunkllm\"; this is no adapter of this program",
          where);
@@ -84,7 +98,6 @@ AdapterConfig read_config(const std::filesystem::path& path) {
   config.selection_heads = fields.integer("selection_heads", 1, kMaxSelectionHeads);
   config.chunk_key =
       parse_enum<ChunkKey>(where + ": chunk_key", fields.string("chunk_key"), ErrorCode::kData);
-  read_chunks(fields, where, config);
   config.distance_term = fields.boolean_or("distance_term", false);
   if (config.distance_term != (version >= kVersion)) {
     fail(ErrorCode::kData, "{}: version {} and distance_term {} do not go together; train again",
@@ -95,15 +108,17 @@ AdapterConfig read_config(const std::filesystem::path& path) {
          where);
   }
   config.alpha = static_cast<float>(fields.number("alpha", 1e-6, 1.0 - 1e-6));
-  config.max_chunk = fields.integer("max_chunk", 1, int64_t{1} << 30);
-  if (fields.has("min_chunk")) {
-    config.min_chunk = fields.integer("min_chunk", 1, int64_t{1} << 30);
-  }
-  config.sink = fields.integer("sink", 0, int64_t{1} << 30);
-  config.window = fields.integer("window", 1, int64_t{1} << 30);
+  config.max_chunk = fields.integer("max_chunk", 1, kMostChunkTokens);
+  config.min_chunk = fields.integer_or("min_chunk", 1, config.max_chunk, config.min_chunk);
+  read_chunks(fields, where, config);
+  config.sink = fields.integer("sink", 0, kMostWindowTokens);
+  config.window = fields.integer("window", 1, kMostWindowTokens);
   read_first_layer(fields, where, config);
   read_backbone_layers(fields, where, config);
-  if (fields.has("training")) config.training = fields.at("training").dump();
+  if (fields.has("training")) {
+    check_training(config, fields.at("training"), where);
+    config.training = fields.at("training").dump();
+  }
   return config;
 }
 
@@ -143,6 +158,25 @@ std::string layer_tensor(int64_t layer, const char* which) {
   return fmt::format("layers.{}.{}_adapter.weight", layer, which);
 }
 
+// A tensor as the config has it: two files that do not agree are damaged, whichever it is.
+std::vector<float> read_matrix(const SafetensorsFile& file, const std::string& name,
+                               const AdapterConfig& config, const std::filesystem::path& folder) {
+  const std::vector<int64_t> shape{config.q_dim(), config.d_model};
+  const TensorView* tensor = file.find(name);
+  if (tensor == nullptr) {
+    fail(ErrorCode::kData, "{}: {} is missing, and {} has {} layers; {}",
+         (folder / kTensorFile).string(), name, kConfigFile, config.n_layers, kTrainAgain);
+  }
+  if (tensor->shape != shape) {
+    fail(ErrorCode::kData,
+         "{}: {} has the shape {}, and {} of {} heads of {} beside a hidden size of {} is expected "
+         "by {}; {}",
+         (folder / kTensorFile).string(), name, shape_text(tensor->shape), shape_text(shape),
+         config.selection_heads, config.adapter_dim, config.d_model, kConfigFile, kTrainAgain);
+  }
+  return file.require_floats(name, shape);
+}
+
 // Whether the last row of each head is zero.
 bool leaves_room_for_distance(const std::vector<float>& k, const AdapterConfig& config) {
   for (int64_t head = 1; head <= config.selection_heads; ++head) {
@@ -180,10 +214,42 @@ AdapterConfig AdapterConfig::for_model(const ModelWeights& weights) {
   return config;
 }
 
+int64_t most_first_layer_tokens(FirstLayerKind kind) {
+  return kind == FirstLayerKind::kGrid ? kMostChunkTokens : kMostWindowTokens;
+}
+
+int64_t AdapterConfig::n_selecting() const {
+  int64_t n = 0;
+  for (int64_t i = 0; i < n_layers; ++i) n += selects(i) ? 1 : 0;
+  return n;
+}
+
 int64_t Adapter::n_parameters() const {
   int64_t n = static_cast<int64_t>(boundary_weight.size()) + 1;
   for (const QkAdapter& layer : layers) n += static_cast<int64_t>(layer.q.size() + layer.k.size());
   return n;
+}
+
+std::string adapter_digest(const Adapter& adapter) {
+  const AdapterConfig& c = adapter.config;
+  Sha256 hash;
+  const std::string shape = fmt::format(
+      "adapter_dim={} chunk_key={} fixed_chunk={} alpha={} max_chunk={} first_layer={}:{} "
+      "bias={}\n",
+      c.adapter_dim, enum_name(c.chunk_key), c.fixed_chunk, c.alpha, c.max_chunk,
+      enum_name(c.first_layer), c.first_layer_tokens, adapter.boundary_bias);
+  hash.update(std::as_bytes(std::span(shape)));
+  if (c.selection_heads > 1) {
+    const std::string heads = fmt::format("selection_heads={}\n", c.selection_heads);
+    hash.update(std::as_bytes(std::span(heads)));
+  }
+  if (c.distance_term) hash.update(std::as_bytes(std::span(std::string_view("distance_term\n"))));
+  hash.update(std::as_bytes(std::span(adapter.boundary_weight)));
+  for (const QkAdapter& layer : adapter.layers) {
+    hash.update(std::as_bytes(std::span(layer.q)));
+    hash.update(std::as_bytes(std::span(layer.k)));
+  }
+  return hash.hex_digest();
 }
 
 Adapter load_adapter(const std::filesystem::path& folder) {
@@ -205,8 +271,8 @@ Adapter load_adapter(const std::filesystem::path& folder) {
   for (int64_t i = 0; i < config.n_layers; ++i) {
     if (!config.selects(i)) continue;
     QkAdapter& layer = adapter.layers[static_cast<size_t>(i)];
-    layer.q = file.require_floats(layer_tensor(i, "q"), {config.q_dim(), config.d_model});
-    layer.k = file.require_floats(layer_tensor(i, "k"), {config.q_dim(), config.d_model});
+    layer.q = read_matrix(file, layer_tensor(i, "q"), config, folder);
+    layer.k = read_matrix(file, layer_tensor(i, "k"), config, folder);
     if (config.distance_term && !leaves_room_for_distance(layer.k, config)) {
       fail(ErrorCode::kData,
            "{}: the last row of each head in {} must be zero where distance_term is set; train "
@@ -238,10 +304,15 @@ bool has_adapter(const std::filesystem::path& folder) {
   return std::filesystem::exists(folder / kConfigFile, error);
 }
 
-std::string read_adapter_fingerprint(const std::filesystem::path& folder) {
+AdapterHead read_adapter_head(const std::filesystem::path& folder) {
   const std::filesystem::path path = folder / kConfigFile;
   const nlohmann::json json = read_json_file(path, kMaxConfigBytes, kTrainAgain);
-  return JsonFields(json, path.string()).string("fingerprint");
+  AdapterHead head;
+  head.fingerprint = JsonFields(json, path.string(), kTrainAgain).string("fingerprint");
+  // What else is wrong with it load_adapter() says.
+  const auto chunks = json.find("chunks");
+  if (chunks != json.end() && chunks->is_object()) head.kind = AdapterKind::kFixed;
+  return head;
 }
 
 void check_adapter_fits(const Adapter& adapter, const ModelWeights& weights,
@@ -254,6 +325,11 @@ void check_adapter_fits(const Adapter& adapter, const ModelConfig& model,
                         const std::filesystem::path& adapter_folder) {
   const auto differs = [&](const char* what, const auto& of_adapter, const auto& of_model) {
     if (of_adapter == of_model) return;
+    if (adapter.config.fingerprint == fingerprint) {
+      fail(ErrorCode::kData,
+           "{}: its fingerprint is the model's, and its {} is {}, the model's {}; {}",
+           (adapter_folder / kConfigFile).string(), what, of_adapter, of_model, kTrainAgain);
+    }
     fail(ErrorCode::kData,
          "{}: the adapter belongs to another model: its {} is {}, the model's is {}; train "
          "adapters on "

@@ -32,7 +32,19 @@ template <>
 inline constexpr auto kEnumNames<ChunkKey> = std::to_array<EnumName<ChunkKey>>(
     {{ChunkKey::kBoundary, "boundary"}, {ChunkKey::kMean, "mean"}});
 
+// What an adapter was trained to choose among: chunks that end where sentences and lines do, or
+// after a fixed number of tokens.
+enum class AdapterKind { kSentence, kFixed };
+template <>
+inline constexpr auto kEnumNames<AdapterKind> = std::to_array<EnumName<AdapterKind>>(
+    {{AdapterKind::kSentence, "sentence"}, {AdapterKind::kFixed, "fixed"}});
+
 inline constexpr int64_t kMaxSelectionHeads = 64;
+inline constexpr int64_t kMostChunkTokens = 4096;               // of a chunk, in a grid too
+inline constexpr int64_t kMostWindowTokens = int64_t{1} << 20;  // of sink and windows
+
+// The most tokens of a grid chunk, or of the first layer's window.
+int64_t most_first_layer_tokens(FirstLayerKind kind);
 
 struct AdapterConfig {
   std::string model_type;
@@ -62,6 +74,9 @@ struct AdapterConfig {
   // Defaults for a backbone.
   static AdapterConfig for_model(const ModelWeights& weights);
 
+  AdapterKind kind() const {
+    return fixed_chunk > 0 ? AdapterKind::kFixed : AdapterKind::kSentence;
+  }
   // Components of q^ and k^.
   int64_t q_dim() const { return selection_heads * adapter_dim; }
   // Whether the layer selects with a QK Adapter.
@@ -69,6 +84,7 @@ struct AdapterConfig {
     if (layer == 0) return first_layer == FirstLayerKind::kGrid;
     return !std::ranges::binary_search(backbone_layers, layer);
   }
+  int64_t n_selecting() const;
   // Whether `first_layer_tokens` means anything.
   bool has_first_layer_tokens() const {
     return first_layer == FirstLayerKind::kGrid || first_layer == FirstLayerKind::kWindow;
@@ -94,6 +110,28 @@ struct Adapter {
   int64_t size_bytes() const { return n_parameters() * 4; }
 };
 
+// The adapters at hand, of each kind the one that serves or null. Views.
+struct AdapterSet {
+  const Adapter* sentence = nullptr;
+  const Adapter* fixed = nullptr;
+
+  const Adapter* of(AdapterKind kind) const {
+    return kind == AdapterKind::kFixed ? fixed : sentence;
+  }
+  bool empty() const { return sentence == nullptr && fixed == nullptr; }
+
+  // That one alone, as its kind; nothing if it is null.
+  static AdapterSet only(const Adapter* adapter) {
+    if (adapter == nullptr) return {};
+    const bool is_fixed = adapter->config.kind() == AdapterKind::kFixed;
+    return {is_fixed ? nullptr : adapter, is_fixed ? adapter : nullptr};
+  }
+};
+
+// SHA-256 over the adapter's numbers and what selections by it depend on, but for `sink`, `window`
+// and `min_chunk`, which are settings.
+std::string adapter_digest(const Adapter& adapter);
+
 // Reads adapter_config.json and adapter_model.safetensors from `folder`. Throws Error: kIo, kData
 // (missing or wrong fields, shapes, values that are not finite), kUnsupported (newer version).
 Adapter load_adapter(const std::filesystem::path& folder);
@@ -110,9 +148,13 @@ bool is_adapter_file(std::string_view name);
 // Whether the folder holds an adapter, sound or not.
 bool has_adapter(const std::filesystem::path& folder);
 
-// The fingerprint of the backbone that the folder's adapter names; reads nothing but
-// adapter_config.json. Throws Error (kIo, kData).
-std::string read_adapter_fingerprint(const std::filesystem::path& folder);
+// What tells whether an adapter is worth loading.
+struct AdapterHead {
+  std::string fingerprint;  // of the backbone that it names
+  AdapterKind kind = AdapterKind::kSentence;
+};
+// Reads nothing but adapter_config.json. Throws Error (kIo, kData).
+AdapterHead read_adapter_head(const std::filesystem::path& folder);
 
 // Throws Error (kData) that says what differs if the adapter was trained on another backbone.
 // `fingerprint` is ModelWeights::fingerprint().

@@ -64,11 +64,13 @@ std::vector<ChosenChunk> ChunkPolicy::chosen_at(int64_t position) const {
   chunk_lengths(sentences_, eligible, tokens.data());
   const int64_t n_heads = adapter_.config.selection_heads;
   std::vector<float> of_heads(static_cast<size_t>(n_heads) * chunks.size());
+  std::vector<float> work;
   const auto score = [&](const ChunkIndex& index, int64_t i, size_t row) {
     const float* of_row = distances.empty() ? nullptr : distances.data() + row * chunks.size();
-    index.scores({i, i + 1}, eligible, of_row, of_heads.data());
+    index.scores({i, i + 1}, eligible, of_row, work, of_heads.data());
+    work.resize(chunks.size());
     mix_heads(of_heads.data(), n_heads, eligible.size(), tokens.data(), eligible.size(),
-              scores.data());
+              work.data(), scores.data());
   };
   for (const int64_t layer : upper) {
     const ChunkIndex& index = layers_[static_cast<size_t>(layer)];

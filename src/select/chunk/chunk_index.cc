@@ -38,20 +38,20 @@ void ChunkIndex::project(const std::vector<float>& weight, int64_t n, std::vecto
   dot_rows(inputs_.data(), n, weight.data(), q_dim_, d_model_, 1.0f, target.data() + old_size);
 }
 
-void ChunkIndex::scores(Range refreshes, Range chunks, const float* distances, float* out) const {
+void ChunkIndex::scores(Range refreshes, Range chunks, const float* distances,
+                        std::vector<float>& work, float* out) const {
   const float scale = 1.0f / std::sqrt(static_cast<float>(adapter_dim_));
   const float* queries = queries_.data() + refreshes.begin * q_dim_;
   // Each head's components alone, so that one pass over the keys serves all heads.
-  std::vector<float> of_heads;
   if (n_heads_ > 1) {
-    of_heads.assign(static_cast<size_t>(refreshes.size() * n_heads_ * q_dim_), 0.0f);
+    work.assign(static_cast<size_t>(refreshes.size() * n_heads_ * q_dim_), 0.0f);
     for (int64_t i = 0; i < refreshes.size() * n_heads_; ++i) {
       const int64_t head = i % n_heads_;
       std::copy_n(queries + i * adapter_dim_, adapter_dim_,
-                  of_heads.data() + i * q_dim_ + head * adapter_dim_);
+                  work.data() + i * q_dim_ + head * adapter_dim_);
     }
   }
-  const float* rows = n_heads_ > 1 ? of_heads.data() : queries;
+  const float* rows = n_heads_ > 1 ? work.data() : queries;
   dot_rows(rows, refreshes.size() * n_heads_, keys_.data() + chunks.begin * q_dim_, chunks.size(),
            q_dim_, scale, out);
   if (!distance_term_) return;

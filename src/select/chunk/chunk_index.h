@@ -22,8 +22,10 @@ class ChunkIndex {
   // Each head's scores s(t, j) (docs/method.md, "The chunk score") of the refreshes with these
   // numbers against `chunks`: out [n_refreshes, selection_heads, n_chunks]. Those of one refresh do
   // not depend on the others in the call. `distances` as distance_features() gives them, for
-  // adapters with a distance term; else not looked at.
-  void scores(Range refreshes, Range chunks, const float* distances, float* out) const;
+  // adapters with a distance term; else not looked at. `work` is written over, and keeps its
+  // memory from one call to the next.
+  void scores(Range refreshes, Range chunks, const float* distances, std::vector<float>& work,
+              float* out) const;
 
   // Forgets everything from position `n` on; `track` is truncated already. With mean keys `n` must
   // be the begin of a chunk.

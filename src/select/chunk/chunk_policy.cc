@@ -149,7 +149,7 @@ void ChunkPolicy::score(int64_t layer, std::span<const PlannedSpan> spans) {
     if (span.everything()) continue;
     if (span.refresh >= scored_refreshes_.begin + kScoredTogether) break;
     scored_refreshes_.end = std::max(scored_refreshes_.end, span.refresh + 1);
-    const int64_t position = refresh_position(layer, span);
+    const int64_t position = refresh_at(layer, span.refresh);
     const SelectionLimits limits = limits_of(span, position);
     if (everything_fits(position, limits)) continue;
     const Range eligible = eligible_chunks(track, position, limits);
@@ -161,7 +161,7 @@ void ChunkPolicy::score(int64_t layer, std::span<const PlannedSpan> spans) {
   if (scores_.size() < n) scores_.resize(n);
   measure_chunks(track);
   layers_[static_cast<size_t>(layer)].scores(scored_refreshes_, scored_chunks_,
-                                             measures_.distances.data(), scores_.data());
+                                             measures_.distances.data(), work_, scores_.data());
 }
 
 void ChunkPolicy::measure_chunks(const ChunkTrack& track) {
@@ -193,8 +193,9 @@ std::span<const float> ChunkPolicy::scores_of(const LayerInput& input,
   const auto n_chunks = static_cast<size_t>(eligible.size());
   if (n_heads == 1) return {of_heads, n_chunks};
   mixed_.resize(n_chunks);
+  work_.resize(n_chunks);
   mix_heads(of_heads, n_heads, scored_chunks_.size(), measures_.tokens.data(), eligible.size(),
-            mixed_.data());
+            work_.data(), mixed_.data());
   return mixed_;
 }
 
@@ -243,10 +244,8 @@ int64_t ChunkPolicy::truncate(int64_t n_tokens) {
 int64_t ChunkPolicy::index_bytes(const AdapterConfig& adapter, int64_t n_tokens) {
   constexpr int64_t kTokensPerChunk = 16;
   constexpr int64_t kTokensPerAnswerToken = 8;  // each of which keeps a query
-  int64_t n_selecting = 0;
-  for (int64_t i = 0; i < adapter.n_layers; ++i) n_selecting += adapter.selects(i) ? 1 : 0;
   const int64_t n_rows = 2 * (n_tokens / kTokensPerChunk) + n_tokens / kTokensPerAnswerToken;
-  return n_rows * n_selecting * adapter.q_dim() * 4;
+  return n_rows * adapter.n_selecting() * adapter.q_dim() * 4;
 }
 
 int64_t ChunkPolicy::size_bytes() const {

@@ -32,6 +32,7 @@ class ChunkPolicy : public ChunkedPolicy {
   PolicyState state() const override;
   void restore(std::span<const int32_t> tokens, const PolicyState& state) override;
   std::vector<ChosenChunk> chosen_at(int64_t position) const override;
+  bool selects(int64_t layer) const override { return adapter_.config.selects(layer); }
   int64_t n_chunks() const override { return sentences_.n_chunks(); }
   int64_t n_refreshes() const override { return static_cast<int64_t>(sentences_.refreshes.size()); }
   int64_t size_bytes() const override;
@@ -92,6 +93,7 @@ class ChunkPolicy : public ChunkedPolicy {
   Range scored_chunks_;
   std::vector<float> scores_;
   std::vector<float> mixed_;  // one refresh's, all heads as one
+  std::vector<float> work_;   // scratch of what computes them
   // Of the scores' refreshes and chunks in a track, kept from one layer to the next.
   struct Measures {
     const ChunkTrack* track = nullptr;

@@ -42,10 +42,6 @@ TokenRole ChunkedPolicy::role_at(int64_t position) const {
   return role_of(prompts_.find(position) != nullptr, prompts_.is_end(position));
 }
 
-int64_t ChunkedPolicy::refresh_position(int64_t layer, const PlannedSpan& span) const {
-  return track_of(layer).refreshes[static_cast<size_t>(span.refresh)];
-}
-
 std::span<const AttentionSpan> ChunkedPolicy::end_layer(int64_t layer) {
   rows_attended_[static_cast<size_t>(layer)] = spans_.rows_of_last_query();
   return spans_.spans();
@@ -58,7 +54,7 @@ WeightedRows ChunkedPolicy::weighted_rows() const {
 ChunkedPolicy::Limits ChunkedPolicy::limits_in(int64_t layer, const PlannedSpan& span) const {
   constexpr int64_t kLeastShare = 4;  // of the budget
   const ChunkTrack& track = track_of(layer);
-  const int64_t position = refresh_position(layer, span);
+  const int64_t position = refresh_at(layer, span.refresh);
   Limits limits;
   limits.limits = limits_of(span, position);
   // Boundaries after the span's begin are known in a block, and must not be.
@@ -121,7 +117,7 @@ const Selection& ChunkedPolicy::select(const LayerInput& input,
   Chosen& chosen = chosen_[static_cast<size_t>(input.layer)];
   const PlannedSpan& span = spans.front();
   if (chosen.by.shares_selection(span)) return chosen.selection;
-  const int64_t position = refresh_position(input.layer, span);
+  const int64_t position = refresh_at(input.layer, span.refresh);
   const Limits limits = limits_in(input.layer, span);
   std::span<const float> scores;
   if (!everything_fits(position, limits.limits)) scores = scores_of(input, spans, limits.eligible);

@@ -23,6 +23,12 @@ class ChunkedPolicy : public SelectionPolicy {
  public:
   void add_prompt(Range positions, std::span<const int64_t> prompt_ends) override;
   int64_t n_done() const override { return done_; }
+  Range refreshes_in(int64_t layer, Range positions) const override {
+    return track_of(layer).refreshes_in(positions);
+  }
+  int64_t refresh_at(int64_t layer, int64_t number) const override {
+    return track_of(layer).refreshes[static_cast<size_t>(number)];
+  }
   int64_t rows_attended(int64_t layer) const override;
   int64_t prompt_rows_attended() const override { return prompt_rows_attended_; }
   WeightedRows weighted_rows() const override;
@@ -54,8 +60,6 @@ class ChunkedPolicy : public SelectionPolicy {
                                            std::span<const PlannedSpan> spans, Range eligible) = 0;
 
   TokenRole role_at(int64_t position) const;
-  // Where the refresh of a span stands.
-  int64_t refresh_position(int64_t layer, const PlannedSpan& span) const;
   SelectionLimits limits_of(const PlannedSpan& span, int64_t position) const;
   // Whether all before `position` may run although nothing after it is known.
   bool is_whole(int64_t position) const;

@@ -68,7 +68,8 @@ void KeyScorer::score(const KeyIndex& index, const KeyQueries& queries, Range ch
       const Range eligible = queries.eligible[static_cast<size_t>(i)];
       const int64_t first = eligible.begin - chunks.begin;
       mix_heads(of_heads_.data() + i * n_heads * n_chunks + first, n_heads, n_chunks, ones_.data(),
-                eligible.size(), out.data() + i * n_chunks + first);
+                eligible.size(), products_.data() + i * n_chunks,
+                out.data() + i * n_chunks + first);
     }
   });
 }

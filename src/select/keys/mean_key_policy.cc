@@ -44,10 +44,7 @@ MeanKeyPolicy::MeanKeyPolicy(const ModelConfig& model, const SelectionSettings& 
 
 int64_t MeanKeyPolicy::index_bytes(const ModelConfig& model, int64_t n_tokens) {
   constexpr int64_t kTokensPerChunk = 16;
-  int64_t n_selecting = 0;
-  for (int64_t i = 0; i < model.n_layers; ++i) n_selecting += model.slides(i) ? 0 : 1;
-  return n_tokens / kTokensPerChunk * n_selecting * model.kv_dim() *
-         static_cast<int64_t>(sizeof(float));
+  return OwnKeysPolicy::index_bytes(model, n_tokens, kTokensPerChunk, 0, model.head_dim);
 }
 
 BlockNeeds MeanKeyPolicy::block_needs() { return {.least_tokens = kDefaultMaxChunk}; }

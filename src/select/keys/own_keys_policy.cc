@@ -93,7 +93,7 @@ void OwnKeysPolicy::keep_last_query(const LayerInput& input) {
 
 // Of a refresh in the block, or of the last one before it.
 const float* OwnKeysPolicy::query_of(const LayerInput& input, const PlannedSpan& span) const {
-  const int64_t position = refresh_position(input.layer, span);
+  const int64_t position = refresh_at(input.layer, span.refresh);
   if (position < input.positions.begin) {
     return layers_[static_cast<size_t>(input.layer)].last_query.data();
   }
@@ -124,7 +124,7 @@ void OwnKeysPolicy::score(const LayerInput& input, std::span<const PlannedSpan> 
   for (const PlannedSpan& span : spans) {
     if (std::ssize(scored_) == kScoredTogether) break;
     if (span.everything() || (!scored_.empty() && scored_.back().shares_selection(span))) continue;
-    const int64_t position = refresh_position(input.layer, span);
+    const int64_t position = refresh_at(input.layer, span.refresh);
     const SelectionLimits limits = limits_of(span, position);
     if (everything_fits(position, limits)) continue;
     scored_.push_back(span);
@@ -180,6 +180,14 @@ void OwnKeysPolicy::restore(std::span<const int32_t> tokens, const PolicyState& 
 int64_t OwnKeysPolicy::n_chunks() const { return track_.n_closed_at(done_); }
 
 int64_t OwnKeysPolicy::n_refreshes() const { return track_.refreshes_in({0, done_}).end; }
+
+int64_t OwnKeysPolicy::index_bytes(const ModelConfig& model, int64_t n_tokens,
+                                   int64_t tokens_per_row, int64_t first_layer, int64_t row_size) {
+  int64_t n_selecting = 0;
+  for (int64_t i = first_layer; i < model.n_layers; ++i) n_selecting += model.slides(i) ? 0 : 1;
+  return n_tokens / tokens_per_row * n_selecting * model.n_kv_heads * row_size *
+         static_cast<int64_t>(sizeof(float));
+}
 
 int64_t OwnKeysPolicy::size_bytes() const {
   auto n_bytes =

@@ -42,12 +42,13 @@ class OwnKeysPolicy : public ChunkedPolicy {
   OwnKeysPolicy(const ModelConfig& model, const SelectionSettings& settings,
                 const OwnChunks& chunks, const KeyForm& form);
 
+  // Bytes of an index with a row every `tokens_per_row` tokens in the layers from `first_layer` on.
+  static int64_t index_bytes(const ModelConfig& model, int64_t n_tokens, int64_t tokens_per_row,
+                             int64_t first_layer, int64_t row_size);
+
   const ChunkTrack& track_of(int64_t) const override { return track_; }
   std::span<const float> scores_of(const LayerInput& input, std::span<const PlannedSpan> spans,
                                    Range eligible) override;
-
-  // Whether a layer chooses; others attend to everything.
-  virtual bool selects(int64_t /*layer*/) const { return true; }
 
  private:
   // What a layer keeps.

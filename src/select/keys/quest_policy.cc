@@ -49,10 +49,7 @@ QuestPolicy::QuestPolicy(const ModelConfig& model, const SelectionSettings& sett
     : OwnKeysPolicy(model, for_each_token(settings), {.rules = pages()}, kForm) {}
 
 int64_t QuestPolicy::index_bytes(const ModelConfig& model, int64_t n_tokens) {
-  int64_t n_selecting = 0;
-  for (int64_t i = kDenseLayers; i < model.n_layers; ++i) n_selecting += model.slides(i) ? 0 : 1;
-  return n_tokens / kPageTokens * n_selecting * 2 * model.kv_dim() *
-         static_cast<int64_t>(sizeof(float));
+  return OwnKeysPolicy::index_bytes(model, n_tokens, kPageTokens, kDenseLayers, 2 * model.head_dim);
 }
 
 }  // namespace chunkllm

@@ -21,11 +21,10 @@ class QuestPolicy : public OwnKeysPolicy {
   // Bytes that its index takes at `n_tokens`.
   static int64_t index_bytes(const ModelConfig& model, int64_t n_tokens);
 
+  bool selects(int64_t layer) const override { return layer >= kDenseLayers; }
+
   // What stands for a page: its bounds.
   static const KeyForm kForm;
-
- protected:
-  bool selects(int64_t layer) const override { return layer >= kDenseLayers; }
 };
 
 }  // namespace chunkllm

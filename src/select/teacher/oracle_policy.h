@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "select/chunk/chunk_policy.h"
+#include "select/teacher/token_mass.h"
 
 namespace chunkllm {
 
@@ -24,7 +25,7 @@ class OraclePolicy : public ChunkPolicy {
 
  private:
   const LayerInput* input_ = nullptr;  // during rows()
-  std::vector<float> log_sum_exp_, out_, mass_;
+  TokenMass mass_;
 };
 
 }  // namespace chunkllm

@@ -66,7 +66,7 @@ class RecallPassTest : public testing::Test {
 
   std::map<std::string, LayerValues> run(int64_t block_tokens,
                                          std::vector<double> budgets = {kBudget}) const {
-    RecallListener listener(config(), engine_.adapter(), others_, &first_,
+    RecallListener listener(config(), engine_.adapters().sentence, others_, &first_,
                             {.budgets = budgets, .sink = kSink, .window = kWindow, .seed = 3});
     MassPass pass(config(), kSink, listener);
     Backbone backbone(engine_.weights(), kTokens, block_tokens, KvType::kF32);
@@ -189,7 +189,7 @@ struct Expected {
 
 TEST_F(RecallPassTest, IsTheDefinition) {
   const AttentionRecorder recorder(engine_.weights(), ids_);
-  const Reference reference(recorder, *engine_.adapter());
+  const Reference reference(recorder, *engine_.adapters().sentence);
   const auto n_layers = static_cast<size_t>(config().n_layers);
   const RecallMethod methods[] = {RecallMethod::kChunk, RecallMethod::kMeanKey,
                                   RecallMethod::kQuest, RecallMethod::kRecent};

@@ -272,7 +272,9 @@ TEST(MixHeads, IsTheLogarithmOfTheMeanOfSoftmaxesPerWeight) {
       for (float& value : scores) value = static_cast<float>(8 * rng.normal());
       for (float& value : weight) value = static_cast<float>(1 + rng.below(100));
       std::vector<float> out(static_cast<size_t>(n) + 1, -7.0f);
-      mix_heads(scores.data(), n_heads, stride, weight.data(), n, out.data());
+      std::vector<float> work(static_cast<size_t>(n) + 1, -7.0f);
+      mix_heads(scores.data(), n_heads, stride, weight.data(), n, work.data(), out.data());
+      EXPECT_EQ(work.back(), -7.0f);
       for (int64_t j = 0; j < n; ++j) {
         double mean = 0;
         for (int64_t h = 0; h < n_heads; ++h) {
@@ -296,12 +298,13 @@ TEST(MixHeads, WhatIsNotFiniteGetsTheLeastScore) {
   const std::vector<float> scores = {0.0f, NAN, -1e30f, 1.0f, NAN, NAN, NAN, NAN};
   const std::vector<float> weight(4, 1.0f);
   std::vector<float> out(4);
-  mix_heads(scores.data(), 1, 4, weight.data(), 4, out.data());
+  std::vector<float> work(4);
+  mix_heads(scores.data(), 1, 4, weight.data(), 4, work.data(), out.data());
   EXPECT_GT(out[3], out[0]);
   EXPECT_GT(out[0], out[1]);
   EXPECT_EQ(out[1], out[2]);
   EXPECT_NEAR(out[1], std::log(1e-37f), 1e-3f);
-  mix_heads(scores.data() + 4, 1, 4, weight.data(), 4, out.data());
+  mix_heads(scores.data() + 4, 1, 4, weight.data(), 4, work.data(), out.data());
   for (const float value : out) EXPECT_FALSE(value > 0);
 }
 

@@ -84,9 +84,10 @@ TEST(ChunkIndex, ADistanceTermAddsTheFeatureOfTheDistance) {
   constexpr Range kRefreshes{1, 3};
   constexpr Range kChunks{2, 6};
   std::vector<float> distances(2 * 4);
+  std::vector<float> work;
   std::vector<float> scores(2 * 4);
   distance_features(track, kRefreshes, kChunks, distances.data());
-  index.scores(kRefreshes, kChunks, distances.data(), scores.data());
+  index.scores(kRefreshes, kChunks, distances.data(), work, scores.data());
   for (int64_t i = 0; i < 2; ++i) {
     const float* q = index.queries().data() + (i + 1) * kDim;
     for (int64_t j = 0; j < 4; ++j) {
@@ -130,8 +131,9 @@ TEST(ChunkIndex, HeadsScoreByThemselves) {
     config.selection_heads = n_heads;
     ChunkIndex index(adapter, config, ChunkKey::kMean);
     index.extend(track, {0, kTokens}, x.data());
+    std::vector<float> work(1, NAN);
     std::vector<float> scores(static_cast<size_t>(2 * n_heads * 4));
-    index.scores(kRefreshes, kChunks, distances.data(), scores.data());
+    index.scores(kRefreshes, kChunks, distances.data(), work, scores.data());
     return scores;
   };
   const std::vector<float> mixed = scores_of(both, 2);
