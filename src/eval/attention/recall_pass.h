@@ -115,7 +115,7 @@ class RecallListener : public MassListener {
   RecallOptions options_;
   std::vector<LayerState> layers_;  // [n_layers]
   KeyScorer scorer_;
-  std::array<std::vector<float>, kRecallMethods> scores_;    // [queries, chunks]
+  std::array<std::vector<float>, kRecallMethods> scores_;           // [queries, chunks]
   std::vector<float> keys_, distances_, of_heads_, tokens_, work_;  // scratch
 };
 
