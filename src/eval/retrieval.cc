@@ -76,7 +76,7 @@ class RetrievalWork : public EvalWork {
            const Progress& progress, const CancelToken* cancel) override {
     const RetrievalTask task = tasks_[static_cast<size_t>(unit.sample / options_.n_samples)];
     const int64_t sample = unit.sample % options_.n_samples;
-    const RetrievalText text = sample_text(unit.ctx, task, sample);
+    const RulerText text = sample_text(unit.ctx, task, sample);
     // Kinds of values are told apart where a task has them all.
     const std::string_view kind =
         task == RetrievalTask::kJson ? enum_name(values_of(sample)) : std::string_view();
@@ -157,7 +157,7 @@ class RetrievalWork : public EvalWork {
     return options;
   }
 
-  std::vector<Prompt> prompts_of(const RetrievalText& text) const {
+  std::vector<Prompt> prompts_of(const RulerText& text) const {
     std::vector<Prompt> prompts;
     for (const RetrievalQuestion& question : text.questions) {
       prompts.push_back(prompts_.begun(text.text + question.question, question.answer_begin));
@@ -165,13 +165,13 @@ class RetrievalWork : public EvalWork {
     return prompts;
   }
 
-  RetrievalText sample_text(int64_t ctx, RetrievalTask task, int64_t sample) const {
+  RulerText sample_text(int64_t ctx, RetrievalTask task, int64_t sample) const {
     // Seeded by all that it is of, so that no text depends on others.
     Rng of_length(options_.seed * 1000003 + static_cast<uint64_t>(ctx));
     Rng of_task(of_length.next() + static_cast<uint64_t>(task));
     Rng rng(of_task.next() + static_cast<uint64_t>(sample));
     const int64_t most_tokens = ctx - answer_options(task).max_tokens;
-    RetrievalText text;
+    RulerText text;
     fit_to_tokens(rng, most_tokens, ctx * kBytesPerToken, [&](Rng& draw, int64_t n_bytes) {
       text = make_text_of_task(draw, ctx, task, sample, n_bytes);
       int64_t longest = 0;
@@ -181,8 +181,8 @@ class RetrievalWork : public EvalWork {
     return text;
   }
 
-  RetrievalText make_text_of_task(Rng& rng, int64_t ctx, RetrievalTask task, int64_t sample,
-                                  int64_t n_bytes) const {
+  RulerText make_text_of_task(Rng& rng, int64_t ctx, RetrievalTask task, int64_t sample,
+                              int64_t n_bytes) const {
     const auto passage = [&] {
       return std::string(whole_sentences(maker_->passage(rng, n_bytes), n_bytes));
     };

@@ -48,8 +48,8 @@ std::string put_between(Rng& rng, const std::string& object, std::string_view pa
 
 }  // namespace
 
-RetrievalText make_json_text(Rng& rng, const JsonPairs& settings, std::string_view passage,
-                             int64_t n_bytes) {
+RulerText make_json_text(Rng& rng, const JsonPairs& settings, std::string_view passage,
+                         int64_t n_bytes) {
   const bool is_inside = settings.n_pairs > 0;
   const int64_t n_least = is_inside ? settings.n_pairs : settings.n_questions;
   TakenNames keys;
@@ -70,7 +70,7 @@ RetrievalText make_json_text(Rng& rng, const JsonPairs& settings, std::string_vi
     pairs.push_back(std::move(pair));
   }
   const std::string object = to_json(pairs);
-  RetrievalText text;
+  RulerText text;
   if (is_inside) {
     text.text =
         "Extract the value corresponding to the specified key in the JSON object that stands in "

@@ -102,8 +102,8 @@ bool hides_in_essay(RetrievalTask task) {
   return found != nullptr && found->hay == HayKind::kEssay;
 }
 
-RetrievalText make_needle_text(Rng& rng, RetrievalTask which, std::string_view passage,
-                               int64_t n_bytes) {
+RulerText make_needle_text(Rng& rng, RetrievalTask which, std::string_view passage,
+                           int64_t n_bytes) {
   const NeedleTask* task = find_task(which);
   if (task == nullptr) {
     fail(ErrorCode::kInvalidArgument, "the task '{}' hides no needles", enum_name(which));

@@ -138,7 +138,7 @@ QaSet read_qa_set(const std::filesystem::path& file) {
   return set;
 }
 
-RetrievalText make_qa_text(Rng& rng, const QaSet& set, int64_t n_bytes) {
+RulerText make_qa_text(Rng& rng, const QaSet& set, int64_t n_bytes) {
   const QaQuestion& question =
       set.questions[static_cast<size_t>(rng.below(std::ssize(set.questions)))];
   std::vector<size_t> chosen = question.documents;
@@ -163,7 +163,7 @@ RetrievalText make_qa_text(Rng& rng, const QaSet& set, int64_t n_bytes) {
   for (size_t i = 0; i < all.size(); ++i) all[i] = i;
   add_others(std::move(all));
   shuffle(rng, chosen);
-  RetrievalText text;
+  RulerText text;
   text.text = fmt::format("{}\n\nThe following are given documents.\n\n", kInstruction);
   for (size_t i = 0; i < chosen.size(); ++i) {
     text.text += fmt::format("Document {}:\n{}\n\n", i + 1, set.documents[chosen[i]]);

@@ -34,6 +34,6 @@ QaSet read_qa_set(const std::filesystem::path& file);
 
 // A random question of the set and its documents among others in random order: those of its article
 // before those of the whole set, about `n_bytes` in all, or all that there are.
-RetrievalText make_qa_text(Rng& rng, const QaSet& set, int64_t n_bytes);
+RulerText make_qa_text(Rng& rng, const QaSet& set, int64_t n_bytes);
 
 }  // namespace chunkllm

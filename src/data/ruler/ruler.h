@@ -75,7 +75,7 @@ struct RetrievalQuestion {
 };
 
 // A text and questions about it, each of which follows it without anything between.
-struct RetrievalText {
+struct RulerText {
   std::string text;
   std::vector<RetrievalQuestion> questions;
 };
@@ -86,22 +86,21 @@ struct RetrievalText {
 // One of RULER's eight needle tasks. `passage` is the essay of those that hide needles in one,
 // valid UTF-8; its white space becomes single blanks. Throws Error (kInvalidArgument) for a task
 // that hides none.
-RetrievalText make_needle_text(Rng& rng, RetrievalTask task, std::string_view passage,
-                               int64_t n_bytes);
+RulerText make_needle_text(Rng& rng, RetrievalTask task, std::string_view passage, int64_t n_bytes);
 // Whether that task hides its needles in an essay.
 bool hides_in_essay(RetrievalTask task);
 
 // RULER's variable tracking: a chain of `n_hops` assignments after the first, in noise, which an
 // example of the same with its answer precedes; of `n_chains` chains the first is asked for.
-RetrievalText make_variable_text(Rng& rng, int64_t n_chains, int64_t n_hops, int64_t n_bytes);
+RulerText make_variable_text(Rng& rng, int64_t n_chains, int64_t n_hops, int64_t n_bytes);
 
 // A numbered list in which 10 words stand more often than the others, with an example before it;
 // the counts are RULER's for contexts of `ctx` tokens.
-RetrievalText make_common_words_text(Rng& rng, int64_t ctx, int64_t n_bytes);
+RulerText make_common_words_text(Rng& rng, int64_t ctx, int64_t n_bytes);
 
 // Coded words, of which the k-th is the share k^-2 / zeta(2) of all, the first being dots; RULER's
 // number of different words for contexts of `ctx` tokens.
-RetrievalText make_frequent_words_text(Rng& rng, int64_t ctx, int64_t n_bytes);
+RulerText make_frequent_words_text(Rng& rng, int64_t ctx, int64_t n_bytes);
 
 // A JSON object with pairs of this kind and questions for different values of it, spread over the
 // object. Keys are words, or UUIDs beside UUIDs.
@@ -110,8 +109,8 @@ struct JsonPairs {
   int64_t n_questions = 1;  // at most; of fewer pairs each is asked for
   int64_t n_pairs = 0;      // 0: as many as make `n_bytes`; else they stand inside `passage`
 };
-RetrievalText make_json_text(Rng& rng, const JsonPairs& pairs, std::string_view passage,
-                             int64_t n_bytes);
+RulerText make_json_text(Rng& rng, const JsonPairs& pairs, std::string_view passage,
+                         int64_t n_bytes);
 
 // `k` different numbers below `n`, ascending. `k` is at most `n`.
 std::vector<int64_t> draw_places(Rng& rng, int64_t n, int64_t k);

@@ -30,8 +30,8 @@ struct Chain {
 };
 
 // Text, question and answer of chains whose names have so many letters.
-RetrievalText make_chains(Rng& rng, int64_t n_chains, int64_t n_hops, int64_t n_letters,
-                          int64_t n_noise_lines) {
+RulerText make_chains(Rng& rng, int64_t n_chains, int64_t n_hops, int64_t n_letters,
+                      int64_t n_noise_lines) {
   TakenNames taken;
   std::vector<Chain> chains;
   for (int64_t i = 0; i < n_chains; ++i) {
@@ -52,7 +52,7 @@ RetrievalText make_chains(Rng& rng, int64_t n_chains, int64_t n_hops, int64_t n_
       sentences.insert(sentences.begin() + places[j] + static_cast<int64_t>(j), sentence);
     }
   }
-  RetrievalText text;
+  RulerText text;
   text.text =
       "Memorize and track the chain(s) of variable assignment hidden in the following text.\n\n";
   for (size_t i = 0; i < sentences.size(); ++i) text.text += (i > 0 ? " " : "") + sentences[i];
@@ -70,13 +70,13 @@ RetrievalText make_chains(Rng& rng, int64_t n_chains, int64_t n_hops, int64_t n_
 
 }  // namespace
 
-RetrievalText make_variable_text(Rng& rng, int64_t n_chains, int64_t n_hops, int64_t n_bytes) {
-  const RetrievalText example =
+RulerText make_variable_text(Rng& rng, int64_t n_chains, int64_t n_hops, int64_t n_bytes) {
+  const RulerText example =
       make_chains(rng, n_chains, n_hops, kExampleNameLetters, kExampleNoiseLines);
   const RetrievalQuestion& solved = example.questions[0];
   std::string head = example.text + solved.question + solved.answer_begin;
   for (const std::string& name : solved.expected) head += " " + name;
-  RetrievalText text =
+  RulerText text =
       make_chains(rng, n_chains, n_hops, kNameLetters, n_bytes / (std::ssize(kNoiseLine) + 2));
   text.text = head + "\n\n\n\n" + text.text;
   return text;

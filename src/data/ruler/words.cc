@@ -53,8 +53,8 @@ struct WordCounts {
 };
 
 // A list of some size, at least `n_least` different words; common words are different in each.
-RetrievalText make_list(Rng& rng, const WordCounts& counts, int64_t n_least, int64_t n_bytes,
-                        TakenNames& taken) {
+RulerText make_list(Rng& rng, const WordCounts& counts, int64_t n_least, int64_t n_bytes,
+                    TakenNames& taken) {
   std::vector<std::string> list;
   std::vector<std::string> common;
   int64_t size_bytes = 0;
@@ -78,22 +78,22 @@ RetrievalText make_list(Rng& rng, const WordCounts& counts, int64_t n_least, int
 
 }  // namespace
 
-RetrievalText make_common_words_text(Rng& rng, int64_t ctx, int64_t n_bytes) {
+RulerText make_common_words_text(Rng& rng, int64_t ctx, int64_t n_bytes) {
   const bool is_short = ctx < 4096;
   TakenNames taken;
-  const RetrievalText example =
+  const RulerText example =
       is_short ? make_list(rng, {3, 1}, 20, 0, taken) : make_list(rng, {10, 3}, 40, 0, taken);
   const RetrievalQuestion& solved = example.questions[0];
   // The example's words may stand in the list again, as they may in RULER's.
   taken.clear();
-  RetrievalText text = make_list(rng, is_short ? WordCounts{6, 1} : WordCounts{30, 3},
-                                 kCommonWords + 1, n_bytes, taken);
+  RulerText text = make_list(rng, is_short ? WordCounts{6, 1} : WordCounts{30, 3}, kCommonWords + 1,
+                             n_bytes, taken);
   text.text = example.text + solved.question + solved.answer_begin + numbered(solved.expected) +
               "\n" + text.text;
   return text;
 }
 
-RetrievalText make_frequent_words_text(Rng& rng, int64_t ctx, int64_t n_bytes) {
+RulerText make_frequent_words_text(Rng& rng, int64_t ctx, int64_t n_bytes) {
   constexpr double kAlpha = 2;
   constexpr int64_t kWordLetters = 6;
   constexpr int64_t kTokensPerWord = 50;  // of the context, for each different word

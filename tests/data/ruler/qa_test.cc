@@ -88,7 +88,7 @@ TEST_F(QaTest, SquadsQuestionsStandAmongDocumentsOfTheirArticleFirst) {
   std::set<std::string> asked;
   std::set<size_t> places;
   for (int i = 0; i < 40; ++i) {
-    const RetrievalText text = make_qa_text(rng, set, 60);
+    const RulerText text = make_qa_text(rng, set, 60);
     const RetrievalQuestion& question = text.questions.at(0);
     EXPECT_THAT(text.text, StartsWith("Answer the question based on the given documents. Only give "
                                       "me the answer and do not output any other words.\n\nThe "
@@ -121,7 +121,7 @@ TEST_F(QaTest, HotpotsQuestionsHaveAllTheirDocuments) {
   EXPECT_EQ(set.documents.size(), 6u) << "each once";
   EXPECT_EQ(set.documents[0], "Title 0\nFirst 0. Second.");
   Rng rng(2);
-  const RetrievalText text = make_qa_text(rng, set, 1);
+  const RulerText text = make_qa_text(rng, set, 1);
   const char number = text.questions[0].question[std::string("\n\nQuestion: Which ").size()];
   EXPECT_EQ(documents_of(text.text).size(), 2u);
   EXPECT_THAT(text.text, HasSubstr(fmt::format("Title {}\nFirst", number)));

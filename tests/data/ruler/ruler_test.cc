@@ -21,7 +21,7 @@ using testing::HasSubstr;
 using testing::StartsWith;
 using testing::UnorderedElementsAreArray;
 
-std::string prompt_of(const RetrievalText& text) {
+std::string prompt_of(const RulerText& text) {
   return text.text + text.questions.at(0).question + text.questions.at(0).answer_begin;
 }
 
@@ -60,7 +60,7 @@ TEST(RulerNeedles, AnswersAreTheValuesOfTheAskedKeys) {
   const std::string essay = essay_of(1, 8000);
   for (const RetrievalTask task : kNeedleTasks) {
     Rng rng(static_cast<uint64_t>(task));
-    const RetrievalText text = make_needle_text(rng, task, essay, 8000);
+    const RulerText text = make_needle_text(rng, task, essay, 8000);
     ASSERT_EQ(text.questions.size(), 1u);
     const RetrievalQuestion& question = text.questions[0];
     const auto needles = needles_of(text.text);
@@ -102,10 +102,10 @@ TEST(RulerNeedles, CountsAndHaystacksAreRulers) {
   const std::regex number("[1-9][0-9]{6}");
   const std::regex uuid("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}");
   const std::regex words("[a-z]+-[a-z]+");
-  const RetrievalText uuids = make(RetrievalTask::kNiahMultikey3);
+  const RulerText uuids = make(RetrievalTask::kNiahMultikey3);
   EXPECT_TRUE(std::regex_match(uuids.questions[0].expected[0], uuid));
   EXPECT_TRUE(std::regex_match(*keys_in(uuids.questions[0].question).begin(), uuid));
-  const RetrievalText numbers = make(RetrievalTask::kNiahMultikey2);
+  const RulerText numbers = make(RetrievalTask::kNiahMultikey2);
   EXPECT_TRUE(std::regex_match(numbers.questions[0].expected[0], number));
   EXPECT_TRUE(std::regex_match(*keys_in(numbers.questions[0].question).begin(), words));
   EXPECT_TRUE(std::regex_match(make(RetrievalTask::kNiahSingle3).questions[0].expected[0], uuid));
@@ -130,8 +130,7 @@ TEST(RulerNeedles, CountsAndHaystacksAreRulers) {
 
 TEST(RulerNeedles, WordingsAreRulers) {
   Rng rng(3);
-  const RetrievalText one =
-      make_needle_text(rng, RetrievalTask::kNiahSingle3, essay_of(3, 3000), 3000);
+  const RulerText one = make_needle_text(rng, RetrievalTask::kNiahSingle3, essay_of(3, 3000), 3000);
   EXPECT_THAT(one.text, StartsWith("A special magic uuid is hidden within the following text. Make "
                                    "sure to memorize it. I will quiz you about the uuid "
                                    "afterwards.\n"));
@@ -140,7 +139,7 @@ TEST(RulerNeedles, WordingsAreRulers) {
               EndsWith("\nWhat is the special magic uuid for " + key +
                        " mentioned in the provided text? The special magic uuid for " + key +
                        " mentioned in the provided text is"));
-  const RetrievalText many =
+  const RulerText many =
       make_needle_text(rng, RetrievalTask::kNiahMultiquery, essay_of(3, 3000), 3000);
   EXPECT_THAT(many.text,
               StartsWith("Some special magic numbers are hidden within the following text. Make "
@@ -182,7 +181,7 @@ TEST(RulerVariables, AnswersAreThoseThatLeadToTheValue) {
       "Memorize and track the chain(s) of variable assignment hidden in the following text.\n\n";
   for (const int64_t n_chains : {1, 3}) {
     Rng rng(static_cast<uint64_t>(n_chains));
-    const RetrievalText text = make_variable_text(rng, n_chains, 4, 9000);
+    const RulerText text = make_variable_text(rng, n_chains, 4, 9000);
     const size_t second = text.text.rfind(kHead);
     ASSERT_NE(second, 0u);
     const std::string example = text.text.substr(0, second);
@@ -255,7 +254,7 @@ TEST(RulerWords, CommonOnesAreThoseThatStandMostOften) {
   };
   for (const Case& c : {Case{2048, 6, 1, 20, 3, 1}, Case{8192, 30, 3, 40, 10, 3}}) {
     Rng rng(static_cast<uint64_t>(c.ctx));
-    const RetrievalText text = make_common_words_text(rng, c.ctx, 12000);
+    const RulerText text = make_common_words_text(rng, c.ctx, 12000);
     EXPECT_EQ(text.questions.at(0).question, kQuestion);
     EXPECT_EQ(text.questions[0].answer_begin, kBegin);
     const size_t second = text.text.rfind(kHead);
@@ -288,7 +287,7 @@ TEST(RulerWords, CommonOnesAreThoseThatStandMostOften) {
 
 TEST(RulerWords, ThereAreEnoughOfThem) {
   Rng rng(1);
-  const RetrievalText text = make_common_words_text(rng, 131072, 400000);
+  const RulerText text = make_common_words_text(rng, 131072, 400000);
   const auto counts = counts_of_list(text.text.substr(text.text.rfind("often.\n") + 7));
   EXPECT_GT(counts.size(), 7000u);
 }
@@ -296,7 +295,7 @@ TEST(RulerWords, ThereAreEnoughOfThem) {
 TEST(RulerWords, FrequentOnesAreTheThreeAfterTheDots) {
   Rng rng(4);
   for (const int64_t n_bytes : {0, 3000, 40000}) {
-    const RetrievalText text = make_frequent_words_text(rng, 4096, n_bytes);
+    const RulerText text = make_frequent_words_text(rng, 4096, n_bytes);
     const std::string head =
         "Read the following coded text and track the frequency of each coded word. Find the three "
         "most frequently appeared coded words. ";
@@ -327,7 +326,7 @@ TEST(RulerWords, FrequentOnesAreTheThreeAfterTheDots) {
 TEST(JsonPairs, AnswersAreTheValuesOfTheObject) {
   for (const auto& [values, name] : kEnumNames<NeedleValue>) {
     Rng rng(5);
-    const RetrievalText text = make_json_text(rng, {values, 8, 0}, "", 20000);
+    const RulerText text = make_json_text(rng, {values, 8, 0}, "", 20000);
     const size_t begin = text.text.find('{');
     EXPECT_EQ(text.text.substr(0, begin),
               "Extract the value corresponding to the specified key in the JSON object below.\n\n"
@@ -359,7 +358,7 @@ TEST(JsonPairs, AnswersAreTheValuesOfTheObject) {
 TEST(JsonPairs, AnObjectMayStandInsideAText) {
   const std::string passage = essay_of(6, 5000);
   Rng rng(6);
-  const RetrievalText text = make_json_text(rng, {NeedleValue::kWords, 10, 4}, passage, 5000);
+  const RulerText text = make_json_text(rng, {NeedleValue::kWords, 10, 4}, passage, 5000);
   EXPECT_EQ(text.questions.size(), 4u) << "as many as there are pairs";
   const size_t begin = text.text.find("\n\n{\"");
   const size_t end = text.text.find("\"}", begin);
