@@ -10,27 +10,13 @@
 #include <vector>
 
 #include "text/tokenizer/tokenizer.h"
+#include "text/utf8.h"
 
 namespace chunkllm::cli {
 namespace {
 
 constexpr size_t kMostSources = 8;
 constexpr size_t kShownBytes = 100;  // of a text in the table
-
-// All of it in one line: runs of white space are one blank, other control characters are blanks.
-std::string one_line(std::string_view text) {
-  std::string line;
-  for (const char c : text) {
-    const bool is_blank = (c >= 0 && c <= ' ') || c == 0x7f;
-    if (!is_blank) {
-      line += c;
-    } else if (!line.empty() && line.back() != ' ') {
-      line += ' ';
-    }
-  }
-  if (line.ends_with(' ')) line.pop_back();
-  return line;
-}
 
 std::string shortened(const std::string& line) {
   if (line.size() <= kShownBytes) return line;
@@ -53,7 +39,7 @@ bool holds_written_text(const Session& session, const Prompt& prompt, Range posi
   return std::ranges::any_of(prompt.written, [&](const Range& written) {
     const Range both{std::max(written.begin, positions.begin),
                      std::min(written.end, positions.end)};
-    return !both.empty() && !one_line(text_of(session, both, true)).empty();
+    return !both.empty() && !with_single_blanks(text_of(session, both, true)).empty();
   });
 }
 
@@ -80,7 +66,7 @@ nlohmann::ordered_json sources_at(const Session& session, const Prompt& prompt) 
   for (const ChosenChunk& chunk : chunks) {
     sources.push_back({{"begin", chunk.positions.begin},
                        {"end", chunk.positions.end},
-                       {"text", one_line(text_of(session, chunk.positions, false))},
+                       {"text", with_single_blanks(text_of(session, chunk.positions, false))},
                        {"layers", chunk.layers},
                        {"mass", chunk.mass},
                        {"usual_mass", chunk.usual_mass}});

@@ -21,7 +21,9 @@ void fit_to_tokens(Rng& rng, int64_t ctx, int64_t n_bytes,
     n_bytes = static_cast<int64_t>(static_cast<double>(n_bytes) * ratio * 0.995) - 16;
     if (n_bytes <= 0) {
       fail(ErrorCode::kInvalidArgument,
-           "{} tokens are too few for the facts and a question about them; ask for more", ctx);
+           "{} tokens are too few for the facts and the questions about them; give a larger "
+           "--ctx, or fewer --questions",
+           ctx);
     }
   }
 }

@@ -30,11 +30,7 @@ class NiahWork : public EvalWork {
   }
 
   std::vector<EvalUnit> units() const override {
-    std::vector<EvalUnit> units;
-    for (const int64_t ctx : options_.ctx) {
-      for (int64_t i = 0; i < options_.n_samples; ++i) units.push_back({ctx, i, ctx});
-    }
-    return units;
+    return units_of_lengths(options_.ctx, options_.n_samples);
   }
 
   nlohmann::ordered_json settings() const override {

@@ -90,6 +90,12 @@ struct EvalUnit {
 
 struct EvalRow;
 
+// `n_samples` units of each of these lengths, each about as long.
+std::vector<EvalUnit> units_of_lengths(std::span<const int64_t> ctx, int64_t n_samples);
+// A unit for each text of `n_tokens` at each of these lengths, which cut what is longer.
+std::vector<EvalUnit> units_of_texts(std::span<const int64_t> ctx,
+                                     std::span<const int64_t> n_tokens);
+
 // What a task does with given options. Refers to the engine, which must outlive it.
 class EvalWork {
  public:

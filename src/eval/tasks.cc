@@ -121,6 +121,25 @@ constexpr EvalTask kTasks[] = {
 
 }  // namespace
 
+std::vector<EvalUnit> units_of_lengths(std::span<const int64_t> ctx, int64_t n_samples) {
+  std::vector<EvalUnit> units;
+  for (const int64_t length : ctx) {
+    for (int64_t i = 0; i < n_samples; ++i) units.push_back({length, i, length});
+  }
+  return units;
+}
+
+std::vector<EvalUnit> units_of_texts(std::span<const int64_t> ctx,
+                                     std::span<const int64_t> n_tokens) {
+  std::vector<EvalUnit> units;
+  for (const int64_t length : ctx) {
+    for (size_t i = 0; i < n_tokens.size(); ++i) {
+      units.push_back({length, static_cast<int64_t>(i), std::min(n_tokens[i], length)});
+    }
+  }
+  return units;
+}
+
 bool EvalTask::reads(std::string_view option) const {
   return std::ranges::find(settings, option) != settings.end();
 }

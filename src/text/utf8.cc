@@ -68,6 +68,20 @@ std::string lower_case(std::string_view text) {
   return lower;
 }
 
+std::string with_single_blanks(std::string_view text) {
+  std::string line;
+  for (const char c : text) {
+    const bool is_blank = (c >= 0 && c <= ' ') || c == 0x7f;
+    if (!is_blank) {
+      line += c;
+    } else if (!line.empty() && line.back() != ' ') {
+      line += ' ';
+    }
+  }
+  if (line.ends_with(' ')) line.pop_back();
+  return line;
+}
+
 bool is_ascii(std::string_view bytes) { return ascii_prefix(bytes) == bytes.size(); }
 
 std::optional<size_t> find_invalid_utf8(std::string_view text) {

@@ -28,6 +28,10 @@ void append_utf8(std::string& text, char32_t c);
 // In lower case, as by Python's str.lower(): full mappings. Invalid UTF-8 becomes U+FFFD.
 std::string lower_case(std::string_view text);
 
+// All of it in one line: runs of ASCII white space and control characters are one blank, and none
+// stands at an end.
+std::string with_single_blanks(std::string_view text);
+
 // Whether all bytes are below 0x80.
 bool is_ascii(std::string_view bytes);
 

@@ -7,6 +7,7 @@
 #include "data/facts.h"
 #include "data/ruler/noise.h"
 #include "data/ruler/ruler.h"
+#include "text/utf8.h"
 
 namespace chunkllm {
 namespace {
@@ -50,20 +51,6 @@ std::string join_lines(const std::vector<std::string>& lines) {
     text += line;
   }
   return text;
-}
-
-std::string with_single_blanks(std::string_view text) {
-  std::string line;
-  for (const char c : text) {
-    const bool is_blank = c == ' ' || (c >= '\t' && c <= '\r');
-    if (!is_blank) {
-      line += c;
-    } else if (!line.empty() && line.back() != ' ') {
-      line += ' ';
-    }
-  }
-  if (line.ends_with(' ')) line.pop_back();
-  return line;
 }
 
 // Lines of noise, or needles that nobody asks for, none of which has a key or value of `taken`. At

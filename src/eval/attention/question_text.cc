@@ -4,8 +4,6 @@
 #include <string>
 #include <vector>
 
-#include "base/error.h"
-
 namespace chunkllm {
 namespace {
 
@@ -31,22 +29,15 @@ QuestionTexts::QuestionTexts(const Engine& engine, const HaystackMaker& haystack
 }
 
 Prompt QuestionTexts::make(Rng& rng, int64_t ctx, int64_t n_questions) const {
-  const Rng state = rng;
-  for (int64_t n_bytes = ctx * kBytesPerToken; n_bytes > 0;) {
-    rng = state;
-    const std::string text = haystacks_.passage(rng, n_bytes);
-    const std::vector<Task> tasks = draw_tasks(rng, n_questions);
-    const TaskDocument document =
-        hide_tasks(rng, std::string_view(text).substr(0, static_cast<size_t>(n_bytes)), tasks);
-    Prompt prompt = encode(document);
-    if (prompt.n_tokens() <= ctx) return prompt;
-    const double ratio = static_cast<double>(ctx) / static_cast<double>(prompt.n_tokens());
-    n_bytes = static_cast<int64_t>(static_cast<double>(n_bytes) * ratio * 0.995) - 16;
-  }
-  fail(ErrorCode::kInvalidArgument,
-       "--ctx {}: a text with {} questions and their answers has more tokens; ask for more, or for "
-       "fewer --questions",
-       ctx, n_questions);
+  Prompt prompt;
+  fit_to_tokens(rng, ctx, ctx * kBytesPerToken, [&](Rng& draw, int64_t n_bytes) {
+    const std::string text = haystacks_.passage(draw, n_bytes);
+    const std::vector<Task> tasks = draw_tasks(draw, n_questions);
+    prompt = encode(
+        hide_tasks(draw, std::string_view(text).substr(0, static_cast<size_t>(n_bytes)), tasks));
+    return prompt.n_tokens();
+  });
+  return prompt;
 }
 
 Prompt QuestionTexts::encode(const TaskDocument& document) const {

@@ -64,15 +64,7 @@ class LevalWork : public EvalWork {
     for (const int64_t ctx : options_.ctx) check_places(ctx);
   }
 
-  std::vector<EvalUnit> units() const override {
-    std::vector<EvalUnit> units;
-    for (const int64_t ctx : options_.ctx) {
-      for (size_t i = 0; i < n_tokens_.size(); ++i) {
-        units.push_back({ctx, static_cast<int64_t>(i), std::min(n_tokens_[i], ctx)});
-      }
-    }
-    return units;
-  }
+  std::vector<EvalUnit> units() const override { return units_of_texts(options_.ctx, n_tokens_); }
 
   nlohmann::ordered_json settings() const override {
     return {{"--ctx", options_.ctx}, {"--samples", options_.n_samples}, {"documents", digest_}};

@@ -3,16 +3,16 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "eval/benchmarks/benchmark_run.h"
 #include "eval/benchmarks/leval_data.h"
 #include "eval/run.h"
+#include "eval/run_cells.h"
 #include "testing/expect_error.h"
 #include "testing/temp_folder.h"
 
 namespace chunkllm {
 namespace {
 
-using test::run_benchmark;
+using test::run_all;
 using testing::HasSubstr;
 
 constexpr const char* kTpo =
@@ -53,7 +53,7 @@ TEST_F(LevalTest, ScoresQuestionsByTask) {
   truth["instructions"] = {"Alice has a code, True or False?"};
   truth["outputs"] = {"True [fact: False]"};
   write("sci_fi.jsonl", {truth, truth});
-  const test::Cells cells = run_benchmark("leval", options());
+  const test::Cells cells = run_all("leval", options());
   ASSERT_EQ(cells.size(), 2u);
   const std::vector<CellResult>& full = cells.at("full");
   ASSERT_EQ(full.size(), 2u) << "files by name, lines with one text together";
@@ -85,7 +85,7 @@ TEST_F(LevalTest, OpenTasksAreScoredByF1AndRouge) {
   write("tpo.jsonl", {tpo_line()});
   EvalOptions named = options("natural_question.jsonl");
   named.policies = {&policy_named("full")};
-  test::Cells cells = run_benchmark("leval", named);
+  test::Cells cells = run_all("leval", named);
   ASSERT_EQ(cells.at("full").size(), 2u);
   const CellResult& by_f1 = cells.at("full")[0];
   const CellResult& by_rouge = cells.at("full")[1];
@@ -97,7 +97,7 @@ TEST_F(LevalTest, OpenTasksAreScoredByF1AndRouge) {
               testing::ElementsAre(HasSubstr("1 documents are left out")));
   // Beside closed tasks they are no part of the score.
   named.data.push_back(folder_ / "tpo.jsonl");
-  cells = run_benchmark("leval", named);
+  cells = run_all("leval", named);
   EXPECT_EQ(cells.at("full")[0].measures.at("score").n, 0);
   EXPECT_EQ(cells.at("full")[2].measures.at("score").n, 2);
 }
@@ -158,7 +158,7 @@ TEST_F(LevalTest, LongDocumentsLoseTheirEnd) {
   const auto work = prepare_leval(test::needle_engine(), small);
   EXPECT_THAT(work->notes(), testing::ElementsAre("1 documents are cut to 700 tokens",
                                                   "1 documents are cut to 500 tokens"));
-  const test::Cells cells = run_benchmark("leval", small);
+  const test::Cells cells = run_all("leval", small);
   ASSERT_EQ(cells.at("full").size(), 4u);
   const auto& cut = cells.at("full")[0].details;
   EXPECT_LE(cut["prompt_tokens"].get<int64_t>(), 700 - 64);

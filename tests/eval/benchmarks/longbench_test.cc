@@ -5,16 +5,16 @@
 
 #include "base/json.h"
 #include "base/json_log.h"
-#include "eval/benchmarks/benchmark_run.h"
 #include "eval/benchmarks/longbench_data.h"
 #include "eval/run.h"
+#include "eval/run_cells.h"
 #include "testing/expect_error.h"
 #include "testing/temp_folder.h"
 
 namespace chunkllm {
 namespace {
 
-using test::run_benchmark;
+using test::run_all;
 using testing::HasSubstr;
 
 nlohmann::json line_of(const std::string& dataset) {
@@ -69,7 +69,7 @@ TEST_F(LongbenchTest, ScoresLinesByDataset) {
   classes["all_classes"] = {"Number", "City"};
   classes["answers"] = {"City"};
   write({line_of("qasper"), classes, line_of("lcc"), line_of("vcsum")});
-  const test::Cells cells = run_benchmark("longbench", options());
+  const test::Cells cells = run_all("longbench", options());
   ASSERT_EQ(cells.size(), 2u);
   const std::vector<CellResult>& full = cells.at("full");
   ASSERT_EQ(full.size(), 3u);
@@ -126,7 +126,7 @@ TEST_F(LongbenchTest, LongPromptsLoseTheirMiddle) {
   small.ctx = {300};
   EXPECT_THAT(prepare_longbench(test::needle_engine(), small)->notes(),
               testing::ElementsAre("2 prompts lose their middle, to fit 300 tokens"));
-  const test::Cells cells = run_benchmark("longbench", small);
+  const test::Cells cells = run_all("longbench", small);
   for (size_t i = 0; i < 2; ++i) {
     const auto& details = cells.at("full")[i].details;
     EXPECT_LE(details["prompt_tokens"].get<int64_t>(), 292);
@@ -145,7 +145,7 @@ TEST_F(LongbenchTest, ShortLinesHaveTheContextThatTheyNeed) {
   write({line});
   const auto work = prepare_longbench(test::needle_engine(), options());
   EXPECT_LT(work->units()[0].ctx, 30);
-  EXPECT_EQ(run_benchmark("longbench", options()).at("full")[0].details["tokens_left_out"], 0);
+  EXPECT_EQ(run_all("longbench", options()).at("full")[0].details["tokens_left_out"], 0);
 }
 
 TEST_F(LongbenchTest, PromptsHaveTwoFields) {
