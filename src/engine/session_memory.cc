@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "select/chunk/remainder.h"
 
 namespace chunkllm {
 namespace {
@@ -44,6 +45,10 @@ SessionMemory session_memory(const ModelConfig& config, const AdapterConfig* ada
   const PolicyEntry& policy = *options.policy;
   if (policy.index_bytes != nullptr && has_shape(shape, policy)) {
     memory.chunk_index_bytes = policy.index_bytes(shape, options.ctx);
+  }
+  if (options.selection.remainder && policy.reads(Setting::kRemainder)) {
+    memory.chunk_index_bytes +=
+        config.n_layers * ChunkSums::foretold_bytes(config.kv_dim(), options.ctx);
   }
   return memory;
 }

@@ -20,8 +20,8 @@ constexpr Setting kChunkSettings[] = {
     Setting::kPromptTail, Setting::kPrefillSelection, Setting::kMinChunk,   Setting::kRemainder};
 
 constexpr Setting kQuestSettings[] = {
-    Setting::kKvBudget, Setting::kKvBudgetMin,   Setting::kWindow,    Setting::kSink,
-    Setting::kPrefill,  Setting::kPrefillBudget, Setting::kPromptTail};
+    Setting::kKvBudget, Setting::kKvBudgetMin,   Setting::kWindow,     Setting::kSink,
+    Setting::kPrefill,  Setting::kPrefillBudget, Setting::kPromptTail, Setting::kRemainder};
 
 constexpr Setting kSeparatorSettings[] = {Setting::kKvBudget, Setting::kKvBudgetMin,
                                           Setting::kWindow, Setting::kSink};

@@ -27,6 +27,10 @@ class ChunkSums {
     return sums_.data() + (chunk * n_kv_heads_ + kv_head) * 2 * head_dim_;
   }
   int64_t size_bytes() const { return static_cast<int64_t>(sums_.size() * sizeof(float)); }
+  // Bytes of one layer's at `n_tokens`, foretold at one chunk every 16 tokens.
+  static int64_t foretold_bytes(int64_t kv_dim, int64_t n_tokens) {
+    return n_tokens / 16 * 2 * kv_dim * static_cast<int64_t>(sizeof(float));
+  }
 
  private:
   int64_t n_kv_heads_ = 0;

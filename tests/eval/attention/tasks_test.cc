@@ -64,7 +64,7 @@ TEST(RecallTask, ResultsHaveTheNumbersOfLayers) {
   EXPECT_EQ(row["ratio"], nullptr);
   EXPECT_EQ(row["kv_retention"], 1.0);
   const auto& details = row["details"];
-  EXPECT_EQ(details["layers"], nlohmann::json({0, 1, 2, 3, 4, 5}));
+  EXPECT_EQ(details["layers"], nlohmann::ordered_json({0, 1, 2, 3, 4, 5}));
   // 3 places x (5 methods and the oracle x 2 budgets, recall by 5 methods)
   EXPECT_EQ(details["series"].size(), 3u * (6 * 2 + 5));
   for (const auto& [name, series] : details["series"].items()) EXPECT_EQ(series.size(), 6u) << name;
@@ -124,11 +124,10 @@ TEST(RecallTask, SaysWhatCannotBe) {
                [&] { plan(options); });
   options = short_texts();
   options.n_questions = 60;
-  expect_error(ErrorCode::kInvalidArgument, "--ctx 700: a text with 60 questions",
-               [&] { plan(options); });
+  expect_error(ErrorCode::kInvalidArgument, "700 tokens are too few", [&] { plan(options); });
   options = short_texts();
   options.ctx = {100};
-  expect_error(ErrorCode::kInvalidArgument, "--ctx 100", [&] { plan(options); });
+  expect_error(ErrorCode::kInvalidArgument, "100 tokens are too few", [&] { plan(options); });
   CancelToken cancel;
   cancel.request();
   expect_error(ErrorCode::kInterrupted, "interrupted after 0 of 2 cells", [&] {
