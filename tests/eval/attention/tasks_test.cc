@@ -127,7 +127,7 @@ TEST(RecallTask, SaysWhatCannotBe) {
   expect_error(ErrorCode::kInvalidArgument, "700 tokens are too few", [&] { plan(options); });
   options = short_texts();
   options.ctx = {100};
-  expect_error(ErrorCode::kInvalidArgument, "100 tokens are too few", [&] { plan(options); });
+  expect_error(ErrorCode::kInvalidArgument, "--ctx 100", [&] { plan(options); });
   CancelToken cancel;
   cancel.request();
   expect_error(ErrorCode::kInterrupted, "interrupted after 0 of 2 cells", [&] {
