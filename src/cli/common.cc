@@ -24,13 +24,14 @@ namespace {
 
 CancelToken g_interrupt;
 std::atomic<bool> g_terminated = false;
+std::atomic<bool> g_ends_at_once = false;
 
 // Waits for SIGINT and SIGTERM, which all threads have blocked.
 void watch_signals(sigset_t signals) {
   while (true) {
     int signal = 0;
     if (::sigwait(&signals, &signal) != 0) continue;
-    if (g_interrupt.requested()) {
+    if (g_interrupt.requested() || g_ends_at_once) {
       remove_unfinished_files();
       ::_exit(130);
     }
@@ -230,6 +231,13 @@ CancelToken& interrupt_token() {
 }
 
 bool termination_requested() { return g_terminated; }
+
+EndsAtOnce::EndsAtOnce() {
+  interrupt_token();
+  g_ends_at_once = true;
+}
+
+EndsAtOnce::~EndsAtOnce() { g_ends_at_once = false; }
 
 std::string format_duration(double seconds) {
   const auto total = std::llround(seconds);

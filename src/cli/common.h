@@ -86,6 +86,16 @@ CancelToken& interrupt_token();
 // Whether it was SIGTERM: the program is to end, whatever it can go on with.
 bool termination_requested();
 
+// While one exists an interrupt ends the program at once, with exit code 130: for work that has
+// written nothing yet and looks at no token.
+class EndsAtOnce {
+ public:
+  EndsAtOnce();
+  ~EndsAtOnce();
+  EndsAtOnce(const EndsAtOnce&) = delete;
+  EndsAtOnce& operator=(const EndsAtOnce&) = delete;
+};
+
 // "2m05s", "3h07m".
 std::string format_duration(double seconds);
 

@@ -114,10 +114,13 @@ void run(const EvalArgs& args) {
   note_unread_options(args, task);
   std::optional<BudgetPlan> search;
   std::optional<EvalPlan> all;
-  if (task.searches_budget) {
-    search = plan_budget(engine, task, options);
-  } else {
-    all = plan_eval(engine, task, options);
+  {
+    const EndsAtOnce texts_are_made;
+    if (task.searches_budget) {
+      search = plan_budget(engine, task, options);
+    } else {
+      all = plan_eval(engine, task, options);
+    }
   }
   EvalPlan& plan = search ? search->questions : *all;
   plan.command = command_line();

@@ -123,7 +123,7 @@ CLI::Option* add_words(CLI::App& app, const std::string& names, std::vector<std:
   return add_list(app, names, description, kMostValues, [&, names](const CLI::results_t& results) {
     words = split_at_commas(results);
     if (std::ranges::find(words, "") != words.end()) {
-      throw CLI::ValidationError(names, "a name in the list is empty");
+      throw CLI::ValidationError(names, "the list has an empty entry");
     }
     return true;
   });

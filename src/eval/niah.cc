@@ -15,6 +15,9 @@ constexpr int64_t kDefaultSamples = 4;
 constexpr int64_t kDefaultQuestions = 10;
 constexpr int64_t kDefaultTokens = 4096;
 constexpr int64_t kBytesPerToken = 5;
+// Before a run so many samples are tried with no more text than this.
+constexpr int64_t kCheckedSamples = 64;
+constexpr int64_t kLeastTextBytes = 512;
 // An answer may say more than its values.
 constexpr int64_t kSpareAnswerTokens = 48;
 
@@ -25,8 +28,12 @@ class NiahWork : public EvalWork {
         options_(with_defaults(engine, options)),
         text_(read_text()),
         maker_(engine, text_) {
-    // What does not fit is said before anything runs.
-    for (const int64_t ctx : options_.ctx) haystack(ctx, 0);
+    // What does not fit is said before anything runs; samples repeat what they ask for.
+    const int64_t n_checked = std::min(options_.n_samples, kCheckedSamples);
+    for (const int64_t ctx : options_.ctx) {
+      haystack(ctx, 0, ctx * kBytesPerToken);
+      for (int64_t i = 1; i < n_checked; ++i) haystack(ctx, i, kLeastTextBytes);
+    }
   }
 
   std::vector<EvalUnit> units() const override {
@@ -49,7 +56,7 @@ class NiahWork : public EvalWork {
 
   void run(const EvalUnit& unit, std::span<const EvalColumn* const> columns, const CellDone& done,
            const Progress& progress, const CancelToken* cancel) override {
-    const Haystack hay = haystack(unit.ctx, unit.sample);
+    const Haystack hay = haystack(unit.ctx, unit.sample, unit.ctx * kBytesPerToken);
     const std::vector<NeedlePlan> plans = plans_of(unit.sample);
     AskOptions ask;
     ask.kv_type = options_.kv_type;
@@ -89,12 +96,13 @@ class NiahWork : public EvalWork {
                         options_.n_questions);
   }
 
-  Haystack haystack(int64_t ctx, int64_t sample) const {
+  // Of about `most_bytes` of text, or as many as fit.
+  Haystack haystack(int64_t ctx, int64_t sample, int64_t most_bytes) const {
     // Seeded by all that it is of, so that no haystack depends on others.
     Rng rng(Rng(options_.seed * 1000003 + static_cast<uint64_t>(ctx)).next() +
             static_cast<uint64_t>(sample));
     const std::vector<NeedlePlan> plans = plans_of(sample);
-    return maker_.fit(rng, ctx, ctx * kBytesPerToken, [&](Rng& draw, int64_t n_bytes) {
+    return maker_.fit(rng, ctx, most_bytes, [&](Rng& draw, int64_t n_bytes) {
       const std::string text = maker_.passage(draw, n_bytes);
       return hide_needle_plans(draw, whole_sentences(text, n_bytes), plans);
     });

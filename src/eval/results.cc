@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -130,7 +131,7 @@ LayerValues EvalRow::layer_values(const std::string& name) const {
 }
 
 std::string show_estimate(const Estimate& estimate, int64_t n_samples, int digits) {
-  return n_samples < 2
+  return n_samples < 2 || !std::isfinite(estimate.error)
              ? fmt::format("{:.{}f}", estimate.value, digits)
              : fmt::format("{:.{}f} ± {:.{}f}", estimate.value, digits, estimate.error, digits);
 }
@@ -144,8 +145,10 @@ std::optional<Estimate> estimate_ratio(const EvalTask& task, std::span<const Mea
                                        std::span<const Measure> of_full) {
   if (!(task.score(total(of_full)) > 0)) return std::nullopt;
   return jackknife(samples.size(), [&](std::optional<size_t> but) {
+    // Where full scores nothing there is no ratio, and no error of it.
     const double full = task.score(total(of_full, but));
-    return full > 0 ? task.score(total(samples, but)) / full : 0.0;
+    return full > 0 ? task.score(total(samples, but)) / full
+                    : std::numeric_limits<double>::quiet_NaN();
   });
 }
 

@@ -17,7 +17,7 @@ namespace chunkllm {
 // A number and its standard error by sample (jackknife); no error with one sample.
 struct Estimate {
   double value = 0;
-  double error = 0;
+  double error = 0;  // NaN: there is none
 };
 
 // What prompts and answers took, of the cells whose details say so.

@@ -262,5 +262,16 @@ TEST_F(NiahTest, HaystacksAreOfTheDataAndDependOnNoOthers) {
                [&] { prepare_niah(test::needle_engine(), options_); });
 }
 
+// The fifth sample asks for more UUIDs than the ones before it.
+TEST(Niah, ASampleThatDoesNotFitIsSaidBeforeAnythingRuns) {
+  EvalOptions options;
+  options.ctx = {1024};
+  options.n_samples = 4;
+  EXPECT_EQ(prepare_niah(test::needle_engine(), options)->units().size(), 4u);
+  options.n_samples = 5;
+  expect_error(ErrorCode::kInvalidArgument, "1024 tokens are too few",
+               [&] { prepare_niah(test::needle_engine(), options); });
+}
+
 }  // namespace
 }  // namespace chunkllm

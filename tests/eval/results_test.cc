@@ -57,6 +57,11 @@ TEST(Estimate, ARatioToNothingIsNone) {
   const std::vector<Measure> none{{0, 2}};
   EXPECT_FALSE(estimate_ratio(task, some, none));
   EXPECT_EQ(estimate_ratio(task, none, some)->value, 0);
+  // Without the first sample there is nothing to compare with, so the error is unknown.
+  const std::vector<Measure> one_of_two{{1, 1}, {0, 1}};
+  const Estimate itself = estimate_ratio(task, one_of_two, one_of_two).value();
+  EXPECT_EQ(itself.value, 1);
+  EXPECT_TRUE(std::isnan(itself.error));
 }
 
 TEST(Columns, ArePoliciesTimesWhatTheyRead) {

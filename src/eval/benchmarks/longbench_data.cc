@@ -66,6 +66,10 @@ LongbenchItem read_item(const nlohmann::json& record, const LongbenchDataset& da
   if (needs_classes || fields.has("all_classes")) {
     item.classes = read_texts(record, "all_classes", where);
   }
+  const auto is_blank = [](const std::string& answer) { return python_strip(answer).empty(); };
+  if (std::ranges::all_of(item.answers, is_blank)) {
+    fail(ErrorCode::kData, "{}: all answers are empty; give one at least", where);
+  }
   for (const std::string& answer : item.answers) {
     if (dataset.metric != LongbenchMetric::kParagraph || !paragraph_number(answer).empty())
       continue;
