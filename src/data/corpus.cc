@@ -140,6 +140,12 @@ Corpus read_corpus(const std::vector<std::filesystem::path>& paths) {
   return corpus;
 }
 
+JoinedText read_joined_text(const std::vector<std::filesystem::path>& paths) {
+  if (paths.empty()) return {"", "made up"};
+  const Corpus corpus = read_corpus(paths);
+  return {corpus.joined(), corpus.fingerprint};
+}
+
 void require_held_out(const std::vector<std::filesystem::path>& data,
                       const std::vector<std::filesystem::path>& eval_data) {
   std::set<std::filesystem::path> learned;

@@ -31,6 +31,14 @@ struct Corpus {
 // or JSON, naming file and line, and if there is no text at all.
 Corpus read_corpus(const std::vector<std::filesystem::path>& paths);
 
+// All texts of files and folders as one; empty, with "made up" for a fingerprint, without any.
+struct JoinedText {
+  std::string text;
+  std::string fingerprint;
+};
+// Throws Error as read_corpus() does.
+JoinedText read_joined_text(const std::vector<std::filesystem::path>& paths);
+
 // Throws Error (kInvalidArgument) naming a file that is in both, whatever path leads to it, or that
 // has the bytes of one in `data`: texts that were learned from say nothing of others. Also kIo and
 // kData, as read_corpus() does.

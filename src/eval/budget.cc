@@ -1,6 +1,7 @@
 #include "eval/budget.h"
 
 #include <algorithm>
+#include <cmath>
 #include <set>
 #include <utility>
 
@@ -186,7 +187,14 @@ class Search {
     double error = 0;  // where it decides
     for (const EvalColumn* column : {found.best, found.next}) {
       const TriedBudget* tried = found.tried_of(column);
-      if (tried != nullptr) error = std::max(error, tried->row.ratio->error);
+      if (tried == nullptr) continue;
+      if (full.n_samples > 1 && std::isnan(tried->row.ratio->error)) {
+        found.notes.emplace_back(
+            "there is no error: without one of the samples full attention scores nothing; give "
+            "more --samples or --questions");
+        return;
+      }
+      error = std::max(error, tried->row.ratio->error);
     }
     const double most = std::max(1 - keep_, kLeastError);
     if (full.n_samples > 1 && error <= most) return;

@@ -13,9 +13,10 @@ using Json = nlohmann::ordered_json;
 constexpr int kDigits = 4;
 
 void put_ratio(Json& json, const std::string& name, const EvalRow* row) {
-  const bool is_there = row != nullptr && row->ratio && std::isfinite(row->ratio->value);
-  json[name] = is_there ? Json(row->ratio->value) : Json();
-  json[name + "_error"] = is_there && row->n_samples > 1 ? Json(row->ratio->error) : Json();
+  const bool is_there = row != nullptr && row->ratio;
+  json[name] = is_there ? number_or_null(row->ratio->value) : Json();
+  json[name + "_error"] =
+      is_there && row->n_samples > 1 ? number_or_null(row->ratio->error) : Json();
 }
 
 void put_tried(Json& json, const TriedBudget& tried) {

@@ -29,6 +29,12 @@ std::optional<double> typical_mean(const LayerValues& values) {
   return mean_over(values, typical_layers(std::ssize(values)));
 }
 
+void add_thirds(const LayerValues& values, std::vector<std::optional<double>>& numbers) {
+  for (int64_t third = 0; third < 3; ++third) {
+    numbers.push_back(mean_over(values, third_of_layers(std::ssize(values), third)));
+  }
+}
+
 LayerValues quotients(const std::vector<Measure>& by_layer) {
   LayerValues values;
   for (const Measure& measure : by_layer) {

@@ -24,6 +24,9 @@ inline constexpr std::string_view kThirds[] = {"first third", "middle third", "l
 std::optional<double> mean_over(const LayerValues& values, Range layers);
 std::optional<double> typical_mean(const LayerValues& values);
 
+// Appends the means over the three thirds of the depth.
+void add_thirds(const LayerValues& values, std::vector<std::optional<double>>& numbers);
+
 // The quotients of sums; nothing where there is nothing to divide by.
 LayerValues quotients(const std::vector<Measure>& by_layer);
 

@@ -26,8 +26,8 @@ class NiahWork : public EvalWork {
   NiahWork(const Engine& engine, const EvalOptions& options)
       : engine_(engine),
         options_(with_defaults(engine, options)),
-        text_(read_text()),
-        maker_(engine, text_) {
+        text_(read_joined_text(options_.data)),
+        maker_(engine, text_.text) {
     // What does not fit is said before anything runs; samples repeat what they ask for.
     const int64_t n_checked = std::min(options_.n_samples, kCheckedSamples);
     for (const int64_t ctx : options_.ctx) {
@@ -51,7 +51,7 @@ class NiahWork : public EvalWork {
             {"--needles", kinds},
             {"--values", values},
             {"--depths", options_.depths},
-            {"text", fingerprint_}};
+            {"text", text_.fingerprint}};
   }
 
   void run(const EvalUnit& unit, std::span<const EvalColumn* const> columns, const CellDone& done,
@@ -81,16 +81,6 @@ class NiahWork : public EvalWork {
     return options;
   }
 
-  std::string read_text() {
-    if (options_.data.empty()) {
-      fingerprint_ = "made up";
-      return {};
-    }
-    const Corpus corpus = read_corpus(options_.data);
-    fingerprint_ = corpus.fingerprint;
-    return corpus.joined();
-  }
-
   std::vector<NeedlePlan> plans_of(int64_t sample) const {
     return plan_needles(options_.needles, options_.values, options_.depths, sample,
                         options_.n_questions);
@@ -98,9 +88,7 @@ class NiahWork : public EvalWork {
 
   // Of about `most_bytes` of text, or as many as fit.
   Haystack haystack(int64_t ctx, int64_t sample, int64_t most_bytes) const {
-    // Seeded by all that it is of, so that no haystack depends on others.
-    Rng rng(Rng(options_.seed * 1000003 + static_cast<uint64_t>(ctx)).next() +
-            static_cast<uint64_t>(sample));
+    Rng rng(sample_seed(options_.seed, ctx, sample));
     const std::vector<NeedlePlan> plans = plans_of(sample);
     return maker_.fit(rng, ctx, most_bytes, [&](Rng& draw, int64_t n_bytes) {
       const std::string text = maker_.passage(draw, n_bytes);
@@ -147,8 +135,7 @@ class NiahWork : public EvalWork {
 
   const Engine& engine_;
   EvalOptions options_;
-  std::string fingerprint_;
-  std::string text_;
+  JoinedText text_;
   HaystackMaker maker_;
 };
 

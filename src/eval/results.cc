@@ -69,8 +69,6 @@ void add_layers(const std::map<std::string, LayerValues>& cell,
   }
 }
 
-Json number_or_null(double value) { return std::isfinite(value) ? Json(value) : Json(); }
-
 double number_or_0(const Json& object, const char* name) {
   const auto found = object.find(name);
   return found != object.end() && found->is_number() ? found->get<double>() : 0;
@@ -129,6 +127,8 @@ LayerValues EvalRow::layer_values(const std::string& name) const {
   const auto found = layers.find(name);
   return found != layers.end() ? quotients(found->second) : LayerValues{};
 }
+
+Json number_or_null(double value) { return std::isfinite(value) ? Json(value) : Json(); }
 
 std::string show_estimate(const Estimate& estimate, int64_t n_samples, int digits) {
   return n_samples < 2 || !std::isfinite(estimate.error)

@@ -15,6 +15,9 @@
 namespace chunkllm {
 
 // A number and its standard error by sample (jackknife); no error with one sample.
+// Null where it is no number: what JSON cannot say.
+nlohmann::ordered_json number_or_null(double value);
+
 struct Estimate {
   double value = 0;
   double error = 0;  // NaN: there is none

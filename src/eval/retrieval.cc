@@ -35,10 +35,15 @@ class RetrievalWork : public EvalWork {
     }
     read_data();
     choose_tasks();
-    maker_.emplace(engine, text_);
-    // What does not fit is said before anything runs.
+    maker_.emplace(engine, text_.text);
+    // What does not fit is said before anything runs; pairs of one kind may fit where others do
+    // not.
     for (const int64_t ctx : options_.ctx) {
-      for (const RetrievalTask task : tasks_) sample_text(ctx, task, 0);
+      for (const RetrievalTask task : tasks_) {
+        const bool has_pairs = task == RetrievalTask::kJson && options_.n_pairs > 0;
+        const int64_t n = has_pairs ? std::min(options_.n_samples, std::ssize(options_.values)) : 1;
+        for (int64_t sample = 0; sample < n; ++sample) sample_text(ctx, task, sample);
+      }
     }
   }
 
@@ -65,7 +70,7 @@ class RetrievalWork : public EvalWork {
                                    {"--tasks", tasks},
                                    {"--pairs", options_.n_pairs},
                                    {"--values", values},
-                                   {"text", fingerprint_}};
+                                   {"text", text_.fingerprint}};
     for (const QaSet& set : qa_sets_) json[std::string(source_name(set.task))] = set.digest;
     return json;
   }
@@ -112,11 +117,7 @@ class RetrievalWork : public EvalWork {
       }
       qa_sets_.push_back(std::move(set));
     }
-    fingerprint_ = "made up";
-    if (texts.empty()) return;
-    const Corpus corpus = read_corpus(texts);
-    fingerprint_ = corpus.fingerprint;
-    text_ = corpus.joined();
+    text_ = read_joined_text(texts);
   }
 
   const QaSet* qa_set(RetrievalTask task) const {
@@ -216,8 +217,7 @@ class RetrievalWork : public EvalWork {
   const Engine& engine_;
   EvalOptions options_;
   PromptMaker prompts_;
-  std::string text_;         // of essays; empty: made up
-  std::string fingerprint_;  // its
+  JoinedText text_;  // of essays; empty: made up
   std::vector<QaSet> qa_sets_;
   std::vector<RetrievalTask> tasks_;
   std::vector<std::string> notes_;

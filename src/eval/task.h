@@ -90,6 +90,9 @@ struct EvalUnit {
 
 struct EvalRow;
 
+// The seed of a sample at a length, so that none depends on others.
+uint64_t sample_seed(uint64_t seed, int64_t ctx, int64_t sample);
+
 // `n_samples` units of each of these lengths, each about as long.
 std::vector<EvalUnit> units_of_lengths(std::span<const int64_t> ctx, int64_t n_samples);
 // A unit for each text of `n_tokens` at each of these lengths, which cut what is longer.

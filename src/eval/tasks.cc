@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "base/random.h"
 #include "eval/attention/icac.h"
 #include "eval/attention/recall.h"
 #include "eval/benchmarks/leval.h"
@@ -120,6 +121,10 @@ constexpr EvalTask kTasks[] = {
 };
 
 }  // namespace
+
+uint64_t sample_seed(uint64_t seed, int64_t ctx, int64_t sample) {
+  return Rng(seed * 1000003 + static_cast<uint64_t>(ctx)).next() + static_cast<uint64_t>(sample);
+}
 
 std::vector<EvalUnit> units_of_lengths(std::span<const int64_t> ctx, int64_t n_samples) {
   std::vector<EvalUnit> units;

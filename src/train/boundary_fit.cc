@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "engine/forwarding_rows.h"
 #include "kernels/linear/sgemm.h"
 #include "select/chunk/chunk_policy.h"
 #include "select/chunk/token_marks.h"
@@ -20,24 +21,17 @@ constexpr double kWarmupFraction = 0.1;
 constexpr int64_t kTokensPerStep = 128;
 
 // The policy `chunk` with an ear on the first layer's output.
-class FirstLayerListener : public RowSelector {
+class FirstLayerListener : public ForwardingRows {
  public:
   // hidden [n_tokens, d_model]; both must outlive the object.
   FirstLayerListener(ChunkPolicy& policy, int64_t d_model, std::vector<float>& hidden)
-      : policy_(policy), d_model_(d_model), hidden_(hidden) {}
-  void begin_block(Range positions, std::span<const int32_t> tokens) override {
-    policy_.begin_block(positions, tokens);
-  }
-  std::span<const AttentionSpan> rows(const LayerInput& input) override {
-    return policy_.rows(input);
-  }
+      : ForwardingRows(policy), d_model_(d_model), hidden_(hidden) {}
   void layer_done(int64_t layer, Range positions, const float* hidden) override {
-    policy_.layer_done(layer, positions, hidden);
+    ForwardingRows::layer_done(layer, positions, hidden);
     std::copy_n(hidden, positions.size() * d_model_, hidden_.begin() + positions.begin * d_model_);
   }
 
  private:
-  ChunkPolicy& policy_;
   int64_t d_model_;
   std::vector<float>& hidden_;
 };

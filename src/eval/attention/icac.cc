@@ -114,12 +114,6 @@ class IcacWork : public EvalWork {
     return {std::to_string(row.ctx), kind.empty() ? "all" : std::string(kind)};
   }
 
-  static void add_thirds(const LayerValues& values, std::vector<std::optional<double>>& numbers) {
-    for (int64_t third = 0; third < 3; ++third) {
-      numbers.push_back(mean_over(values, third_of_layers(std::ssize(values), third)));
-    }
-  }
-
   static void add_pairs(const EvalRow& row, std::string_view kind, std::string& table) {
     for (const EnumName<TokenPairs>& pairs : kEnumNames<TokenPairs>) {
       const LayerValues correlation =

@@ -46,8 +46,8 @@ class RecallWork : public EvalWork {
       : engine_(engine),
         options_(with_defaults(engine, options)),
         look_(engine, options_),
-        text_(read_text()),
-        haystacks_(engine, text_),
+        text_(read_joined_text(options_.data)),
+        haystacks_(engine, text_.text),
         texts_(engine, haystacks_) {
     // What does not fit is said before anything runs.
     for (const int64_t ctx : options_.ctx) make_prompt({ctx, 0, ctx});
@@ -61,7 +61,7 @@ class RecallWork : public EvalWork {
     nlohmann::ordered_json json = {{"--ctx", options_.ctx},
                                    {"--samples", options_.n_samples},
                                    {"--questions", options_.n_questions},
-                                   {"text", fingerprint_}};
+                                   {"text", text_.fingerprint}};
     json.update(look_.settings());
     return json;
   }
@@ -119,17 +119,8 @@ class RecallWork : public EvalWork {
     return options;
   }
 
-  std::string read_text() {
-    fingerprint_ = "made up";
-    if (options_.data.empty()) return {};
-    const Corpus corpus = read_corpus(options_.data);
-    fingerprint_ = corpus.fingerprint;
-    return corpus.joined();
-  }
-
   uint64_t seed_of(const EvalUnit& unit) const {
-    return Rng(options_.seed * 1000003 + static_cast<uint64_t>(unit.ctx)).next() +
-           static_cast<uint64_t>(unit.sample);
+    return sample_seed(options_.seed, unit.ctx, unit.sample);
   }
 
   Prompt make_prompt(const EvalUnit& unit) const {
@@ -155,19 +146,14 @@ class RecallWork : public EvalWork {
       numbers.push_back(method ? typical_mean(row.layer_values(recall_name(place.value, *method)))
                                : std::nullopt);
     }
-    const LayerValues by_layer =
-        row.layer_values(captured_name(budget, RecallPlace::kPromptEnd, by));
-    for (int64_t third = 0; third < 3; ++third) {
-      numbers.push_back(mean_over(by_layer, third_of_layers(std::ssize(by_layer), third)));
-    }
+    add_thirds(row.layer_values(captured_name(budget, RecallPlace::kPromptEnd, by)), numbers);
     table += layer_line({std::to_string(row.ctx), budget, std::string(label)}, numbers);
   }
 
   const Engine& engine_;
   EvalOptions options_;
   DenseLook look_;
-  std::string fingerprint_;
-  std::string text_;
+  JoinedText text_;
   HaystackMaker haystacks_;
   QuestionTexts texts_;
 };

@@ -3,6 +3,12 @@
 #include <algorithm>
 
 namespace chunkllm {
+namespace {
+
+// The remainder takes at most one part in so many of the budget.
+constexpr int64_t kBudgetsPerRemainder = 4;
+
+}  // namespace
 
 ChunkedPolicy::ChunkedPolicy(const SelectionSettings& settings, int64_t n_layers, int64_t sink,
                              int64_t window, int64_t max_chunk)
@@ -52,7 +58,6 @@ WeightedRows ChunkedPolicy::weighted_rows() const {
 }
 
 ChunkedPolicy::Limits ChunkedPolicy::limits_in(int64_t layer, const PlannedSpan& span) const {
-  constexpr int64_t kLeastShare = 4;  // of the budget
   const ChunkTrack& track = track_of(layer);
   const int64_t position = refresh_at(layer, span.refresh);
   Limits limits;
@@ -60,7 +65,8 @@ ChunkedPolicy::Limits ChunkedPolicy::limits_in(int64_t layer, const PlannedSpan&
   // Boundaries after the span's begin are known in a block, and must not be.
   limits.eligible = eligible_chunks(track, position, limits.limits);
   if (settings_.remainder && !everything_fits(position, limits.limits)) {
-    limits.n_remainder = std::min(limits.limits.budget / kLeastShare, limits.eligible.size());
+    limits.n_remainder =
+        std::min(limits.limits.budget / kBudgetsPerRemainder, limits.eligible.size());
     limits.limits.budget -= limits.n_remainder;
   }
   return limits;
@@ -84,13 +90,14 @@ void ChunkedPolicy::add_selected(const LayerInput& input) {
     if (span.everything()) {
       spans_.add_everything(span.queries);
     } else {
-      const Selection& selection = select(input, std::span(plan_).subspan(i));
+      const Chosen& chosen = select(input, std::span(plan_).subspan(i));
+      const Selection& selection = chosen.selection;
       n_left_out = selection.local_begin - count_below(selection.rows, selection.local_begin);
       Range weighted;
       if (settings_.remainder && n_left_out > 0) {
-        const Limits limits = limits_in(input.layer, span);
         weighted = remainder_.add(track_of(input.layer), sums_[static_cast<size_t>(input.layer)],
-                                  limits.eligible, selection, limits_.sink, limits.n_remainder);
+                                  chosen.limits.eligible, selection, limits_.sink,
+                                  chosen.limits.n_remainder);
         n_left_out -= weighted.size();
       }
       spans_.add(span.queries, selection.rows, selection.local_begin, weighted);
@@ -112,13 +119,14 @@ void ChunkedPolicy::count_prompt_rows(Range queries, int64_t n_left_out) {
   prompt_rows_attended_ += queries.size() * (queries.begin + queries.end + 1 - 2 * n_left_out) / 2;
 }
 
-const Selection& ChunkedPolicy::select(const LayerInput& input,
-                                       std::span<const PlannedSpan> spans) {
+const ChunkedPolicy::Chosen& ChunkedPolicy::select(const LayerInput& input,
+                                                   std::span<const PlannedSpan> spans) {
   Chosen& chosen = chosen_[static_cast<size_t>(input.layer)];
   const PlannedSpan& span = spans.front();
-  if (chosen.by.shares_selection(span)) return chosen.selection;
+  if (chosen.by.shares_selection(span)) return chosen;
   const int64_t position = refresh_at(input.layer, span.refresh);
-  const Limits limits = limits_in(input.layer, span);
+  chosen.limits = limits_in(input.layer, span);
+  const Limits& limits = chosen.limits;
   std::span<const float> scores;
   if (!everything_fits(position, limits.limits)) scores = scores_of(input, spans, limits.eligible);
   chosen.selection = choose({.layer = input.layer,
@@ -129,7 +137,7 @@ const Selection& ChunkedPolicy::select(const LayerInput& input,
                              .eligible = limits.eligible,
                              .scores = scores});
   chosen.by = span;
-  return chosen.selection;
+  return chosen;
 }
 
 Selection ChunkedPolicy::choose(const Candidates& candidates) {

@@ -87,19 +87,20 @@ class ChunkedPolicy : public SelectionPolicy {
   SpanList spans_;
 
  private:
+  // What select() chooses by, for a span of the layer.
+  struct Limits {
+    SelectionLimits limits = {};
+    Range eligible = {};      // chunks
+    int64_t n_remainder = 0;  // most rows that stand for chunks left out
+  };
   // What was chosen last in a layer.
   struct Chosen {
     PlannedSpan by = {};  // everything(): nothing was
+    Limits limits = {};
     Selection selection = {};
   };
   // The selection of the first of these spans, which are those of the plan from some number on.
-  const Selection& select(const LayerInput& input, std::span<const PlannedSpan> spans);
-  // What select() chooses by, for a span of the layer.
-  struct Limits {
-    SelectionLimits limits;
-    Range eligible;           // chunks
-    int64_t n_remainder = 0;  // most rows that stand for chunks left out
-  };
+  const Chosen& select(const LayerInput& input, std::span<const PlannedSpan> spans);
   Limits limits_in(int64_t layer, const PlannedSpan& span) const;
   void begin_remainder(const LayerInput& input);
 
