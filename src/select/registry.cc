@@ -15,9 +15,11 @@ namespace chunkllm {
 namespace {
 
 constexpr Setting kChunkSettings[] = {
-    Setting::kKvBudget,   Setting::kKvBudgetMin,      Setting::kTopKChunks, Setting::kWindow,
-    Setting::kSink,       Setting::kRefresh,          Setting::kPrefill,    Setting::kPrefillBudget,
-    Setting::kPromptTail, Setting::kPrefillSelection, Setting::kMinChunk,   Setting::kRemainder};
+    Setting::kKvBudget,         Setting::kKvBudgetMin,   Setting::kTopKChunks,
+    Setting::kWindow,           Setting::kSink,          Setting::kRefresh,
+    Setting::kPrefill,          Setting::kPrefillBudget, Setting::kPromptTail,
+    Setting::kPrefillSelection, Setting::kMinChunk,      Setting::kRemainder,
+    Setting::kLayerBudgets};
 
 constexpr Setting kQuestSettings[] = {
     Setting::kKvBudget, Setting::kKvBudgetMin,   Setting::kWindow,     Setting::kSink,

@@ -94,11 +94,11 @@ Json get_refresh(const SelectionSettings& settings) {
   return text;
 }
 
-void set_remainder(SelectionSettings& settings, std::string_view text) {
+bool parse_switch(const char* option, std::string_view text) {
   if (text != "on" && text != "off") {
-    fail(ErrorCode::kInvalidArgument, "--remainder {}: must be on or off", text);
+    fail(ErrorCode::kInvalidArgument, "{} {}: must be on or off", option, text);
   }
-  settings.remainder = text == "on";
+  return text == "on";
 }
 
 constexpr SettingEntry kEntries[] = {
@@ -167,7 +167,16 @@ constexpr SettingEntry kEntries[] = {
     {Setting::kRemainder, "--remainder", "on|off",
      "Whether rows stand for the chunks that are not chosen, up to a quarter of the budget "
      "(default: off)",
-     set_remainder, [](const SelectionSettings& settings) { return Json(settings.remainder); }},
+     [](SelectionSettings& settings, std::string_view text) {
+       settings.remainder = parse_switch("--remainder", text);
+     },
+     [](const SelectionSettings& settings) { return Json(settings.remainder); }},
+    {Setting::kLayerBudgets, "--layer-budgets", "on|off",
+     "Whether layers share one budget as the adapter says, or each has it (default: on)",
+     [](SelectionSettings& settings, std::string_view text) {
+       settings.layer_budgets = parse_switch("--layer-budgets", text);
+     },
+     [](const SelectionSettings& settings) { return Json(settings.layer_budgets); }},
 };
 
 }  // namespace

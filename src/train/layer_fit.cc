@@ -267,6 +267,12 @@ LayerReport measure_layer(std::span<const LayerLessonView> lessons, const QkAdap
     }
     report.recall.add(problem.teacher(), log_masses.data(), n_chunks,
                       eligible_of([](QueryKind kind) { return kind != QueryKind::kRandom; }));
+    report.random_demand.add(problem.teacher(), chunk_tokens, eligible_of([](QueryKind kind) {
+                               return kind == QueryKind::kRandom;
+                             }));
+    report.answer_demand.add(problem.teacher(), chunk_tokens, eligible_of([](QueryKind kind) {
+                               return kind == QueryKind::kAnswer || kind == QueryKind::kPromptEnd;
+                             }));
     for (const auto& [kind, to] : {std::pair(QueryKind::kPromptEnd, &report.prompt_ends),
                                    std::pair(QueryKind::kAnswer, &report.answers),
                                    std::pair(QueryKind::kBoundary, &report.boundaries)}) {

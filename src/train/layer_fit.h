@@ -9,6 +9,7 @@
 #include "select/chunk/adapter.h"
 #include "train/layer_problem.h"
 #include "train/metrics.h"
+#include "train/row_demand.h"
 
 namespace chunkllm {
 
@@ -53,7 +54,12 @@ struct LayerReport {
   CapturedMass answers;
   CapturedMass boundaries;
   RecallAtK recall = RecallAtK(8);  // over all queries but random ones
+  // Of the own attention of prompt ends and tokens of answers; of random tokens.
+  RowDemand answer_demand;
+  RowDemand random_demand;
 
+  // Where text has no answers the random tokens speak.
+  const RowDemand& demand() const { return answer_demand.empty() ? random_demand : answer_demand; }
   double kl() const { return weight_sum > 0 ? kl_sum / weight_sum : 0.0; }
 };
 LayerReport measure_layer(std::span<const LayerLessonView> lessons, const QkAdapter& adapter,

@@ -10,6 +10,7 @@
 #include "train/boundary_fit.h"
 #include "train/checkpoint.h"
 #include "train/fit_report.h"
+#include "train/layer_budgets.h"
 #include "train/layer_fit.h"
 #include "train/lessons.h"
 #include "train/own_projections.h"
@@ -36,6 +37,7 @@ constexpr uint64_t kTrainStream = 2;
 constexpr uint64_t kEvalStream = 3;
 constexpr uint64_t kBoundaryStream = 4;
 constexpr uint64_t kKindStream = 5;
+constexpr uint64_t kBudgetStream = 6;
 // Made-up text of each kind that boundaries are looked for in at the end of their fit.
 constexpr int64_t kTokensOfKind = 2048;
 constexpr int64_t kSequencesOfKind = 4;
@@ -118,8 +120,8 @@ int64_t longest_sequence(const TrainOptions& options, const ModelConfig& model) 
 // One training run; the parts that its stages share.
 class Run {
  public:
-  Run(const Engine& engine, const Corpus& data, const Corpus* eval_data,
-      const TrainOptions& options, const TrainCallbacks& callbacks, const CancelToken* cancel)
+  Run(Engine& engine, const Corpus& data, const Corpus* eval_data, const TrainOptions& options,
+      const TrainCallbacks& callbacks, const CancelToken* cancel)
       : engine_(engine),
         data_(data),
         eval_data_(eval_data),
@@ -161,10 +163,11 @@ class Run {
   BoundaryReport boundaries_of(TextKind kind, FirstLayer& first_layer) const;
   LayerFitOptions layer_options(int64_t layer) const;
   void log_epoch(nlohmann::ordered_json record, double seconds_so_far);
+  void share_budgets();
   void save_state();
   TrainResult finish();
 
-  const Engine& engine_;
+  Engine& engine_;
   const Corpus& data_;
   const Corpus* eval_data_;
   const TrainOptions& options_;
@@ -417,6 +420,7 @@ void Run::fit_one_layer(int64_t layer) {
   const LayerReport learned =
       measure_layer(lessons, result.adapter, options.selection_heads, options.reading);
   add_layer(state_.report["lessons"], layer, learned);
+  state_.report["row_demand"][std::to_string(layer)] = learned.demand().to_json();
   nlohmann::ordered_json record;
   record["step"] = state_.n_steps;
   record["loss_before"] = result.loss_before;
@@ -512,6 +516,25 @@ void Run::run_stages() {
   }
 }
 
+void Run::share_budgets() {
+  const std::vector<double> shares =
+      shares_by_demand(state_.report["row_demand"], adapter_.config.n_layers);
+  if (shares.empty() || longest_sequence(options_, engine_.config()) < kBudgetTextTokens) return;
+  const Timer timer;
+  const SequenceSampler sampler(eval_data_ != nullptr ? *eval_data_ : data_, engine_.tokenizer(),
+                                nullptr, kBudgetTextTokens, kBudgetTextTokens, 0.0);
+  std::vector<std::vector<int32_t>> texts;
+  for (int64_t i = 0; i < kBudgetTexts; ++i) {
+    Rng rng = stream_rng(options_.seed, kBudgetStream, i);
+    texts.push_back(sampler.draw(rng).ids);
+  }
+  const BudgetLosses losses = choose_layer_budgets(engine_, adapter_, shares, texts, cancel_);
+  callbacks_.message(losses.to_text());
+  state_.report["lessons"]["loss_shared_budget"] = losses.shared;
+  state_.report["lessons"]["loss_equal_budgets"] = losses.equal;
+  state_.seconds += timer.seconds();
+}
+
 // The adapter folder, and what there is to say.
 TrainResult Run::finish() {
   TrainResult result;
@@ -542,6 +565,7 @@ TrainResult Run::run() {
     make_lessons();
     make_eval_lessons();
     run_stages();
+    share_budgets();
   } catch (const Error& e) {
     if (e.code() != ErrorCode::kInterrupted) throw;
     if (state_.n_stages > 0) save_state();
@@ -596,7 +620,7 @@ void check_no_other_training(const TrainOptions& options) {
        options.out.string());
 }
 
-TrainResult train_adapters(const Engine& engine, const Corpus& data, const Corpus* eval_data,
+TrainResult train_adapters(Engine& engine, const Corpus& data, const Corpus* eval_data,
                            const TrainOptions& options, const TrainCallbacks& callbacks,
                            const CancelToken* cancel) {
   check_options(options);

@@ -58,11 +58,11 @@ struct TrainCallbacks {
 // adapters without one.
 void check_no_other_training(const TrainOptions& options);
 
-// Trains and writes the adapter folder. The weights of `engine` must be loaded; `eval_data` may be
-// null. The same lessons and options give the same adapters bit for bit, in one run or resumed; the
-// QK Adapters at any number of threads. Throws Error; when cancelled (kInterrupted), or when a fit
-// diverges (kData), what was done stays in a checkpoint.
-TrainResult train_adapters(const Engine& engine, const Corpus& data, const Corpus* eval_data,
+// Trains and writes the adapter folder. The weights of `engine` must be loaded, and it has the
+// adapter afterwards; `eval_data` may be null. The same lessons and options give the same adapters
+// bit for bit, in one run or resumed; the QK Adapters at any number of threads. Throws Error; when
+// cancelled (kInterrupted), or when a fit diverges (kData), what was done stays in a checkpoint.
+TrainResult train_adapters(Engine& engine, const Corpus& data, const Corpus* eval_data,
                            const TrainOptions& options, const TrainCallbacks& callbacks,
                            const CancelToken* cancel);
 

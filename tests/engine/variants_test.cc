@@ -56,6 +56,7 @@ std::vector<Variant> variants() {
        {{"chunk_key", "mean"}, {"min_chunk", 4}},
        [](SelectionSettings& s) { s.prefill = PrefillKind::kFull; }},
       {"Remainder", nlohmann::json::object(), [](SelectionSettings& s) { s.remainder = true; }},
+      {"LayerShares", {{"layer_shares", {0.5, 0.4, 1.5, 0.8, 0.3, 2.5}}}, same},
       {"SinkAndWindow", nlohmann::json::object(),
        [](SelectionSettings& s) {
          s.sink = 50;
@@ -132,6 +133,19 @@ TEST_P(VariantTest, NeitherSplitsNorGoingBackMatter) {
     const std::vector<int64_t> ends{test::kPromptEnds[1] - 777, test::kPromptEnds[2] - 777};
     session.prefill(std::span(tokens).subspan(777), ends);
   });
+}
+
+TEST_P(VariantTest, ABudgetOfTheContextIsFullAttention) {
+  const std::vector<int32_t> tokens = test::make_tokens(engine_->tokenizer(), test::kTokens);
+  options_.selection.budget = KvBudget();
+  options_.selection.budget.n_tokens = test::kTokens;
+  Session session(*engine_, options_);
+  session.prefill(tokens, test::kPromptEnds);
+  EXPECT_EQ(session.prefill_count().retention(), 1.0);
+  options_.policy = &full_policy();
+  Session dense(*engine_, options_);
+  dense.prefill(tokens, test::kPromptEnds);
+  EXPECT_LE(relative_error(session.logits(), dense.logits()), 1e-5);
 }
 
 INSTANTIATE_TEST_SUITE_P(Kinds, VariantTest, testing::ValuesIn(variants()),

@@ -2,6 +2,7 @@
 
 #include <fmt/ranges.h>
 
+#include <cmath>
 #include <deque>
 #include <iterator>
 #include <span>
@@ -64,6 +65,34 @@ void read_backbone_layers(const JsonFields& fields, const std::string& where,
   }
 }
 
+void read_layer_shares(const JsonFields& fields, const std::string& where, AdapterConfig& config) {
+  if (!fields.has("layer_shares")) return;
+  const nlohmann::json& shares = fields.at("layer_shares");
+  const auto refuse = [&](std::string_view what) {
+    fail(ErrorCode::kData, "{}: layer_shares must be {}; {}", where, what, kTrainAgain);
+  };
+  if (!shares.is_array() || std::ssize(shares) != config.n_layers) {
+    refuse(fmt::format("a list of {} numbers", config.n_layers));
+  }
+  double sum = 0;
+  for (int64_t layer = 0; layer < config.n_layers; ++layer) {
+    const nlohmann::json& value = shares[static_cast<size_t>(layer)];
+    const double share = value.is_number() ? value.get<double>() : -1;
+    const auto n_selecting = static_cast<double>(config.n_selecting());
+    if (config.selects(layer) ? !(share >= kLeastShare && share <= n_selecting) : share != 0) {
+      refuse(
+          fmt::format("from {} to {} in layers that select and 0 in others; that of layer {} is "
+                      "not",
+                      kLeastShare, n_selecting, layer));
+    }
+    config.layer_shares.push_back(share);
+    sum += share;
+  }
+  if (std::abs(sum - static_cast<double>(config.n_selecting())) > 0.01) {
+    refuse("1 on the average of the layers that select");
+  }
+}
+
 // What the training wrote down a second time.
 void check_training(const AdapterConfig& config, const nlohmann::json& training,
                     const std::string& where) {
@@ -115,6 +144,7 @@ AdapterConfig read_config(const std::filesystem::path& path) {
   config.window = fields.integer("window", 1, kMostWindowTokens);
   read_first_layer(fields, where, config);
   read_backbone_layers(fields, where, config);
+  read_layer_shares(fields, where, config);
   if (fields.has("training")) {
     check_training(config, fields.at("training"), where);
     config.training = fields.at("training").dump();
@@ -150,6 +180,7 @@ nlohmann::ordered_json to_json(const AdapterConfig& config) {
     json["first_layer"][kind] = config.first_layer_tokens;
   }
   if (!config.backbone_layers.empty()) json["backbone_layers"] = config.backbone_layers;
+  if (!config.layer_shares.empty()) json["layer_shares"] = config.layer_shares;
   json["training"] = nlohmann::ordered_json::parse(config.training);
   return json;
 }
@@ -244,6 +275,7 @@ std::string adapter_digest(const Adapter& adapter) {
     hash.update(std::as_bytes(std::span(heads)));
   }
   if (c.distance_term) hash.update(std::as_bytes(std::span(std::string_view("distance_term\n"))));
+  hash.update(std::as_bytes(std::span(c.layer_shares)));
   hash.update(std::as_bytes(std::span(adapter.boundary_weight)));
   for (const QkAdapter& layer : adapter.layers) {
     hash.update(std::as_bytes(std::span(layer.q)));

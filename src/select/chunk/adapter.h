@@ -40,6 +40,7 @@ inline constexpr auto kEnumNames<AdapterKind> = std::to_array<EnumName<AdapterKi
     {{AdapterKind::kSentence, "sentence"}, {AdapterKind::kFixed, "fixed"}});
 
 inline constexpr int64_t kMaxSelectionHeads = 64;
+inline constexpr double kLeastShare = 0.1;                      // of a layer in the mean budget
 inline constexpr int64_t kMostChunkTokens = 4096;               // of a chunk, in a grid too
 inline constexpr int64_t kMostWindowTokens = int64_t{1} << 20;  // of sink and windows
 
@@ -69,6 +70,9 @@ struct AdapterConfig {
   int64_t first_layer_tokens = 32;  // of a grid chunk, or of the window
   // Layers that slide over a window of their own and never select, ascending.
   std::vector<int64_t> backbone_layers;
+  // Rows of each layer for each row of the budget, [n_layers]: mean 1 over the layers that select,
+  // 0 in the others. Empty: the same in all.
+  std::vector<double> layer_shares;
   std::string training = "{}";  // data, steps, target, losses: a JSON object's text
 
   // Defaults for a backbone.

@@ -35,8 +35,10 @@ std::vector<ChosenChunk> ChunkPolicy::chosen_at(int64_t position) const {
   const int64_t refresh = sentences_.refreshes_in({0, position + 1}).end - 1;
   if (upper.empty() || refresh < 0) return {};
   const int64_t at = sentences_.refreshes[static_cast<size_t>(refresh)];
-  const SelectionLimits limits = limits_of({.local_from = at + 1}, at);
-  const Range eligible = eligible_chunks(sentences_, at, limits);
+  const auto limits_in = [&](int64_t layer) {
+    return limits_of(layer, {.local_from = at + 1}, at);
+  };
+  const Range eligible = eligible_chunks(sentences_, at, limits_in(upper.front()));
   if (eligible.empty()) return {};
 
   std::vector<ChosenChunk> chunks;
@@ -80,7 +82,7 @@ std::vector<ChosenChunk> ChunkPolicy::chosen_at(int64_t position) const {
     }
     score(index, refresh, 0);
     add_softmax(scores, 1 / n_layers, &ChosenChunk::mass, chunks);
-    for (const int64_t j : select_chunks(sentences_, at, limits, scores).chunks) {
+    for (const int64_t j : select_chunks(sentences_, at, limits_in(layer), scores).chunks) {
       chunks[static_cast<size_t>(j - eligible.begin)].layers += 1 / n_layers;
     }
   }

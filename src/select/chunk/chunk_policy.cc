@@ -23,7 +23,9 @@ AdapterConfig with_min_chunk(AdapterConfig config, const SelectionSettings& sett
 ChunkPolicy::ChunkPolicy(const Adapter& adapter, const SelectionSettings& settings,
                          std::span<const int32_t> special_ids, std::span<const uint8_t> token_marks)
     : ChunkedPolicy(settings, adapter.config.n_layers, adapter.config.sink, adapter.config.window,
-                    adapter.config.max_chunk),
+                    adapter.config.max_chunk,
+                    LayerShares(settings.layer_budgets ? adapter.config.layer_shares
+                                                       : std::vector<double>())),
       adapter_(adapter),
       logit_threshold_(std::log(adapter.config.alpha / (1.0f - adapter.config.alpha))),
       rules_(with_min_chunk(adapter.config, settings), special_ids,
@@ -127,7 +129,7 @@ void ChunkPolicy::add_windows(Range queries) {
   for (int64_t t = queries.begin; t < queries.end; ++t) {
     const bool in_prompt = prompts_.find(t) != nullptr;
     const SelectionLimits limits =
-        limits_of({.prefill_budget = in_prompt && !prompts_.is_end(t)}, t);
+        limits_of(0, {.prefill_budget = in_prompt && !prompts_.is_end(t)}, t);
     int64_t n_left_out = 0;
     if (prompts_.attends_to_everything(t) || everything_fits(t, limits)) {
       spans_.add_everything({t, t + 1});
@@ -150,7 +152,7 @@ void ChunkPolicy::score(int64_t layer, std::span<const PlannedSpan> spans) {
     if (span.refresh >= scored_refreshes_.begin + kScoredTogether) break;
     scored_refreshes_.end = std::max(scored_refreshes_.end, span.refresh + 1);
     const int64_t position = refresh_at(layer, span.refresh);
-    const SelectionLimits limits = limits_of(span, position);
+    const SelectionLimits limits = limits_of(layer, span, position);
     if (everything_fits(position, limits)) continue;
     const Range eligible = eligible_chunks(track, position, limits);
     if (scored_chunks_.empty()) scored_chunks_ = eligible;

@@ -1,6 +1,7 @@
 #include "select/chunk/chunked_policy.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace chunkllm {
 namespace {
@@ -11,12 +12,13 @@ constexpr int64_t kBudgetsPerRemainder = 4;
 }  // namespace
 
 ChunkedPolicy::ChunkedPolicy(const SelectionSettings& settings, int64_t n_layers, int64_t sink,
-                             int64_t window, int64_t max_chunk)
+                             int64_t window, int64_t max_chunk, LayerShares shares)
     : settings_(settings),
       prompts_(settings.prefill, settings.prompt_tail),
       by_own_end_(settings.prefill_selection == PrefillSelection::kOwn &&
                   settings.refresh != RefreshKind::kEvery &&
                   settings.prefill == PrefillKind::kChunk),
+      shares_(std::move(shares)),
       chosen_(static_cast<size_t>(n_layers)),
       rows_attended_(static_cast<size_t>(n_layers), 0),
       sums_(settings.remainder ? static_cast<size_t>(n_layers) : 0) {
@@ -26,11 +28,13 @@ ChunkedPolicy::ChunkedPolicy(const SelectionSettings& settings, int64_t n_layers
   least_budget_ = settings.budget.least_tokens(limits_.sink, limits_.window, max_chunk);
 }
 
-SelectionLimits ChunkedPolicy::limits_of(const PlannedSpan& span, int64_t position) const {
+SelectionLimits ChunkedPolicy::limits_of(int64_t layer, const PlannedSpan& span,
+                                         int64_t position) const {
   SelectionLimits limits = limits_;
   limits.local_from = span.local_from;
-  limits.budget = span.prefill_budget ? settings_.prefill_tokens_at(position, least_budget_)
-                                      : settings_.budget.tokens_at(position, least_budget_);
+  const int64_t budget = span.prefill_budget ? settings_.prefill_tokens_at(position, least_budget_)
+                                             : settings_.budget.tokens_at(position, least_budget_);
+  limits.budget = shares_.rows_of(layer, budget, position + 1);
   return limits;
 }
 
@@ -61,7 +65,7 @@ ChunkedPolicy::Limits ChunkedPolicy::limits_in(int64_t layer, const PlannedSpan&
   const ChunkTrack& track = track_of(layer);
   const int64_t position = refresh_at(layer, span.refresh);
   Limits limits;
-  limits.limits = limits_of(span, position);
+  limits.limits = limits_of(layer, span, position);
   // Boundaries after the span's begin are known in a block, and must not be.
   limits.eligible = eligible_chunks(track, position, limits.limits);
   if (settings_.remainder && !everything_fits(position, limits.limits)) {

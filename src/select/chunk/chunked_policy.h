@@ -7,6 +7,7 @@
 
 #include "select/chunk/boundaries.h"
 #include "select/chunk/chunk_track.h"
+#include "select/chunk/layer_shares.h"
 #include "select/chunk/remainder.h"
 #include "select/chunk/selection.h"
 #include "select/chunk/span_plan.h"
@@ -37,7 +38,7 @@ class ChunkedPolicy : public SelectionPolicy {
   // `sink` and `window` where the settings leave them open; a fractional budget's least follows
   // from them and `max_chunk`.
   ChunkedPolicy(const SelectionSettings& settings, int64_t n_layers, int64_t sink, int64_t window,
-                int64_t max_chunk);
+                int64_t max_chunk, LayerShares shares = LayerShares());
 
   // What a refresh chooses from. Views of what is in force during the call.
   struct Candidates {
@@ -60,7 +61,7 @@ class ChunkedPolicy : public SelectionPolicy {
                                            std::span<const PlannedSpan> spans, Range eligible) = 0;
 
   TokenRole role_at(int64_t position) const;
-  SelectionLimits limits_of(const PlannedSpan& span, int64_t position) const;
+  SelectionLimits limits_of(int64_t layer, const PlannedSpan& span, int64_t position) const;
   // Whether all before `position` may run although nothing after it is known.
   bool is_whole(int64_t position) const;
   // Before the spans of a layer are added; and once they are.
@@ -104,7 +105,8 @@ class ChunkedPolicy : public SelectionPolicy {
   Limits limits_in(int64_t layer, const PlannedSpan& span) const;
   void begin_remainder(const LayerInput& input);
 
-  int64_t least_budget_;                // tokens, of a fraction
+  int64_t least_budget_;  // tokens, of a fraction
+  LayerShares shares_;
   std::vector<Chosen> chosen_;          // [n_layers]
   std::vector<int64_t> rows_attended_;  // [n_layers]
   int64_t prompt_rows_attended_ = 0;

@@ -125,7 +125,7 @@ void OwnKeysPolicy::score(const LayerInput& input, std::span<const PlannedSpan> 
     if (std::ssize(scored_) == kScoredTogether) break;
     if (span.everything() || (!scored_.empty() && scored_.back().shares_selection(span))) continue;
     const int64_t position = refresh_at(input.layer, span.refresh);
-    const SelectionLimits limits = limits_of(span, position);
+    const SelectionLimits limits = limits_of(input.layer, span, position);
     if (everything_fits(position, limits)) continue;
     scored_.push_back(span);
     eligible.push_back(eligible_chunks(track_, position, limits));

@@ -54,6 +54,7 @@ class AdapterTest : public testing::Test {
 
 TEST_F(AdapterTest, ComesBackAsItWasSaved) {
   adapter_.config.first_layer_tokens = 16;
+  adapter_.config.layer_shares = {0.5, 1.5, 1};
   adapter_.config.training = R"({"steps":7,"losses":{"kl":0.5}})";
   save_adapter(adapter_, folder_.path());
   const Adapter loaded = load_adapter(folder_.path());
@@ -66,6 +67,7 @@ TEST_F(AdapterTest, ComesBackAsItWasSaved) {
   EXPECT_EQ(loaded.config.first_layer_tokens, 16);
   EXPECT_EQ(nlohmann::json::parse(loaded.config.training),
             nlohmann::json::parse(adapter_.config.training));
+  EXPECT_EQ(loaded.config.layer_shares, adapter_.config.layer_shares);
   EXPECT_EQ(loaded.config.window, adapter_.config.window);
   EXPECT_EQ(loaded.config.min_chunk, 8);
   EXPECT_EQ(loaded.config.selection_heads, 2);
@@ -132,13 +134,28 @@ TEST_F(AdapterTest, ValuesThatAreNotFiniteAreRefused) {
 
 TEST_F(AdapterTest, FieldsThatLieAreNamed) {
   save_adapter(adapter_, folder_.path());
-  const std::pair<const char*, nlohmann::json> lies[] = {
-      {"format", "other"},     {"adapter_dim", 0},     {"adapter_dim", "x"},
-      {"alpha", 1.5},          {"selection_heads", 0}, {"selection_heads", 65},
-      {"selection_heads", 3},  {"max_chunk", 0},       {"min_chunk", 0},
-      {"window", -1},          {"chunk_key", "last"},  {"first_layer", "grid"},
-      {"chunks", 3},           {"sink", 1e300},        {"hidden_size", 63},
-      {"num_hidden_layers", 4}};
+  const std::pair<const char*, nlohmann::json> lies[] = {{"format", "other"},
+                                                         {"adapter_dim", 0},
+                                                         {"adapter_dim", "x"},
+                                                         {"alpha", 1.5},
+                                                         {"selection_heads", 0},
+                                                         {"selection_heads", 65},
+                                                         {"selection_heads", 3},
+                                                         {"max_chunk", 0},
+                                                         {"min_chunk", 0},
+                                                         {"window", -1},
+                                                         {"chunk_key", "last"},
+                                                         {"first_layer", "grid"},
+                                                         {"chunks", 3},
+                                                         {"sink", 1e300},
+                                                         {"hidden_size", 63},
+                                                         {"num_hidden_layers", 4},
+                                                         {"layer_shares", 1},
+                                                         {"layer_shares", {1, 1}},
+                                                         {"layer_shares", {1, 1, 2}},
+                                                         {"layer_shares", {1, 2, 0}},
+                                                         {"layer_shares", {1, 1, "1"}},
+                                                         {"layer_shares", {-1, 2, 2}}};
   const std::string original = read_text(folder_ / "adapter_config.json");
   for (const auto& [field, value] : lies) {
     edit_config(field, value);
@@ -148,6 +165,12 @@ TEST_F(AdapterTest, FieldsThatLieAreNamed) {
   EXPECT_NO_THROW(load_adapter(folder_.path()));
   edit_config("version", 99);
   expect_error(ErrorCode::kUnsupported, "version 99", [&] { load_adapter(folder_.path()); });
+}
+
+TEST_F(AdapterTest, SharesOfLayersAreInTheDigest) {
+  const std::string before = adapter_digest(adapter_);
+  adapter_.config.layer_shares = {0.5, 1.5, 1};
+  EXPECT_NE(adapter_digest(adapter_), before);
 }
 
 TEST_F(AdapterTest, MissingFilesAreNamed) {
