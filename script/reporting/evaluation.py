@@ -251,6 +251,7 @@ def results_table(evaluation):
         ("--prefill", lambda r: r.prefill),
         ("KV retention", lambda r: percent(r.number("kv_retention"))),
         ("prefill retention", lambda r: percent(r.number("prefill_retention"))),
+        ("missed mass", lambda r: percent(r.number("missed_mass"))),
         ("perplexity" if evaluation.is_perplexity else "score",
          lambda r: with_error(r.number("score"), r.number("score_error"), show)),
         ("of full", lambda r: with_error(r.number("ratio"), r.number("ratio_error"), lambda v: percent(v, 2))),

@@ -61,6 +61,7 @@ EvalOptions to_options(const EvalArgs& args, const EvalTask& task, const Engine&
   options.selection = to_settings(selection);
   options.kv_type = kv_type_or_default(args.kv_type, engine.precision());
   options.data.assign(args.data.begin(), args.data.end());
+  if (!task.has_policies) options.audit_every = 0;
   options.prefills = parse_list<PrefillKind>("--prefill", args.prefills);
   if (!args.needles.empty()) options.needles = parse_list<NeedleKind>("--needles", args.needles);
   if (!args.values.empty()) options.values = parse_list<NeedleValue>("--values", args.values);
@@ -81,9 +82,9 @@ EvalOptions to_options(const EvalArgs& args, const EvalTask& task, const Engine&
 
 void note_unread_options(const EvalArgs& args, const EvalTask& task) {
   for (const std::string& option : args.given) {
-    const bool is_read = option == "--prefill"  ? task.reads_prompts
-                         : option == "--policy" ? task.has_policies
-                                                : task.reads(option);
+    const bool is_read = option == "--prefill"                         ? task.reads_prompts
+                         : option == "--policy" || option == "--audit" ? task.has_policies
+                                                                       : task.reads(option);
     if (!is_read) say(fmt::format("note: {} has no effect on {}", option, task.name));
   }
 }
@@ -243,6 +244,11 @@ void add_eval_command(CLI::App& app) {
                    "budget: the share of what full reaches that a budget must keep")
       ->transform(decimal_number(0.01, 1.0))
       ->capture_default_str();
+  command
+      ->add_option("--audit", args->eval.audit_every,
+                   "At every N-th refresh, also compute the full attention of one layer in turn: "
+                   "what share of it each column misses")
+      ->transform(whole_number(1, kMost));
   command->add_option("-s,--seed", args->eval.seed, "Seed of all random choices")
       ->transform(whole_number(0, std::numeric_limits<int64_t>::max()))
       ->capture_default_str();
@@ -258,7 +264,7 @@ void add_eval_command(CLI::App& app) {
                     "Do not draw pictures and report.html at the end (script/report does)");
   for (const char* name :
        {"--policy", "--prefill", "--ctx", "--data", "--samples", "--questions", "--needles",
-        "--values", "--depths", "--tasks", "--pairs", "--prompts", "--keep"}) {
+        "--values", "--depths", "--tasks", "--pairs", "--prompts", "--keep", "--audit"}) {
     remember(*command, *args, name);
   }
   command->callback([args] { run(*args); });

@@ -25,6 +25,12 @@ struct MissedMass {
     sum += share;
     max = std::max(max, share);
   }
+  MissedMass& operator+=(const MissedMass& other) {
+    n += other.n;
+    sum += other.sum;
+    max = std::max(max, other.max);
+    return *this;
+  }
   double mean() const { return n > 0 ? sum / static_cast<double>(n) : 0; }
 };
 

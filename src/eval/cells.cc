@@ -75,6 +75,10 @@ Json to_json(std::string_view task, const EvalColumn& column, const Cell& cell) 
   json["kv_bytes_attended_sum"] = result.decode.bytes_attended_sum;
   json["prefill_rows_attended"] = result.prefill.rows_attended;
   json["prefill_rows_visible"] = result.prefill.rows_visible;
+  if (result.missed.n > 0) {
+    const MissedMass& missed = result.missed;
+    json["missed_mass"] = {{"sum", missed.sum}, {"max", missed.max}, {"n", missed.n}};
+  }
   json["seconds"] = result.seconds;
   if (!result.layers.empty()) json["layers"] = layers_json(result);
   if (!result.details.is_null()) json["details"] = result.details;
@@ -106,6 +110,12 @@ Cell read_cell(const nlohmann::json& record, const std::string& where) {
   decode.bytes_attended_sum = fields.number("kv_bytes_attended_sum", 0, kMost);
   cell.result.prefill.rows_attended = fields.number("prefill_rows_attended", 0, kMost);
   cell.result.prefill.rows_visible = fields.number("prefill_rows_visible", 0, kMost);
+  if (fields.has("missed_mass")) {
+    const JsonFields missed(fields.at("missed_mass"), where);
+    cell.result.missed = {.n = missed.integer("n", 1, kMostCount),
+                          .sum = missed.number("sum", 0, kMost),
+                          .max = missed.number("max", 0, 1 + 1e-6)};
+  }
   cell.result.seconds = fields.number("seconds", 0, kMost);
   if (record.contains("details")) cell.result.details = Json(record["details"]);
   if (fields.has("layers")) read_layers(record["layers"], where, cell.result);

@@ -136,6 +136,7 @@ class ChoiceWork : public EvalWork {
     session_options.policy = column.policy;
     session_options.selection = column.selection;
     session_options.kv_type = options_.kv_type;
+    session_options.audit_every = options_.audit_every;
     session_options.ctx = item.n_tokens;
     session_options.block_tokens = std::min(session_options.block_tokens, item.n_tokens);
     Session session(engine_, session_options);
@@ -154,6 +155,7 @@ class ChoiceWork : public EvalWork {
              column.name());
       }
     }
+    if (session.missed_mass() != nullptr) result.missed = session.missed_mass()->all;
     const auto gold = static_cast<size_t>(item.gold);
     result.measures[kScore] = {best_of(plain) == gold ? 1.0 : 0.0, 1};
     result.measures[kByLength] = {best_of(by_length) == gold ? 1.0 : 0.0, 1};

@@ -60,6 +60,7 @@ class NiahWork : public EvalWork {
     const std::vector<NeedlePlan> plans = plans_of(unit.sample);
     AskOptions ask;
     ask.kv_type = options_.kv_type;
+    ask.audit_every = options_.audit_every;
     for (const TaskQuestion& question : hay.document.questions) {
       ask.answers.push_back(maker_.answer_options(answer_tokens(question)));
     }

@@ -38,12 +38,14 @@ class PplWork : public EvalWork {
       session_options.policy = column->policy;
       session_options.selection = column->selection;
       session_options.kv_type = options_.kv_type;
+      session_options.audit_every = options_.audit_every;
       session_options.ctx = unit.ctx;
       Session session(engine_, session_options);
       const Likelihood likelihood = score_text(
           session, ids, 1, [&](int64_t n, int64_t) { progress(n); }, cancel);
       CellResult result;
       result.decode = likelihood.retention;
+      if (session.missed_mass() != nullptr) result.missed = session.missed_mass()->all;
       Measure& all = result.measures[kScore];
       Measure& last = result.measures[kLastHalf];
       for (size_t i = 0; i < likelihood.log_probs.size(); ++i) {

@@ -29,6 +29,7 @@ ColumnAnswers ask_all(Session& session, std::span<const Prompt> prompts, const A
     answers.longest = std::max(answers.longest, prompts[i].n_tokens());
     if (i == 0) *first = std::move(result);
   }
+  if (session.missed_mass() != nullptr) answers.missed = session.missed_mass()->all;
   return answers;
 }
 
@@ -74,6 +75,7 @@ CellResult ColumnAnswers::cell() const {
   CellResult result;
   result.decode = cost.decode;
   result.prefill = cost.prefill;
+  result.missed = missed;
   result.seconds = seconds;
   result.details = {{"prompt_tokens", longest},
                     {"read_by", reader->name()},
@@ -98,6 +100,7 @@ void ask_columns(const Engine& engine, std::span<const Prompt> prompts,
     session.selection = column.selection;
     session.ctx = ctx;
     session.kv_type = options.kv_type;
+    session.audit_every = options.audit_every;
     return session;
   };
   const auto on_tokens = [&](int64_t n_done, int64_t) { progress(n_done); };

@@ -29,6 +29,7 @@ struct ColumnAnswers {
   std::vector<std::string> answers;  // one a prompt
   AnswerCost cost;                   // the reading included, whoever did it
   int64_t longest = 0;               // tokens of the longest prompt
+  MissedMass missed;                 // of what its own session ran
   const EvalColumn* reader = nullptr;
   double seconds = 0;  // that passed
 
@@ -38,6 +39,7 @@ struct ColumnAnswers {
 
 struct AskOptions {
   KvType kv_type = KvType::kF32;
+  int64_t audit_every = 0;                    // as a session has it
   std::vector<GenerateOptions> answers = {};  // how each prompt is answered
 };
 

@@ -168,6 +168,7 @@ std::vector<EvalRow> make_rows(const EvalTask& task, const CellStore& store,
       for (const Cell* cell : cells) {
         row.decode += cell->result.decode;
         row.prefill += cell->result.prefill;
+        row.missed += cell->result.missed;
         row.seconds += cell->result.seconds;
         row.speed.add(cell->result.details);
         for (const auto& [name, measure] : cell->result.measures) row.measures[name] += measure;
@@ -199,6 +200,7 @@ Json rows_json(const EvalTask& task, std::span<const EvalRow> rows) {
     json["prefill"] = column.prefill.empty() ? Json() : Json(column.prefill);
     json["kv_retention"] = row.decode.kv_retention();
     json["prefill_retention"] = task.reads_prompts ? Json(row.prefill.retention()) : Json();
+    if (row.missed.n > 0) json["missed_mass"] = row.missed.mean();
     json["score"] = number_or_null(row.score.value);
     json["score_error"] = row.n_samples > 1 ? number_or_null(row.score.error) : Json();
     json["n"] = std::llround(row.measures.at(kScore).n);
@@ -238,6 +240,9 @@ std::string rows_table(const EvalTask& task, std::span<const EvalRow> rows) {
     line += "---|";
   };
   if (task.reads_prompts) add_column("prefill retention");
+  const bool is_audited =
+      std::ranges::any_of(rows, [](const EvalRow& row) { return row.missed.n > 0; });
+  if (is_audited) add_column("missed mass");
   const bool is_perplexity = task.score_kind == ScoreKind::kPerplexity;
   add_column(is_perplexity ? "perplexity" : "score");
   for (const std::string& part : parts) add_column(part);
@@ -249,6 +254,9 @@ std::string rows_table(const EvalTask& task, std::span<const EvalRow> rows) {
     table += fmt::format("| {} | {} | {:.1f}% |", row.ctx > 0 ? std::to_string(row.ctx) : "-",
                          row.column->name(), 100 * row.decode.kv_retention());
     if (task.reads_prompts) table += fmt::format(" {:.1f}% |", 100 * row.prefill.retention());
+    if (is_audited) {
+      table += row.missed.n > 0 ? fmt::format(" {:.2f}% |", 100 * row.missed.mean()) : " - |";
+    }
     table += fmt::format(" {} |", show_estimate(row.score, row.n_samples, digits));
     for (const std::string& part : parts) {
       const auto found = row.measures.find(part);

@@ -43,6 +43,7 @@ struct EvalRow {
   int64_t n_samples = 0;
   RetentionCount decode = {};
   PrefillCount prefill = {};
+  MissedMass missed = {};  // without samples: there was no audit, or nothing was left out
   double seconds = 0;
   EvalSpeed speed = {};
   std::map<std::string, Measure> measures = {};

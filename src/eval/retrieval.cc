@@ -87,6 +87,7 @@ class RetrievalWork : public EvalWork {
         task == RetrievalTask::kJson ? enum_name(values_of(sample)) : std::string_view();
     AskOptions ask;
     ask.kv_type = options_.kv_type;
+    ask.audit_every = options_.audit_every;
     ask.answers.assign(text.questions.size(), answer_options(task));
     const std::vector<Prompt> prompts = prompts_of(text);
     ask_columns(

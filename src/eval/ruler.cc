@@ -69,6 +69,7 @@ class RulerWork : public EvalWork {
     const std::vector<Prompt> prompts{prompt_of(line)};
     AskOptions ask;
     ask.kv_type = options_.kv_type;
+    ask.audit_every = options_.audit_every;
     ask.answers = {prompts_.answer_options(answer_tokens(line))};
     ask.answers[0].stops.clear();  // RULER knows none
     ask_columns(

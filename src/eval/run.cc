@@ -21,6 +21,7 @@ Json settings_of(const Engine& engine, const EvalPlan& plan) {
   json["weights digest"] = engine.weights().checkpoint.sample_digest();
   json["--dtype"] = precision_name(engine.precision());
   json["--kv-type"] = enum_name(options.kv_type);
+  if (options.audit_every > 0) json["--audit"] = options.audit_every;
   const auto reads = [&](Setting setting) {
     return std::ranges::any_of(
         plan.columns, [&](const EvalColumn& column) { return column.policy->reads(setting); });

@@ -49,6 +49,7 @@ struct EvalOptions {
   std::vector<std::string> tasks = {};                 // of a task that has several, by name
   int64_t n_pairs = 0;                                 // of a JSON object inside a text; 0: no text
   std::filesystem::path prompts = {};                  // folder of a benchmark's own
+  int64_t audit_every = 0;                             // as a session has it; 0: none
   double keep = 0.99;  // share of what `full` reaches that a budget is searched for
 };
 
@@ -74,6 +75,7 @@ struct CellResult {
   std::map<std::string, LayerValues> layers = {};  // by name, of tasks that look at layers
   RetentionCount decode = {};
   PrefillCount prefill = {};
+  MissedMass missed = {};  // with an audit
   double seconds = 0;
   nlohmann::ordered_json details = {};  // of the task's own; null: none
 };

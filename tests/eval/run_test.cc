@@ -99,6 +99,31 @@ TEST(EvalRun, GoesOnFromAnyNumberOfCells) {
   }
 }
 
+// Beside the scores, which stay what they are; kept with the cells.
+TEST(EvalRun, AnAuditSaysWhatWasMissed) {
+  const TempFolder plain;
+  const TempFolder audited;
+  EvalOptions options = small_options();
+  nlohmann::json expected = without_seconds(run_ppl(plain.path()).report.json["results"]);
+  options.audit_every = 1;
+  const PplRun run = run_ppl(audited.path(), options);
+  EXPECT_THAT(run.report.table, HasSubstr("missed mass"));
+  nlohmann::json results = run.report.json["results"];
+  for (const nlohmann::json& row : results) {
+    if (row["policy"] == "full") {
+      EXPECT_FALSE(row.contains("missed_mass"));
+    } else {
+      EXPECT_GT(row["missed_mass"], 0.0);
+      EXPECT_LT(row["missed_mass"], 1.0);
+    }
+  }
+  EXPECT_EQ(run_ppl(audited.path(), options).report.json["results"], run.report.json["results"]);
+  for (nlohmann::json& row : results) row.erase("missed_mass");
+  EXPECT_EQ(without_seconds(results), expected);
+  expect_error(ErrorCode::kInvalidArgument, "\"--audit\" = 1, not null",
+               [&] { run_ppl(audited.path()); });
+}
+
 TEST(EvalRun, AnInterruptedRunKeepsItsCells) {
   const TempFolder folder;
   const Engine& engine = test::needle_engine();

@@ -90,6 +90,7 @@ class LevalWork : public EvalWork {
     const LevalPrompts made = fit(document, unit.ctx);
     AskOptions ask;
     ask.kv_type = options_.kv_type;
+    ask.audit_every = options_.audit_every;
     ask.answers.assign(made.prompts.size(), answer_options(*document.task));
     ask_columns(
         engine_, made.prompts, columns, ask,

@@ -77,6 +77,7 @@ class LongbenchWork : public EvalWork {
     const FittedPrompt fitted = fit(item, unit.ctx);
     AskOptions ask;
     ask.kv_type = options_.kv_type;
+    ask.audit_every = options_.audit_every;
     ask.answers = {maker_.answer_options(prompt_of(item).max_tokens)};
     ask.answers[0].stops = {};  // lines are the metrics' matter
     ask_columns(
