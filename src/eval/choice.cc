@@ -138,12 +138,13 @@ class ChoiceWork : public EvalWork {
     session_options.kv_type = options_.kv_type;
     session_options.audit_every = options_.audit_every;
     session_options.ctx = item.n_tokens;
-    session_options.block_tokens = std::min(session_options.block_tokens, item.n_tokens);
     Session session(engine_, session_options);
     CellResult result;
     std::vector<double> plain;
     std::vector<double> by_length;
     for (const ChoiceTokens& choice : item.choices) {
+      // Policies go back to different places; read anew, the text runs in the same blocks for all.
+      session.rewind(0);
       const Likelihood likelihood = score_text(session, choice.ids, choice.n_given, {}, cancel);
       plain.push_back(likelihood.sum());
       by_length.push_back(plain.back() / static_cast<double>(choice.n_bytes));

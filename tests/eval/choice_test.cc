@@ -1,5 +1,6 @@
 #include "eval/choice.h"
 
+#include <fmt/core.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -91,18 +92,31 @@ TEST_F(ChoiceTest, LengthsAreBytes) {
   EXPECT_EQ(cell.measures.at("by length").sum, longest == 1 ? 1 : 0);
 }
 
+// Bit for bit, whatever the budget is written as; the last item has many chunks.
 TEST_F(ChoiceTest, BelowTheBudgetChunkIsFull) {
-  const Cells cells = test::run_all("choice", options());
-  for (size_t i = 0; i < 3; ++i) {
-    const CellResult& full = cells.at("full")[i];
-    const CellResult& chunk = cells.at("chunk 2048")[i];
-    EXPECT_EQ(chunk.details["chosen"], full.details["chosen"]);
-    EXPECT_EQ(chunk.details["chosen_by_length"], full.details["chosen_by_length"]);
-    EXPECT_DOUBLE_EQ(chunk.decode.kv_retention(), 1);
-    const std::vector<double> a = full.details["log_likelihoods"];
-    const std::vector<double> b = chunk.details["log_likelihoods"];
-    for (size_t j = 0; j < a.size(); ++j) EXPECT_NEAR(b[j], a[j], 1e-4 * std::abs(a[j]));
+  std::string passage;
+  for (int i = 0; i < 60; ++i) {
+    passage += fmt::format("The secret code of house {} is {}. ", i, 10000 + 37 * i);
   }
+  const nlohmann::json item{{"query", passage + "What is the secret code of house 7?"},
+                            {"choices", {"10259", "The other one. It is 12109.", "10629"}},
+                            {"gold", 0}};
+  EvalOptions below = options(kLines + item.dump() + "\n");
+  below.budgets = {"2048", "0.1"};
+  below.selection.budget.min_tokens = 1500;
+  const Cells cells = test::run_all("choice", below);
+  const std::vector<CellResult>& full = cells.at("full");
+  ASSERT_EQ(full.size(), 4u);
+  for (const char* const column : {"chunk 2048", "chunk 0.1"}) {
+    for (size_t i = 0; i < full.size(); ++i) {
+      const CellResult& chunk = cells.at(column)[i];
+      EXPECT_EQ(chunk.details, full[i].details) << column << ", item " << i;
+      EXPECT_EQ(chunk.decode.kv_retention(), 1) << column << ", item " << i;
+    }
+  }
+  // The comparison sees a budget that does not hold everything.
+  below.budgets = {"256"};
+  EXPECT_NE(test::run_all("choice", below).at("chunk 256")[3].details, full[3].details);
 }
 
 TEST_F(ChoiceTest, LinesThatAreNoQuestionsAreNamed) {
