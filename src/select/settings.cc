@@ -172,7 +172,7 @@ constexpr SettingEntry kEntries[] = {
      },
      [](const SelectionSettings& settings) { return Json(settings.remainder); }},
     {Setting::kLayerBudgets, "--layer-budgets", "on|off",
-     "Whether layers share one budget as the adapter says, or each has it (default: on)",
+     "Whether layers share one budget as the adapter says, or each has it (default: off)",
      [](SelectionSettings& settings, std::string_view text) {
        settings.layer_budgets = parse_switch("--layer-budgets", text);
      },

@@ -85,7 +85,7 @@ struct SelectionSettings {
   PrefillSelection prefill_selection = PrefillSelection::kOwn;
   std::optional<int64_t> min_chunk;  // tokens; default: the adapter's
   bool remainder = false;            // rows stand for chunks that are not chosen
-  bool layer_budgets = true;         // shared over layers as the adapter says
+  bool layer_budgets = false;        // one shared over layers as the adapter says
 
   // Tokens that those of a prompt attend to at a refresh at `position`: the most of both budgets
   // and the floor. `least` is that of a fraction.

@@ -17,6 +17,7 @@ double mean_loss(Engine& engine, const Adapter& adapter,
   SessionOptions options;
   options.policy = &default_policy(AdapterSet::only(&adapter));
   options.selection.budget.fraction = kBudget;
+  options.selection.layer_budgets = true;
   options.ctx = kBudgetTextTokens;
   double loss = 0;
   int64_t n_tokens = 0;
@@ -33,10 +34,11 @@ double mean_loss(Engine& engine, const Adapter& adapter,
 
 std::string BudgetLosses::to_text() const {
   return fmt::format(
-      "layers {}: at a tenth of the cache the perplexity of {} texts is {:.3f} with budgets by "
-      "demand and {:.3f} with equal ones",
-      sharing_wins() ? "share one budget" : "have equal budgets", kBudgetTexts, std::exp(shared),
-      std::exp(equal));
+      "at a tenth of the cache the perplexity of {} texts is {:.3f} with budgets of layers by "
+      "demand "
+      "and {:.3f} with equal ones{}",
+      kBudgetTexts, std::exp(shared), std::exp(equal),
+      sharing_wins() ? "; --layer-budgets on has the first" : "");
 }
 
 BudgetLosses choose_layer_budgets(Engine& engine, Adapter& adapter,

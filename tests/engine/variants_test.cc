@@ -56,7 +56,9 @@ std::vector<Variant> variants() {
        {{"chunk_key", "mean"}, {"min_chunk", 4}},
        [](SelectionSettings& s) { s.prefill = PrefillKind::kFull; }},
       {"Remainder", nlohmann::json::object(), [](SelectionSettings& s) { s.remainder = true; }},
-      {"LayerShares", {{"layer_shares", {0.5, 0.4, 1.5, 0.8, 0.3, 2.5}}}, same},
+      {"LayerShares",
+       {{"layer_shares", {0.5, 0.4, 1.5, 0.8, 0.3, 2.5}}},
+       [](SelectionSettings& s) { s.layer_budgets = true; }},
       {"SinkAndWindow", nlohmann::json::object(),
        [](SelectionSettings& s) {
          s.sink = 50;
