@@ -14,6 +14,7 @@
 #include "cli/report_script.h"
 #include "data/ruler/ruler.h"
 #include "eval/budget.h"
+#include "eval/cells.h"
 
 namespace chunkllm::cli {
 namespace {
@@ -43,6 +44,26 @@ std::vector<E> parse_list(std::string_view option, const std::vector<std::string
   std::vector<E> values;
   for (const std::string& name : names) values.push_back(parse_enum<E>(option, name));
   return values;
+}
+
+// Lists whose entries are columns, lengths or kinds have each once; 0.1 and 0.10 are one budget.
+void refuse_repeats(const EvalArgs& args) {
+  const auto check = [](std::string_view option, const auto& entries, const auto& key) {
+    for (auto entry = entries.begin(); entry != entries.end(); ++entry) {
+      const auto is_same = [&](const auto& other) { return key(other) == key(*entry); };
+      if (std::none_of(entries.begin(), entry, is_same)) continue;
+      fail(ErrorCode::kInvalidArgument, "{} has {} twice; name each entry once", option, *entry);
+    }
+  };
+  const auto itself = [](const auto& entry) { return entry; };
+  check("--policy", args.policies, itself);
+  check("--kv-budget", args.budgets, [](const std::string& text) { return budget_json(text); });
+  check("--prefill", args.prefills, itself);
+  check("--ctx", args.eval.ctx, itself);
+  check("--needles", args.needles, itself);
+  check("--values", args.values, itself);
+  check("--depths", args.eval.depths, itself);
+  check("--tasks", args.eval.tasks, itself);
 }
 
 EvalOptions to_options(const EvalArgs& args, const EvalTask& task, const Engine& engine) {
@@ -100,6 +121,7 @@ void draw(const std::string& folder, const CancelToken& cancel) {
 
 void run(const EvalArgs& args) {
   const EvalTask& task = eval_task_named(args.task);
+  refuse_repeats(args);
   check_output_folder("--out", args.out);
   const CancelToken& cancel = interrupt_token();
   Engine engine = open_engine(args.engine);
@@ -138,7 +160,7 @@ void run(const EvalArgs& args) {
   for (const int64_t ctx : plan.lengths) {
     warn_of_positions("--ctx", ctx, engine.config().max_positions);
   }
-  make_writable_folder(args.out);
+  make_run_folder(args.out);
   engine.load_weights();
 
   EvalReport report;

@@ -5,7 +5,6 @@
 #include <set>
 #include <utility>
 
-#include "base/atomic_file.h"
 #include "base/error.h"
 #include "eval/budget_found.h"
 #include "eval/reading.h"
@@ -306,7 +305,7 @@ EvalReport run_budget(const Engine& engine, BudgetPlan& plan, const std::filesys
   plan.questions.wanted = {};
   if (plan.texts) {
     plan.texts->wanted = {};
-    make_writable_folder(folder / kTextsFolder);
+    make_run_folder(folder / kTextsFolder);
   }
   Search search(engine, plan, folder, callbacks, cancel);
   const double keep = plan.questions.options.keep;

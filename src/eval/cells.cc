@@ -14,6 +14,8 @@ using Json = nlohmann::ordered_json;
 
 constexpr double kMost = std::numeric_limits<double>::max();
 constexpr int64_t kMostCount = int64_t{1} << 40;
+constexpr int64_t kMostSettingsBytes = int64_t{1} << 30;
+constexpr std::string_view kOtherFolder = "remove this folder, or give another --out";
 
 // What tells columns apart in a line.
 Json column_json(const EvalColumn& column) {
@@ -101,8 +103,12 @@ Cell read_cell(const nlohmann::json& record, const std::string& where) {
   }
   for (const auto& [name, value] : measures.items()) {
     const JsonFields measure(value, where);
-    cell.result.measures[name] = {measure.number("sum", -kMost, kMost),
-                                  measure.number("n", 0, kMost)};
+    const Measure read{measure.number("sum", -kMost, kMost), measure.number("n", 0, kMost)};
+    if (read.n == 0 && read.sum != 0) {
+      fail(ErrorCode::kData, "{}: {} is a sum over n = 0 items; remove this line", where,
+           show_text(name));
+    }
+    cell.result.measures[name] = read;
   }
   RetentionCount& decode = cell.result.decode;
   decode.n_passes = fields.integer("passes", 0, kMostCount);
@@ -131,10 +137,10 @@ std::string show_setting(const nlohmann::json& value) {
 
 // Throws Error naming the first setting that differs.
 void check_settings_file(const std::filesystem::path& path, const nlohmann::json& expected) {
-  const nlohmann::json saved = read_json_file(path);
+  const nlohmann::json saved = read_json_file(path, kMostSettingsBytes, kOtherFolder);
   if (!saved.is_object()) {
-    fail(ErrorCode::kData, "{} holds no settings of an evaluation; use another --out",
-         path.string());
+    fail(ErrorCode::kData, "{} holds no settings of an evaluation; {}", path.string(),
+         kOtherFolder);
   }
   const auto refuse = [&](const std::string& name) {
     fail(ErrorCode::kInvalidArgument,

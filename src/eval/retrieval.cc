@@ -16,7 +16,8 @@ namespace {
 constexpr int64_t kDefaultSamples = 4;
 constexpr int64_t kDefaultQuestions = 10;
 constexpr int64_t kDefaultTokens = 4096;
-constexpr int64_t kBytesPerToken = 6;  // at most, about: what is too long is shortened
+constexpr int64_t kBytesPerToken = 6;    // at most, about: what is too long is shortened
+constexpr int64_t kLeastPairTokens = 2;  // its key and its value
 constexpr int64_t kVariableChains = 1;
 constexpr int64_t kVariableHops = 4;
 
@@ -35,6 +36,7 @@ class RetrievalWork : public EvalWork {
     }
     read_data();
     choose_tasks();
+    check_pairs();
     maker_.emplace(engine, text_.text);
     // What does not fit is said before anything runs; pairs of one kind may fit where others do
     // not.
@@ -146,6 +148,18 @@ class RetrievalWork : public EvalWork {
     if (tasks_.empty()) {
       fail(ErrorCode::kInvalidArgument, "no task is left: {}", notes_.front());
     }
+  }
+
+  // Pairs that cannot fit are refused before any are made.
+  void check_pairs() const {
+    if (std::ranges::find(tasks_, RetrievalTask::kJson) == tasks_.end()) return;
+    const int64_t least_ctx = std::ranges::min(options_.ctx);
+    const int64_t most =
+        (least_ctx - answer_options(RetrievalTask::kJson).max_tokens) / kLeastPairTokens;
+    if (options_.n_pairs <= std::max<int64_t>(most, 0)) return;
+    fail(ErrorCode::kInvalidArgument,
+         "--pairs {} cannot fit into {} tokens with the answer; give fewer, or a larger --ctx",
+         options_.n_pairs, least_ctx);
   }
 
   NeedleValue values_of(int64_t sample) const {

@@ -139,12 +139,21 @@ EvalPlan plan_eval(const Engine& engine, const EvalTask& task, const EvalOptions
            });
   });
   if (!measures && !plan.left_out.empty()) {
+    const bool is_default = options.budgets == EvalOptions().budgets;
     fail(ErrorCode::kInvalidArgument,
-         "nothing is left to evaluate: all budgets are below the least of {} tokens "
-         "(--kv-budget-min); give larger budgets or lengths",
-         plan.left_out.front().least_tokens);
+         "nothing is left to evaluate: {} below the least of {} tokens (--kv-budget-min); give {}",
+         is_default ? fmt::format("--kv-budget {}, the default, is", options.budgets.front())
+                    : "all budgets are",
+         plan.left_out.front().least_tokens,
+         is_default ? "--kv-budget in tokens, a larger fraction, or a larger --ctx"
+                    : "larger budgets or lengths");
   }
   return plan;
+}
+
+void make_run_folder(const std::filesystem::path& folder) {
+  make_writable_folder(folder);
+  check_writable_file(folder / kResultsFile);
 }
 
 void write_results(const EvalReport& report, const std::filesystem::path& folder) {

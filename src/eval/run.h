@@ -59,6 +59,10 @@ struct EvalReport {
   nlohmann::ordered_json json;  // what results.json holds
 };
 
+// Makes the folder of a run, and checks that files and results.json can be written there. Throws
+// Error (kIo).
+void make_run_folder(const std::filesystem::path& folder);
+
 // Writes results.json. Throws Error (kIo).
 void write_results(const EvalReport& report, const std::filesystem::path& folder);
 

@@ -116,6 +116,14 @@ TEST(EvalCommand, AFullDiskLosesOneCell) {
   EXPECT_EQ(n_lines(scratch.path("out") / "cells.jsonl"), 20u);
 }
 
+TEST(EvalCommand, ResultsThatCannotBeWrittenAreSaidBeforeAnythingRuns) {
+  const Scratch scratch;
+  std::filesystem::create_directories(scratch.path("out") / "results.json");
+  expect_failure(run_program(eval_arguments(scratch)), kFailure, {"results.json"},
+                 "eval_results_folder");
+  EXPECT_FALSE(std::filesystem::exists(scratch.path("out") / "cells.jsonl"));
+}
+
 TEST(EvalCommand, RefusesWhatItCannotUse) {
   const Scratch scratch;
   const auto refuses = [&](int code, const Arguments& arguments, const Arguments& parts,
@@ -136,6 +144,14 @@ TEST(EvalCommand, RefusesWhatItCannotUse) {
           {"--needles none", "single"}, "eval_needles");
   refuses(kUsage, {"niah", "--model", model, "--out", out, "--depths", "101"}, {"--depths", "101"},
           "eval_depths");
+  const std::pair<const char*, const char*> repeats[] = {
+      {"--depths", "50,0,50"},         {"--ctx", "400,400"},       {"--kv-budget", "0.10,0.1"},
+      {"--policy", "full,chunk,full"}, {"--prefill", "full,full"}, {"--needles", "single,single"},
+      {"--values", "words,words"},     {"--tasks", "vt,vt"}};
+  for (const auto& [option, list] : repeats) {
+    refuses(kUsage, {"niah", "--model", model, "--out", out, option, list},
+            {option, "twice; name each entry once"}, "eval_repeats");
+  }
   refuses(kUsage, {"choice", "--model", model, "--out", out}, {"choice needs --data"},
           "eval_choice_data");
   refuses(kFailure,
@@ -278,6 +294,12 @@ TEST(EvalCommand, TheLeastBudgetIsAnOption) {
   expect_failure(result, kUsage, {"--kv-budget-min", "100, not 90"}, "eval_other_least");
   result = run_with({"--policy", "chunk"});
   expect_failure(result, kUsage, {"nothing is left", "324 tokens"}, "eval_nothing_left");
+  Arguments by_default = eval_arguments(scratch, {}, "1");
+  const auto budget = std::ranges::find(by_default, "--kv-budget");
+  by_default.erase(budget, budget + 2);
+  expect_failure(run_program(by_default), kUsage,
+                 {"--kv-budget 0.1, the default, is below", "give --kv-budget in tokens"},
+                 "eval_default_budget");
   result = run_program(eval_arguments(scratch, {"--kv-budget-min", "100"}, "1"));
   expect_failure(result, kUsage, {"--kv-budget-min is for a fractional"}, "eval_least_of_tokens");
 }

@@ -60,6 +60,7 @@ TEST(LastThatKeeps, AnyCurveIsCutWhereOneKeepsAndTheNextDoesNot) {
 // Scores by length and budget, 1 for `full`; a noise that differs from sample to sample.
 double (*g_curve)(int64_t ctx, double fraction) = nullptr;
 double g_noise = 0;
+bool g_scores_once = false;  // only the first sample does, under all columns
 
 class CurveWork : public EvalWork {
  public:
@@ -77,7 +78,8 @@ class CurveWork : public EvalWork {
     for (const EvalColumn* column : columns) {
       const double fraction = column->selection.budget.fraction.value_or(1.0);
       const double noise = unit.sample % 2 == 0 ? g_noise : -g_noise;
-      const double score = column->policy->selects() ? g_curve(unit.ctx, fraction) + noise : 1.0;
+      double score = column->policy->selects() ? g_curve(unit.ctx, fraction) + noise : 1.0;
+      if (g_scores_once && unit.sample > 0) score = 0;
       CellResult result;
       result.measures[kScore] = {10 * score, 10};
       result.decode = {10, 10 * (column->policy->selects() ? fraction : 1.0), 0};
@@ -160,6 +162,28 @@ TEST(EvalBudget, NoiseIsSaidAndHidesNothing) {
   ASSERT_EQ(doubtful[0]["notes"].size(), 1u);
   EXPECT_THAT(doubtful[0]["notes"][0].get<std::string>(),
               HasSubstr("errors are up to 5.8%, more than the 1.5% that matter"));
+}
+
+TEST(EvalBudget, WithoutAnErrorTheReasonIsSaid) {
+  const TempFolder folder;
+  g_noise = 0;
+  g_curve = [](int64_t, double fraction) { return fraction >= 0.1 ? 1.0 : 0.9; };
+  EvalOptions options = curve_options();
+  options.n_samples = 1;
+  const auto one = search(options, folder / "one").json["budgets"][0];
+  EXPECT_EQ(one["kv_budget"], 0.1);
+  EXPECT_TRUE(one["ratio_error"].is_null());
+  ASSERT_EQ(one["notes"].size(), 1u);
+  EXPECT_EQ(one["notes"][0], "one sample has no error; more --samples have");
+  options.n_samples = 2;
+  g_scores_once = true;
+  const auto two = search(options, folder / "two").json["budgets"][0];
+  g_scores_once = false;
+  EXPECT_EQ(two["kv_budget"], 0.1);
+  EXPECT_TRUE(two["ratio_error"].is_null());
+  ASSERT_EQ(two["notes"].size(), 1u);
+  EXPECT_THAT(two["notes"][0].get<std::string>(),
+              HasSubstr("there is no error: without one of the samples full attention scores"));
 }
 
 TEST(EvalBudget, WhatIsNeverReachedIsSaid) {

@@ -142,6 +142,11 @@ TEST_F(RetrievalTest, WhatCannotBeAskedIsSaid) {
   options_.tasks = {"vt"};
   options_.ctx = {300};
   expect_error(ErrorCode::kInvalidArgument, "tokens are too few", [&] { run(); });
+  options_.n_pairs = 1000000;
+  options_.tasks = {"vt", "json"};
+  options_.ctx = {4000, 1400};
+  expect_error(ErrorCode::kInvalidArgument, "--pairs 1000000 cannot fit into 1400 tokens",
+               [&] { run(); });
 }
 
 }  // namespace

@@ -174,14 +174,25 @@ TEST(EvalRun, FoldersThatAreNoneAreRefused) {
   refuses_cells("has no score",
                 "{\"ctx\": 1, \"sample\": 0, \"policy\": \"full\", "
                 "\"kv_budget\": null, \"prefill\": null, \"measures\": {}}\n");
+  const auto with_n = [&](const std::string& n) {
+    nlohmann::ordered_json cell =
+        nlohmann::ordered_json::parse(cells.substr(first, cells.find('\n', first) - first));
+    cell["measures"]["score"]["n"] = nlohmann::ordered_json::parse(n);
+    return cells.substr(0, first) + cell.dump() + "\n";
+  };
+  refuses_cells("cells.jsonl:2: \"score\" is a sum over n = 0", with_n("0"));
+  refuses_cells("cells.jsonl:2: \"n\" is -3", with_n("-3"));
   std::string other = cells;
   other.replace(other.find("\"full\""), 6, "\"none\"");
   refuses_cells("a cell that this evaluation has not", other);
   write_text(folder / kCellsFile, cells);
   std::filesystem::remove(folder / kEvalSettingsFile);
   expect_error(ErrorCode::kData, "settings.json is missing", [&] { run_ppl(folder.path()); });
-  write_text(folder / kEvalSettingsFile, "[1]");
-  expect_error(ErrorCode::kData, "no settings", [&] { run_ppl(folder.path()); });
+  for (const std::string damaged : {"", "[1]"}) {
+    write_text(folder / kEvalSettingsFile, damaged);
+    expect_error(ErrorCode::kData, "remove this folder, or give another --out",
+                 [&] { run_ppl(folder.path()); });
+  }
 }
 
 TEST(EvalRun, ABudgetBelowTheLeastIsLeftOut) {

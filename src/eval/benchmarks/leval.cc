@@ -74,12 +74,15 @@ class LevalWork : public EvalWork {
     std::vector<std::string> notes;
     if (data_.n_judged > 0) {
       notes.push_back(
-          fmt::format("{} documents are left out: L-Eval has people or a model judge their answers",
-                      data_.n_judged));
+          fmt::format("{} {} left out: L-Eval has people or a model judge their answers",
+                      data_.n_judged, data_.n_judged == 1 ? "document is" : "documents are"));
     }
     for (const int64_t ctx : options_.ctx) {
       const auto n = std::ranges::count_if(n_tokens_, [&](int64_t size) { return size > ctx; });
-      if (n > 0) notes.push_back(fmt::format("{} documents are cut to {} tokens", n, ctx));
+      if (n > 0) {
+        notes.push_back(fmt::format("{} {} cut to {} tokens", n,
+                                    n == 1 ? "document is" : "documents are", ctx));
+      }
     }
     return notes;
   }

@@ -59,13 +59,16 @@ class LongbenchWork : public EvalWork {
   std::vector<std::string> notes() const override {
     std::vector<std::string> notes;
     if (data_.n_chinese > 0) {
-      notes.push_back(
-          fmt::format("{} lines are left out: Chinese datasets are not scored", data_.n_chinese));
+      notes.push_back(fmt::format("{} {} left out: Chinese datasets are not scored",
+                                  data_.n_chinese, data_.n_chinese == 1 ? "line is" : "lines are"));
     }
     for (const int64_t ctx : options_.ctx) {
       const auto n = std::ranges::count_if(n_tokens_, [&](int64_t size) { return size > ctx; });
       if (n > 0) {
-        notes.push_back(fmt::format("{} prompts lose their middle, to fit {} tokens", n, ctx));
+        notes.push_back(fmt::format(
+            "{} to fit {} tokens",
+            n == 1 ? "1 prompt loses its middle," : fmt::format("{} prompts lose their middle,", n),
+            ctx));
       }
     }
     return notes;

@@ -81,7 +81,10 @@ TEST_F(RulerLinesTest, LinesThatAreNoneAreNamed) {
   refuses("line 2: an output is empty", R"({"index":0,"input":"a","outputs":["b",""],"length":1})");
   refuses("line 2: outputs must be a list", R"({"index":0,"input":"a","outputs":[3],"length":1})");
   refuses("line 2: input is empty", R"({"index":0,"input":"","outputs":["b"],"length":1})");
-  refuses("length", R"({"index":0,"input":"a","outputs":["b"],"length":0})");
+  for (const std::string length : {"0", "-5", "1.5", "\"9\"", "[9]", "99999999999999999999"}) {
+    refuses("line 2: \"length\"",
+            R"({"index":0,"input":"a","outputs":["b"],"length":)" + length + "}");
+  }
   refuses("index", R"({"index":"x","input":"a","outputs":["b"],"length":1})");
   refuses("answer_prefix",
           R"({"index":0,"input":"a","outputs":["b"],"length":1,"answer_prefix":1})");

@@ -94,7 +94,7 @@ TEST_F(LevalTest, OpenTasksAreScoredByF1AndRouge) {
   EXPECT_EQ(by_rouge.measures.at("natural_question").sum, by_rouge.measures.at("rouge-l").sum);
   EXPECT_EQ(by_rouge.measures.at("f1").n, 2);
   EXPECT_THAT(prepare_leval(test::needle_engine(), named)->notes(),
-              testing::ElementsAre(HasSubstr("1 documents are left out")));
+              testing::ElementsAre(HasSubstr("1 document is left out")));
   // Beside closed tasks they are no part of the score.
   named.data.push_back(folder_ / "tpo.jsonl");
   cells = run_all("leval", named);
@@ -156,8 +156,8 @@ TEST_F(LevalTest, LongDocumentsLoseTheirEnd) {
   small.policies = {&policy_named("full")};
   small.ctx = {700, 500};
   const auto work = prepare_leval(test::needle_engine(), small);
-  EXPECT_THAT(work->notes(), testing::ElementsAre("1 documents are cut to 700 tokens",
-                                                  "1 documents are cut to 500 tokens"));
+  EXPECT_THAT(work->notes(), testing::ElementsAre("1 document is cut to 700 tokens",
+                                                  "1 document is cut to 500 tokens"));
   const test::Cells cells = run_all("leval", small);
   ASSERT_EQ(cells.at("full").size(), 4u);
   const auto& cut = cells.at("full")[0].details;

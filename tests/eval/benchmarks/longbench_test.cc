@@ -83,7 +83,7 @@ TEST_F(LongbenchTest, ScoresLinesByDataset) {
     EXPECT_EQ(cell.details["tokens_left_out"], 0);
   }
   EXPECT_THAT(prepare_longbench(test::needle_engine(), options())->notes(),
-              testing::ElementsAre(HasSubstr("1 lines are left out: Chinese")));
+              testing::ElementsAre(HasSubstr("1 line is left out: Chinese")));
 }
 
 TEST_F(LongbenchTest, WritesPredictionsInTheBenchmarksForm) {
