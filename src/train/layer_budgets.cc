@@ -35,8 +35,7 @@ double mean_loss(Engine& engine, const Adapter& adapter,
 std::string BudgetLosses::to_text() const {
   return fmt::format(
       "at a tenth of the cache the perplexity of {} texts is {:.3f} with budgets of layers by "
-      "demand "
-      "and {:.3f} with equal ones{}",
+      "demand and {:.3f} with equal ones{}",
       kBudgetTexts, std::exp(shared), std::exp(equal),
       sharing_wins() ? "; --layer-budgets on has the first" : "");
 }
