@@ -16,6 +16,8 @@ constexpr double kMost = std::numeric_limits<double>::max();
 constexpr int64_t kMostCount = int64_t{1} << 40;
 constexpr int64_t kMostSettingsBytes = int64_t{1} << 30;
 constexpr std::string_view kOtherFolder = "remove this folder, or give another --out";
+constexpr const char* kTaskSetting = "task";
+constexpr const char* kSamplesSetting = "--samples";
 
 // What tells columns apart in a line.
 Json column_json(const EvalColumn& column) {
@@ -135,26 +137,36 @@ std::string show_setting(const nlohmann::json& value) {
   return text.size() <= kMostShown ? text : text.substr(0, kMostShown) + "...";
 }
 
-// Throws Error naming the first setting that differs.
-void check_settings_file(const std::filesystem::path& path, const nlohmann::json& expected) {
+bool is_more(const nlohmann::json& value, const nlohmann::json& than) {
+  return value.is_number_integer() && than.is_number_integer() &&
+         value.get<int64_t>() > than.get<int64_t>();
+}
+
+// Throws Error naming the first setting that differs. Whether more samples are asked for than were.
+bool check_settings_file(const std::filesystem::path& path, const EvalTask& task,
+                         const nlohmann::json& expected) {
   const nlohmann::json saved = read_json_file(path, kMostSettingsBytes, kOtherFolder);
   if (!saved.is_object()) {
     fail(ErrorCode::kData, "{} holds no settings of an evaluation; {}", path.string(),
          kOtherFolder);
   }
-  const auto refuse = [&](const std::string& name) {
+  bool more_samples = false;
+  const auto compare = [&](const std::string& name) {
+    const nlohmann::json was = saved.value(name, nlohmann::json());
+    const nlohmann::json is = expected.value(name, nlohmann::json());
+    if (was.dump() == is.dump()) return;
+    if (task.takes_more_samples && name == kSamplesSetting && is_more(is, was)) {
+      more_samples = true;
+      return;
+    }
     fail(ErrorCode::kInvalidArgument,
          "{} holds cells with {} = {}, not {}; give the same options, or another --out",
-         path.parent_path().string(), show_text(name),
-         show_setting(saved.value(name, nlohmann::json())),
-         show_setting(expected.value(name, nlohmann::json())));
+         path.parent_path().string(), show_text(name), show_setting(was), show_setting(is));
   };
-  for (const auto& [name, value] : expected.items()) {
-    if (saved.value(name, nlohmann::json()).dump() != value.dump()) refuse(name);
-  }
-  for (const auto& [name, value] : saved.items()) {
-    if (!expected.contains(name)) refuse(name);
-  }
+  compare(kTaskSetting);  // another task differs in all else as well
+  for (const auto& [name, value] : expected.items()) compare(name);
+  for (const auto& [name, value] : saved.items()) compare(name);
+  return more_samples;
 }
 
 }  // namespace
@@ -165,22 +177,24 @@ Json budget_json(const std::string& kv_budget) {
   return budget.fraction ? Json(*budget.fraction) : Json(budget.n_tokens);
 }
 
-CellStore::CellStore(const std::filesystem::path& folder, const Json& settings,
-                     std::span<const EvalColumn> columns) {
+CellStore::CellStore(const std::filesystem::path& folder, const EvalTask& task,
+                     const Json& settings, std::span<const EvalColumn> columns)
+    : task_(task) {
   const std::filesystem::path settings_path = folder / kEvalSettingsFile;
   const std::filesystem::path cells_path = folder / kCellsFile;
   std::error_code error;
   const bool has_cells = std::filesystem::exists(cells_path, error) &&
                          std::filesystem::file_size(cells_path, error) > 0;
+  bool writes_settings = false;
   if (std::filesystem::exists(settings_path, error)) {
-    check_settings_file(settings_path, nlohmann::json(settings));
+    writes_settings = check_settings_file(settings_path, task, nlohmann::json(settings));
   } else if (has_cells) {
     fail(ErrorCode::kData,
          "{} holds cells, and nothing says of what ({} is missing); use another "
          "--out",
          folder.string(), kEvalSettingsFile);
   } else {
-    write_file_atomically(settings_path, settings.dump(1) + "\n");
+    writes_settings = true;
   }
   std::vector<std::string> keys;
   for (const EvalColumn& column : columns) keys.push_back(column_key(column));
@@ -195,6 +209,7 @@ CellStore::CellStore(const std::filesystem::path& folder, const Json& settings,
     return true;
   };
   log_ = std::make_unique<JsonLog>(cells_path, true, take);
+  if (writes_settings) write_file_atomically(settings_path, settings.dump(1) + "\n");
 }
 
 const Cell* CellStore::find(const EvalColumn& column, int64_t ctx, int64_t sample) const {
@@ -213,8 +228,8 @@ std::vector<const Cell*> CellStore::cells_of(const EvalColumn& column, int64_t c
   return cells;
 }
 
-void CellStore::add(std::string_view task, const EvalColumn& column, Cell cell) {
-  log_->write(to_json(task, column, cell));
+void CellStore::add(const EvalColumn& column, Cell cell) {
+  log_->write(to_json(task_.name, column, cell));
   const Key key{column_key(column), cell.ctx, cell.sample};
   cells_.emplace(key, std::move(cell));
 }

@@ -29,20 +29,22 @@ struct Cell {
 // Keeps cells in `folder` as they are done, and knows those of earlier runs. One thread at a time.
 class CellStore {
  public:
-  // Opens a folder that can be written to. `settings` are all that cells depend on. Throws Error
-  // (kInvalidArgument) naming the first that differs from those of the cells that stand there;
-  // (kData) for a file that is none of this kind; (kIo).
-  CellStore(const std::filesystem::path& folder, const nlohmann::ordered_json& settings,
-            std::span<const EvalColumn> columns);
+  // Opens a folder that can be written to, for cells of `task`. `settings` are all that these
+  // depend on. Throws Error (kInvalidArgument) naming the first that differs from those of the
+  // cells that stand there, of which there may be fewer samples if the task takes more; (kData) for
+  // a file that is none of this kind; (kIo).
+  CellStore(const std::filesystem::path& folder, const EvalTask& task,
+            const nlohmann::ordered_json& settings, std::span<const EvalColumn> columns);
 
   // Null if it is not done. Of two lines for one cell the first counts.
   const Cell* find(const EvalColumn& column, int64_t ctx, int64_t sample) const;
   // Of a column at a length, by sample.
   std::vector<const Cell*> cells_of(const EvalColumn& column, int64_t ctx) const;
   // Appends a line. Throws Error (kIo).
-  void add(std::string_view task, const EvalColumn& column, Cell cell);
+  void add(const EvalColumn& column, Cell cell);
 
  private:
+  const EvalTask& task_;
   using Key = std::tuple<std::string, int64_t, int64_t>;  // column, ctx, sample
   std::map<Key, Cell> cells_;
   std::unique_ptr<JsonLog> log_;

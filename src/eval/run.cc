@@ -164,7 +164,7 @@ void write_results(const EvalReport& report, const std::filesystem::path& folder
 EvalReport run_eval(const Engine& engine, EvalPlan& plan, const std::filesystem::path& folder,
                     const EvalCallbacks& callbacks, const CancelToken* cancel) {
   const Json settings = settings_of(engine, plan);
-  CellStore cells(folder, settings, plan.columns);
+  CellStore cells(folder, *plan.task, settings, plan.columns);
   const std::vector<EvalUnit> units = plan.work->units();
   const auto pending_of = [&](const EvalUnit& unit) {
     std::vector<const EvalColumn*> pending;
@@ -193,7 +193,7 @@ EvalReport run_eval(const Engine& engine, EvalPlan& plan, const std::filesystem:
       plan.work->run(
           unit, pending,
           [&](const EvalColumn& column, const CellResult& result) {
-            cells.add(plan.task->name, column, {unit.ctx, unit.sample, result});
+            cells.add(column, {unit.ctx, unit.sample, result});
             ++n_done;
             meter.cell_done(unit);
           },

@@ -141,6 +141,8 @@ struct EvalTask {
   std::span<const std::string_view> settings = {};  // options that it reads, of those not all do
   std::span<const std::string_view> shown = {};     // measures that the table has besides the score
   bool searches_budget = false;  // runs those cells that the search needs (budget.h)
+  // A sample is the same however many there are, so that a run can be given more.
+  bool takes_more_samples = false;
   // Reads data and makes ready; needs no weights. Throws Error.
   std::unique_ptr<EvalWork> (*prepare)(const Engine& engine, const EvalOptions& options) = nullptr;
 

@@ -152,11 +152,40 @@ TEST(EvalRun, OtherSettingsAreRefusedByName) {
   refuses("\"--kv-budget\" = [128], not [256]",
           [](EvalOptions& options) { options.budgets = {"256"}; });
   refuses("\"--ctx\" = [300,400], not [300]", [](EvalOptions& options) { options.ctx = {300}; });
-  refuses("\"--samples\" = 2, not 3", [](EvalOptions& options) { options.n_samples = 3; });
+  refuses("\"--samples\" = 2, not 1", [](EvalOptions& options) { options.n_samples = 1; });
   refuses("\"--policy\" = [\"full\",\"chunk\"], not [\"full\"]",
           [](EvalOptions& options) { options.policies = {&full_policy()}; });
   refuses("\"--sink\"", [](EvalOptions& options) { options.selection.sink = 9; });
   EXPECT_EQ(run_ppl(folder.path()).n_before, 8);
+}
+
+TEST(EvalRun, MoreSamplesJoinThoseThatAreThere) {
+  EvalOptions more = small_options();
+  more.n_samples = 3;
+  const TempFolder whole;
+  const nlohmann::json expected =
+      without_seconds(run_ppl(whole.path(), more).report.json["results"]);
+  const TempFolder folder;
+  run_ppl(folder.path());
+  const PplRun grown = run_ppl(folder.path(), more);
+  EXPECT_EQ(grown.n_before, 8);
+  EXPECT_EQ(grown.n_cells, 12);
+  EXPECT_EQ(without_seconds(grown.report.json["results"]), expected);
+  EXPECT_EQ(nlohmann::json::parse(read_text(folder / kEvalSettingsFile))["--samples"], 3);
+  expect_error(ErrorCode::kInvalidArgument, "\"--samples\" = 3, not 2",
+               [&] { run_ppl(folder.path()); });
+}
+
+TEST(EvalRun, AnotherTaskIsNamedFirst) {
+  const TempFolder folder;
+  run_ppl(folder.path());
+  EvalOptions options = small_options();
+  options.budgets = {"0.1"};
+  options.ctx = {4096};
+  const Engine& engine = test::needle_engine();
+  EvalPlan plan = plan_eval(engine, eval_task_named("recall"), options);
+  expect_error(ErrorCode::kInvalidArgument, "\"task\" = \"ppl\", not \"recall\"",
+               [&] { run_eval(engine, plan, folder.path(), {}); });
 }
 
 TEST(EvalRun, FoldersThatAreNoneAreRefused) {

@@ -57,6 +57,14 @@ class ScoreTest(unittest.TestCase):
         self.assertEqual(row["lengths"], [4096, 8192])
         self.assertIsNone(row["error"], "one sample says nothing of others")
 
+    def test_samples_over_nothing_count_as_none(self):
+        # L-Eval's open questions have no score beside closed ones.
+        def document(policy, sample, total, n):
+            return cell(policy, sample, 0, 0, task="leval", measures={"score": {"sum": total, "n": n}})
+        run = self.run_of("a", [document("full", 0, 0, 0), document("full", 1, 2, 4), document("chunk", 0, 0, 0), document("chunk", 1, 1, 4)])
+        [row] = self.table(run)
+        self.assertEqual(row["score"], 1 / 2)
+
     def test_the_error_is_of_samples(self):
         cells = [cell("full", s, 2, 2) for s in range(4)] + [cell("chunk", s, 2 * (s % 2), 2 * (s % 2)) for s in range(4)]
         [row] = self.table(self.run_of("a", cells))
