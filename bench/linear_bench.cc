@@ -77,7 +77,9 @@ bool is_right(const std::vector<float>& x, const MatrixView& weights, const std:
                      row.data());
     for (const int64_t t : {int64_t{0}, n_tokens - 1}) {
       std::vector<float> input(x.begin() + t * n_in, x.begin() + (t + 1) * n_in);
-      const bool int8 = quantized && n_tokens == 1 && precision.int8_decode;
+      const bool int8 =
+          quantized && (precision.int8_inputs == Int8Inputs::kAlways ||
+                        (precision.int8_inputs == Int8Inputs::kFewTokens && n_tokens == 1));
       if (int8) input = ref::rounded_to_int8(input.data(), n_in);
       const double expected =
           ref::linear(input.data(), row.data(), 1, n_in, 1, int8 ? kF32Precision : precision)[0];
@@ -138,7 +140,7 @@ void register_rows() {
   };
   add(DType::kF32, kBf16Precision, "bf16", true);
   add(DType::kF32, kF32Precision, "f32", true);
-  const auto fast = bf16_products_available() ? kBf16Precision : kF32Int8DecodePrecision;
+  const auto fast = bf16_products_available() ? kBf16Precision : kInt8Precision;
   for (const auto& [dtype, halves] : test::quant_types()) {
     add(dtype, fast, std::string(dtype_name(dtype)), false);
   }

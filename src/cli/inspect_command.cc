@@ -168,7 +168,8 @@ Json describe_model(const InspectArgs& args) {
   const int64_t adapter_bytes = adapter ? adapter->size_bytes() : 0;
   json["memory"] = {{"ctx", options.ctx},
                     {"dtype", product_type_name(precision.products)},
-                    {"int8_decode", precision.int8_decode},
+                    {"int8_decode", precision.int8_inputs != Int8Inputs::kNone},
+                    {"int8_prefill", precision.int8_inputs == Int8Inputs::kAlways},
                     {"kv_type", enum_name(options.kv_type)},
                     {"weights_bytes", weights_bytes},
                     {"adapter_bytes", adapter_bytes},

@@ -16,12 +16,12 @@ Precision resolve_precision(DtypeChoice choice) {
          "--dtype bf16 needs a processor with avx512_bf16, and {} is in use; try --dtype f32",
          active_isa());
   }
-  return kF32Int8DecodePrecision;
+  return kInt8Precision;
 }
 
 std::string_view precision_name(Precision precision) {
   if (precision.products == ProductType::kBf16) return "bf16";
-  return precision == kF32Int8DecodePrecision ? "auto" : "f32";
+  return precision == kInt8Precision ? "auto" : "f32";
 }
 
 namespace {

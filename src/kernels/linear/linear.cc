@@ -21,9 +21,9 @@
 namespace chunkllm {
 namespace {
 
-// Up to this many tokens, quantised weights meet int8 inputs; dequantising the weights for more
-// pays.
-constexpr int64_t kMaxInt8Tokens = 8;
+// Up to so many tokens are few (Int8Inputs): dequantising the weights for more pays where products
+// are bfloat16.
+constexpr int64_t kFewTokens = 8;
 
 // Products of many tokens in bfloat16 tiles (bf16_tiles.h). Inputs are rounded to tiles once;
 // threads take slabs of weights, which stay in the second-level cache while all inputs meet them.
@@ -224,9 +224,22 @@ struct Linear::Impl {
     }
   }
 
+  // Whether inputs of quantised weights are rounded to int8.
+  bool meets_int8(int64_t n_tokens) const {
+    switch (precision.int8_inputs) {
+      case Int8Inputs::kNone:
+        return false;
+      case Int8Inputs::kFewTokens:
+        return n_tokens <= kFewTokens;
+      case Int8Inputs::kAlways:
+        return true;
+    }
+    return false;
+  }
+
   void multiply(const float* x, int64_t n_tokens, float* y) const {
     const bool vector = n_tokens == 1;
-    const bool int8 = precision.int8_decode && n_tokens <= kMaxInt8Tokens;
+    const bool int8 = meets_int8(n_tokens);
     if (int8) multiply_int8(x, n_tokens, y);
     if (precision.products == ProductType::kBf16) {
       if (vector) {

@@ -10,6 +10,8 @@
 //   dot(sum, weights, x): sum + the dot products of each lane's bytes, at most 63, with the four
 //     int8 at x; eight_bit_dot: the same where the bytes are q + 128 and may use all bits; it
 //     multiplies (q + 128 - kEightBitOffset)
+//   kHasPairs: whether it adds products of pairs in Pairs, 32 lanes of 16 bits, as well, and has
+//     pairs(weights, x), add(pairs, pairs), dot(sum, pairs): sum + each lane's two pairs
 //   broadcast(i), to_float(ints)
 //   zero(), broadcast(f), half(p), bfloat(p), unsigned_bytes(p), signed_bytes(p), low_nibbles(p),
 //     high_nibbles(p) (16 each, as Floats), multiply, multiply_add(a, b, c) = a b + c, store(p, f)
@@ -55,11 +57,37 @@ template <int kIndex>
 constexpr bool kEightBits =
     UnitLayout<kIndex>::kCodes.bits == 8 || UnitLayout<kIndex>::kCodes.has_codebook;
 
+// Groups whose products of pairs 16 bits can add: codes are at most 2^bits - 1, inputs 127.
+template <int kIndex>
+constexpr int kPairGroups = 32767 / (2 * 127 * ((1 << UnitLayout<kIndex>::kCodes.bits) - 1));
+
+// Adds the products of groups [kGroup, kEnd) to pairs[t], or begins with them.
+template <class V, int kIndex, int kTokens, int kGroup, int kEnd, bool kFirst = true>
+[[gnu::always_inline]] inline void pair_groups(const uint8_t* low, const uint8_t* high,
+                                               const int8_t* x, int64_t x_stride,
+                                               typename V::Pairs* pairs) {
+  if constexpr (kGroup < kEnd) {
+    const auto weights = numbers<V, kIndex, kGroup>(low, high);
+    for (int t = 0; t < kTokens; ++t) {
+      const auto products = V::pairs(weights, x + t * x_stride + 4 * kGroup);
+      pairs[t] = kFirst ? products : V::add(pairs[t], products);
+    }
+    pair_groups<V, kIndex, kTokens, kGroup + 1, kEnd, false>(low, high, x, x_stride, pairs);
+  }
+}
+
 // Adds the products of groups [kGroup, kEnd) to sums[t]; x + t * x_stride is row t of the block.
 template <class V, int kIndex, int kTokens, int kGroup, int kEnd>
-inline void dot_groups(const uint8_t* low, const uint8_t* high, const int8_t* x, int64_t x_stride,
-                       typename V::Ints* sums) {
-  if constexpr (kGroup < kEnd) {
+[[gnu::always_inline]] inline void dot_groups(const uint8_t* low, const uint8_t* high,
+                                              const int8_t* x, int64_t x_stride,
+                                              typename V::Ints* sums) {
+  if constexpr (kGroup < kEnd && V::kHasPairs && !kEightBits<kIndex>) {
+    constexpr int kNext = kEnd - kGroup < kPairGroups<kIndex> ? kEnd : kGroup + kPairGroups<kIndex>;
+    typename V::Pairs pairs[kTokens];
+    pair_groups<V, kIndex, kTokens, kGroup, kNext>(low, high, x, x_stride, pairs);
+    for (int t = 0; t < kTokens; ++t) sums[t] = V::dot(sums[t], pairs[t]);
+    dot_groups<V, kIndex, kTokens, kNext, kEnd>(low, high, x, x_stride, sums);
+  } else if constexpr (kGroup < kEnd) {
     const auto weights = numbers<V, kIndex, kGroup>(low, high);
     for (int t = 0; t < kTokens; ++t) {
       const int8_t* four = x + t * x_stride + 4 * kGroup;

@@ -11,6 +11,7 @@
 #include "base/bf16.h"
 #include "base/half.h"
 #include "base/quant/blocks.h"
+#include "base/thread_pool.h"
 #include "kernels/machine/kernel_set.h"
 
 namespace chunkllm {
@@ -24,6 +25,7 @@ struct Plain {
   using Ints = std::array<int32_t, 16>;
   using Floats = std::array<float, 16>;
   static constexpr int kEightBitOffset = 128;
+  static constexpr bool kHasPairs = false;
 
   static Bytes load(const uint8_t* p) {
     Bytes bytes;
@@ -158,6 +160,8 @@ QuantDotKernel quant_dot_kernel(DType dtype) {
 
 Int8Rows round_to_int8(const float* x, int64_t n_tokens, int64_t n_in) {
   constexpr int64_t kBlocksAtOnce = 256 / kQuantBlock;
+  constexpr int64_t kMinParallelInputs = 1 << 16;
+  constexpr int64_t kTokensAtOnce = 16;
   thread_local std::vector<int8_t> values;
   thread_local std::vector<float> scales;
   thread_local std::vector<int32_t> sums;
@@ -169,19 +173,24 @@ Int8Rows round_to_int8(const float* x, int64_t n_tokens, int64_t n_in) {
     scales.resize(n_all);
     sums.resize(2 * n_all);
   }
-  for (int64_t t = 0; t < n_tokens; ++t) {
-    for (int64_t b = 0; b < n_blocks; ++b) {
-      const int64_t at = t * n_blocks + b;
+  int8_t* const to_values = values.data();
+  float* const to_scales = scales.data();
+  int32_t* const to_sums = sums.data();
+  const bool parallel = n_tokens * n_in >= kMinParallelInputs;
+  parallel_for(n_tokens, parallel ? kTokensAtOnce : n_tokens, [&](int64_t begin, int64_t end, int) {
+    for (int64_t at = begin * n_blocks; at < end * n_blocks; ++at) {
+      const int64_t t = at / n_blocks;
+      const int64_t b = at % n_blocks;
       if (b < n_used) {
-        round_block(x + t * n_in + b * kQuantBlock, values.data() + at * kQuantBlock,
-                    scales.data() + at, sums.data() + 2 * at);
+        round_block(x + t * n_in + b * kQuantBlock, to_values + at * kQuantBlock, to_scales + at,
+                    to_sums + 2 * at);
       } else {
-        std::fill_n(values.begin() + at * kQuantBlock, kQuantBlock, int8_t{0});
-        scales[static_cast<size_t>(at)] = 0.0f;
-        std::fill_n(sums.begin() + 2 * at, 2, 0);
+        std::fill_n(to_values + at * kQuantBlock, kQuantBlock, int8_t{0});
+        to_scales[at] = 0.0f;
+        std::fill_n(to_sums + 2 * at, 2, 0);
       }
     }
-  }
+  });
   return {values.data(), scales.data(), sums.data(), n_tokens, n_blocks};
 }
 

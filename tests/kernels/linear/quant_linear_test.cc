@@ -26,7 +26,7 @@ using test::random_values;
 using test::sum_tolerance;
 
 std::vector<Precision> precisions() {
-  std::vector<Precision> all = {kF32Precision, kF32Int8DecodePrecision};
+  std::vector<Precision> all = {kF32Precision, kInt8Precision};
   if (bf16_products_available()) all.push_back(kBf16Precision);
   return all;
 }
@@ -39,7 +39,8 @@ constexpr int64_t kFew = 8;
 std::vector<double> expected(const std::vector<float>& x, const std::vector<float>& weights,
                              int64_t n_tokens, int64_t n_in, Precision precision) {
   const auto n_out = static_cast<int64_t>(weights.size()) / n_in;
-  if (precision.int8_decode && n_tokens <= kFew) {
+  if (precision.int8_inputs == Int8Inputs::kAlways ||
+      (precision.int8_inputs == Int8Inputs::kFewTokens && n_tokens <= kFew)) {
     const auto rounded = ref::rounded_to_int8(x.data(), n_tokens * n_in);
     return ref::linear(rounded.data(), weights.data(), n_tokens, n_in, n_out, kF32Precision);
   }
@@ -49,10 +50,11 @@ std::vector<double> expected(const std::vector<float>& x, const std::vector<floa
 void check(const QuantCase& matrix, int64_t n_tokens, Precision precision,
            const std::vector<float>& x) {
   const MatrixView part = matrix.view();
-  SCOPED_TRACE(testing::Message() << dtype_name(part.dtype) << ", " << n_tokens << " x "
-                                  << part.n_cols << " x " << part.n_rows << ", products in "
-                                  << product_type_name(precision.products)
-                                  << (precision.int8_decode ? ", int8 decode" : ""));
+  SCOPED_TRACE(
+      testing::Message() << dtype_name(part.dtype) << ", " << n_tokens << " x " << part.n_cols
+                         << " x " << part.n_rows << ", products in "
+                         << product_type_name(precision.products)
+                         << (precision.int8_inputs == Int8Inputs::kNone ? "" : ", int8 inputs"));
   const Linear linear(std::span(&part, 1), precision);
   GuardedArray y(n_tokens * part.n_rows);
   linear(x.data(), n_tokens, y.data());
@@ -130,7 +132,7 @@ TEST(QuantLinear, Int8InputsCostLittlePrecision) {
     const MatrixView part = matrix.view();
     const auto x = random_values(1024, 11);
     std::vector<float> y(200);
-    Linear(std::span(&part, 1), kF32Int8DecodePrecision)(x.data(), 1, y.data());
+    Linear(std::span(&part, 1), kInt8Precision)(x.data(), 1, y.data());
     const auto exact = ref::linear(x.data(), matrix.values().data(), 1, 1024, 200, kF32Precision);
     expect_close(y, exact, 4 * kRoundingError);
   }

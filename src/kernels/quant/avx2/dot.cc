@@ -18,8 +18,10 @@ struct Avx2 {
   };
   using Bytes = Two<__m256i>;
   using Ints = Two<__m256i>;
+  using Pairs = Two<__m256i>;
   using Floats = Two<__m256>;
   static constexpr int kEightBitOffset = 0;
+  static constexpr bool kHasPairs = true;
 
   static Bytes load(const uint8_t* p) {
     const auto* vectors = reinterpret_cast<const __m256i*>(p);
@@ -41,10 +43,15 @@ struct Avx2 {
   }
 
   // No pair of products leaves 16 bits: weights are at most 63, inputs at most 127.
-  static Ints dot(Ints sum, Bytes weights, const int8_t* x) {
+  static Pairs pairs(Bytes weights, const int8_t* x) {
     const __m256i four = broadcast_word(x);
-    return {add_pairs(sum.lower, _mm256_maddubs_epi16(weights.lower, four)),
-            add_pairs(sum.upper, _mm256_maddubs_epi16(weights.upper, four))};
+    return {_mm256_maddubs_epi16(weights.lower, four), _mm256_maddubs_epi16(weights.upper, four)};
+  }
+  static Pairs add(Pairs a, Pairs b) {
+    return {add_now(a.lower, b.lower), add_now(a.upper, b.upper)};
+  }
+  static Ints dot(Ints sum, Pairs pairs) {
+    return {add_pairs(sum.lower, pairs.lower), add_pairs(sum.upper, pairs.upper)};
   }
   // |q| times x with the sign of q: at most 128 x 127 twice, which 16 bits hold.
   static Ints eight_bit_dot(Ints sum, Bytes weights, const int8_t* x) {
@@ -114,8 +121,17 @@ struct Avx2 {
   static __m256i broadcast_word(const int8_t* x) {
     return _mm256_set1_epi32(*reinterpret_cast<const Word*>(x));
   }
+  // GCC puts off additions to where sums are used, and has no registers for all that waits for
+  // them.
+  static __m256i add_now(__m256i a, __m256i b) {
+    __m256i sum = _mm256_add_epi16(a, b);
+    __asm__("" : "+x"(sum));
+    return sum;
+  }
   static __m256i add_pairs(__m256i sum, __m256i sixteen_bit) {
-    return _mm256_add_epi32(sum, _mm256_madd_epi16(sixteen_bit, _mm256_set1_epi16(1)));
+    sum = _mm256_add_epi32(sum, _mm256_madd_epi16(sixteen_bit, _mm256_set1_epi16(1)));
+    __asm__("" : "+x"(sum));
+    return sum;
   }
   static Bytes mask(Bytes b, int bits) {
     const __m256i all = _mm256_set1_epi8(static_cast<char>(bits));

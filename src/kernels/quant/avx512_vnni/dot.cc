@@ -15,6 +15,7 @@ struct Vnni {
   using Ints = __m512i;
   using Floats = __m512;
   static constexpr int kEightBitOffset = 128;
+  static constexpr bool kHasPairs = false;
 
   static Bytes load(const uint8_t* p) { return _mm512_loadu_si512(p); }
   // Bit kFrom of each byte moved to bit kTo; bits of neighbours come along.
