@@ -46,7 +46,7 @@ def start_matplotlib():
 
 def svg_of(plt, figure):
     text = io.StringIO()
-    figure.savefig(text, format="svg", metadata={"Date": None})
+    figure.savefig(text, format="svg", metadata={"Date": None}, bbox_inches="tight")  # labels may be wider than the picture
     plt.close(figure)
     return text.getvalue()
 

@@ -94,9 +94,10 @@ def retention_axis(axes, shares):
 
 def legend_under(axes):
     """Below the axes, in at most three columns; nothing without labels."""
-    n = len(axes.get_legend_handles_labels()[0])
-    if n:
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=min(n, 3))
+    labels = axes.get_legend_handles_labels()[1]
+    if labels:
+        n_columns = 3 if max(map(len, labels)) <= 24 else 2
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=min(len(labels), n_columns))
 
 
 def plot_with_errors(axes, points, label, **style):
@@ -155,8 +156,8 @@ def part_bars(plt, evaluation, name):
         is_cut = (len(parts), len(rows)) != (n_parts, n_rows)
         if not parts:
             continue
-        figure, axes = plt.subplots(figsize=(WIDTH_INCHES, 0.9 + 0.13 * len(parts) * (len(rows) + 1.4) + 0.22 * (len(rows) + 2) // 3),
-                                    layout="constrained")
+        bars = max(0.13 * len(parts) * (len(rows) + 1.4), 0.5)
+        figure, axes = plt.subplots(figsize=(WIDTH_INCHES, 1.1 + bars), layout="constrained")
         height = 0.8 / len(rows)
         seen = {}
         for i, row in enumerate(rows):
@@ -170,7 +171,7 @@ def part_bars(plt, evaluation, name):
         axes.set_xlim(0, max([1.0] + [score for row in rows for score in row.parts().values()]))
         axes.tick_params(axis="y", length=0)
         axes.set_title("Scores by kind" + at_length(ctx))
-        axes.legend(loc="upper center", bbox_to_anchor=(0.4, -0.42 / (0.13 * len(parts) * (len(rows) + 1.4))), ncols=2)
+        axes.legend(loc="upper center", bbox_to_anchor=(0.4, -0.42 / bars), ncols=2)
         said = "; ".join(f"{row.column}: " + ", ".join(f"{part} {score:.2f}" for part, score in row.parts().items()
                                                        if part in parts) for row in rows)
         pictures.append(Picture(f"{name}-parts-{ctx or 'all'}", svg_of(plt, figure), f"Scores by kind{at_length(ctx)}. {said}.",
@@ -200,9 +201,11 @@ def layer_lines(plt, evaluation, name):
                 return pictures
             lines = dict(list(lines.items())[:MOST_LINES])
             figure, axes = plt.subplots(figsize=(WIDTH_INCHES, 3.1 + 0.2 * ((len(lines) + 2) // 3)), layout="constrained")
-            for place, (label, pairs) in enumerate(lines.items()):
-                style = style_of(label, 0) if label in POLICY_PLACES else {
-                    "color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)]}
+            taken = {POLICY_PLACES[label] for label in lines if label in POLICY_PLACES}
+            free = iter([place for place in range(2 * MOST_LINES) if place not in taken])
+            for label, pairs in lines.items():
+                place = POLICY_PLACES[label] if label in POLICY_PLACES else next(free)
+                style = {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)]}
                 axes.plot([x for x, _ in pairs], [y for _, y in pairs], markersize=3.5, linewidth=1.4, label=label, **style)
             axes.set(xlabel="layer", title=(what or row.column) + at_length(row.ctx))
             axes.xaxis.get_major_locator().set_params(integer=True)

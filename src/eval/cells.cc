@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <limits>
+#include <set>
+#include <utility>
 
 #include "base/atomic_file.h"
 #include "base/error.h"
@@ -124,6 +126,14 @@ Cell read_cell(const nlohmann::json& record, const std::string& where) {
                           .sum = missed.number("sum", 0, kMost),
                           .max = missed.number("max", 0, 1 + 1e-6)};
   }
+  // No more than a whole for each.
+  const auto check_shares = [&](const char* name, double sum, int64_t n) {
+    if (sum <= static_cast<double>(n) * (1 + 1e-6)) return;
+    fail(ErrorCode::kData, "{}: {} is a sum of {} over {} shares; remove this line", where, name,
+         sum, n);
+  };
+  check_shares("kv_retention_sum", decode.retention_sum, decode.n_passes);
+  check_shares("missed_mass", cell.result.missed.sum, cell.result.missed.n);
   cell.result.seconds = fields.number("seconds", 0, kMost);
   if (record.contains("details")) cell.result.details = Json(record["details"]);
   if (fields.has("layers")) read_layers(record["layers"], where, cell.result);
@@ -178,7 +188,8 @@ Json budget_json(const std::string& kv_budget) {
 }
 
 CellStore::CellStore(const std::filesystem::path& folder, const EvalTask& task,
-                     const Json& settings, std::span<const EvalColumn> columns)
+                     const Json& settings, std::span<const EvalColumn> columns,
+                     std::span<const EvalUnit> units)
     : task_(task) {
   const std::filesystem::path settings_path = folder / kEvalSettingsFile;
   const std::filesystem::path cells_path = folder / kCellsFile;
@@ -198,10 +209,13 @@ CellStore::CellStore(const std::filesystem::path& folder, const EvalTask& task,
   }
   std::vector<std::string> keys;
   for (const EvalColumn& column : columns) keys.push_back(column_key(column));
+  std::set<std::pair<int64_t, int64_t>> places;
+  for (const EvalUnit& unit : units) places.emplace(unit.ctx, unit.sample);
   const auto take = [&](const nlohmann::json& record, const std::string& where) {
     Cell cell = read_cell(record, where);
     std::string key = column_key(record);
-    if (std::ranges::find(keys, key) == keys.end()) {
+    if (std::ranges::find(keys, key) == keys.end() || !places.contains({cell.ctx, cell.sample}) ||
+        record.value(kTaskSetting, nlohmann::json()) != task.name) {
       fail(ErrorCode::kData, "{}: a cell that this evaluation has not; remove this line", where);
     }
     const Key place{std::move(key), cell.ctx, cell.sample};

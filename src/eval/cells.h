@@ -29,12 +29,13 @@ struct Cell {
 // Keeps cells in `folder` as they are done, and knows those of earlier runs. One thread at a time.
 class CellStore {
  public:
-  // Opens a folder that can be written to, for cells of `task`. `settings` are all that these
-  // depend on. Throws Error (kInvalidArgument) naming the first that differs from those of the
-  // cells that stand there, of which there may be fewer samples if the task takes more; (kData) for
-  // a file that is none of this kind; (kIo).
+  // Opens a folder that can be written to, for cells of `task` of these columns and units.
+  // `settings` are all that these depend on. Throws Error (kInvalidArgument) naming the first that
+  // differs from those of the cells that stand there, of which there may be fewer samples if the
+  // task takes more; (kData) for a file that is none of this kind; (kIo).
   CellStore(const std::filesystem::path& folder, const EvalTask& task,
-            const nlohmann::ordered_json& settings, std::span<const EvalColumn> columns);
+            const nlohmann::ordered_json& settings, std::span<const EvalColumn> columns,
+            std::span<const EvalUnit> units);
 
   // Null if it is not done. Of two lines for one cell the first counts.
   const Cell* find(const EvalColumn& column, int64_t ctx, int64_t sample) const;

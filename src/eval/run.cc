@@ -164,8 +164,8 @@ void write_results(const EvalReport& report, const std::filesystem::path& folder
 EvalReport run_eval(const Engine& engine, EvalPlan& plan, const std::filesystem::path& folder,
                     const EvalCallbacks& callbacks, const CancelToken* cancel) {
   const Json settings = settings_of(engine, plan);
-  CellStore cells(folder, *plan.task, settings, plan.columns);
   const std::vector<EvalUnit> units = plan.work->units();
+  CellStore cells(folder, *plan.task, settings, plan.columns, units);
   const auto pending_of = [&](const EvalUnit& unit) {
     std::vector<const EvalColumn*> pending;
     for (const EvalColumn& column : plan.columns) {

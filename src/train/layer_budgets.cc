@@ -32,6 +32,13 @@ double mean_loss(Engine& engine, const Adapter& adapter,
 
 }  // namespace
 
+std::string budget_comparison_text() {
+  return fmt::format(
+      "all fits are done; budgets of layers by demand and equal ones are compared, which reads {} "
+      "tokens",
+      2 * kBudgetTexts * kBudgetTextTokens);
+}
+
 std::string BudgetLosses::to_text() const {
   return fmt::format(
       "at a tenth of the cache the perplexity of {} texts is {:.3f} with budgets of layers by "

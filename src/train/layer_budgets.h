@@ -24,6 +24,9 @@ struct BudgetLosses {
   std::string to_text() const;  // one line for a person
 };
 
+// What is about to be done, one line for a person: it takes a while.
+std::string budget_comparison_text();
+
 // Gives the adapter `shares` (AdapterConfig::layer_shares) if the texts, token ids of at most
 // kBudgetTextTokens each, are likelier with them than without; else it has none. By mass alone it
 // cannot be said: many a layer attends widely to rows that change little. The engine has the

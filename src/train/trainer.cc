@@ -528,6 +528,7 @@ void Run::share_budgets() {
     Rng rng = stream_rng(options_.seed, kBudgetStream, i);
     texts.push_back(sampler.draw(rng).ids);
   }
+  callbacks_.message(budget_comparison_text());
   const BudgetLosses losses = choose_layer_budgets(engine_, adapter_, shares, texts, cancel_);
   callbacks_.message(losses.to_text());
   state_.report["lessons"]["loss_shared_budget"] = losses.shared;
@@ -544,7 +545,6 @@ TrainResult Run::finish() {
   result.report = state_.report["lessons"];
   result.loss = result.report.value("loss_bce", 0.0) + result.report.value("loss_kl", 0.0);
   if (eval_lessons_) result.eval = state_.report["eval"];
-
   nlohmann::ordered_json training = nlohmann::ordered_json::parse(state_.settings);
   training["steps_done"] = state_.n_steps;
   training["lessons"] = state_.n_lessons;

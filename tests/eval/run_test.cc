@@ -211,9 +211,20 @@ TEST(EvalRun, FoldersThatAreNoneAreRefused) {
   };
   refuses_cells("cells.jsonl:2: \"score\" is a sum over n = 0", with_n("0"));
   refuses_cells("cells.jsonl:2: \"n\" is -3", with_n("-3"));
-  std::string other = cells;
-  other.replace(other.find("\"full\""), 6, "\"none\"");
-  refuses_cells("a cell that this evaluation has not", other);
+  refuses_cells("kv_retention_sum is a sum of 1000 over", [&] {
+    nlohmann::ordered_json cell = nlohmann::ordered_json::parse(cells.substr(0, first));
+    cell["kv_retention_sum"] = 1000;
+    return cell.dump() + "\n" + cells.substr(first);
+  }());
+  const std::pair<std::string, std::string> changes[] = {{"\"full\"", "\"none\""},
+                                                         {"\"sample\":0", "\"sample\":9"},
+                                                         {"\"ctx\":300", "\"ctx\":299"},
+                                                         {"\"task\":\"ppl\"", "\"task\":\"niah\""}};
+  for (const auto& [from, to] : changes) {
+    std::string other = cells;
+    other.replace(other.find(from), from.size(), to);
+    refuses_cells("a cell that this evaluation has not", other);
+  }
   write_text(folder / kCellsFile, cells);
   std::filesystem::remove(folder / kEvalSettingsFile);
   expect_error(ErrorCode::kData, "settings.json is missing", [&] { run_ppl(folder.path()); });

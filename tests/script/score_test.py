@@ -57,11 +57,38 @@ class ScoreTest(unittest.TestCase):
         self.assertEqual(row["lengths"], [4096, 8192])
         self.assertIsNone(row["error"], "one sample says nothing of others")
 
+    def test_other_settings_of_a_policy_are_refused(self):
+        full = self.run_of("full", [cell("full", 0, 2, 2), cell("full", 1, 2, 2)], text="a")
+        off = self.run_of("off", [cell("chunk", 0, 2, 2)], text="a", **{"--layer-budgets": False, "adapter digest": "x"})
+        on = self.run_of("on", [cell("chunk", 1, 0, 0)], text="a", **{"--layer-budgets": True, "adapter digest": "x"})
+        self.assertEqual(self.table(full, off)[0]["score"], 1)
+        for order in ((off, on), (on, off)):
+            done = self.score(full, *order)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("--layer-budgets", done.stderr)
+        other = self.run_of("other", [cell("chunk", 1, 2, 2)], text="a", **{"--layer-budgets": False, "adapter digest": "y"})
+        self.assertIn("adapter digest", self.score(full, off, other).stderr)
+
+    def test_other_texts_are_no_pair(self):
+        full = self.run_of("full", [cell("full", 0, 2, 2)], text="a")
+        chunk = self.run_of("chunk", [cell("chunk", 0, 2, 2)], text="b")
+        done = self.score(full, chunk)
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertIn("of other models, texts or lengths", done.stderr)
+
+    def test_weak_cases_alone_are_said(self):
+        run = self.run_of("w", [cell("full", 0, 0, 0.1), cell("chunk", 0, 2, 2)])
+        self.assertIn("answers no case", self.score(run).stderr)
+
+    def test_tasks_without_such_scores_are_refused(self):
+        run = self.run_of("ppl", [cell("full", 0, 2, 2)], task="ppl")
+        self.assertIn("is no run of", self.score(run).stderr)
+
     def test_samples_over_nothing_count_as_none(self):
         # L-Eval's open questions have no score beside closed ones.
         def document(policy, sample, total, n):
             return cell(policy, sample, 0, 0, task="leval", measures={"score": {"sum": total, "n": n}})
-        run = self.run_of("a", [document("full", 0, 0, 0), document("full", 1, 2, 4), document("chunk", 0, 0, 0), document("chunk", 1, 1, 4)])
+        run = self.run_of("l", [document("full", 0, 0, 0), document("full", 1, 2, 4), document("chunk", 0, 0, 0), document("chunk", 1, 1, 4)], task="leval")
         [row] = self.table(run)
         self.assertEqual(row["score"], 1 / 2)
 
@@ -74,7 +101,7 @@ class ScoreTest(unittest.TestCase):
     def test_other_models_are_no_pair(self):
         full = self.run_of("full", [cell("full", 0, 2, 2)])
         other = self.run_of("other", [cell("chunk", 0, 2, 2)], **{"model fingerprint": "n"})
-        self.assertEqual(self.table(full, other), [])
+        self.assertIn("of other models, texts or lengths", self.score(full, other).stderr)
 
     def test_bad_input_is_one_line(self):
         self.assertIn("holds no cells.jsonl", self.score(self.folder).stderr)
