@@ -46,12 +46,18 @@ using Row = nlohmann::ordered_json;
 struct Limits {
   double bytes_per_second = 0;  // read again and again, as many as the weights have, all threads
   double flops = 0;             // of the products' type, all threads
+  double weight_flops = 0;      // of most weights' products where tokens are many, all threads
 };
 
 Limits measure_limits(const Engine& engine) {
   const int n_threads = current_threads();
-  return {memory_read_bandwidth(n_threads, engine.weights().packed_bytes()),
-          product_peak(engine.precision().products, n_threads)};
+  const Precision precision = engine.precision();
+  const bool int8 =
+      precision.int8_inputs == Int8Inputs::kAlways && is_quantized(engine.weights().main_type());
+  const double flops = product_peak(precision.products, n_threads);
+  return {.bytes_per_second = memory_read_bandwidth(n_threads, engine.weights().packed_bytes()),
+          .flops = flops,
+          .weight_flops = int8 ? int8_peak(n_threads) : flops};
 }
 
 // What the products read: of a quantised file its kind as it says itself ("Q4_K_M", whatever type
@@ -215,7 +221,7 @@ class Bench {
                               ? retention.kv_retention() * static_cast<double>(depth + n)
                               : n_visible;
     const auto attention = static_cast<double>(4 * c.n_layers * c.q_dim()) * n_rows;
-    return limits_.flops / (2 * n_weights + attention);
+    return 1 / (2 * n_weights / limits_.weight_flops + attention / limits_.flops);
   }
 
   static constexpr int64_t kLongRun = 16384;  // tokens from which prefill is warm enough by itself
@@ -258,9 +264,12 @@ void run(const BenchArgs& args) {
 
   const Limits limits = measure_limits(engine);
   std::fputs(fmt::format("this machine, {} threads, {}: reads {:.1f} GB/s, multiplies at {:.0f} "
-                         "GFLOP/s\n",
+                         "GFLOP/s{}\n",
                          current_threads(), active_isa(), limits.bytes_per_second * 1e-9,
-                         limits.flops * 1e-9)
+                         limits.flops * 1e-9,
+                         limits.weight_flops > limits.flops
+                             ? fmt::format(", bytes at {:.0f} GOP/s", limits.weight_flops * 1e-9)
+                             : "")
                  .c_str(),
              stderr);
   std::vector<Row> rows;

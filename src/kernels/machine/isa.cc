@@ -106,6 +106,7 @@ KernelSet with_fallback(KernelSet own, const KernelSet& base) {
   take(&KernelSet::attention_tile);
   take(&KernelSet::f32_peak);
   take(&KernelSet::bf16_peak);
+  take(&KernelSet::int8_peak);
   return own;
 }
 

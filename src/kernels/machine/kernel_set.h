@@ -20,6 +20,7 @@ struct KernelSet {
   AttentionTileKernel (*attention_tile)() = nullptr;  // null below avx512_bf16
   ProductPeak (*f32_peak)() = nullptr;                // never null once chosen
   ProductPeak (*bf16_peak)() = nullptr;               // null below avx512_bf16
+  ProductPeak (*int8_peak)() = nullptr;               // null below avx2
 };
 
 // `own`, and from `base` what it lacks.

@@ -19,12 +19,14 @@ ProductPeak f32_peak();
 namespace avx2 {
 const QuantDotKernel* quant_dot_kernels();
 ProductPeak f32_peak();
+ProductPeak int8_peak();
 }  // namespace avx2
 namespace avx512 {
 ProductPeak f32_peak();
 }  // namespace avx512
 namespace avx512_vnni {
 const QuantDotKernel* quant_dot_kernels();
+ProductPeak int8_peak();
 }  // namespace avx512_vnni
 namespace avx512_bf16 {
 TilePacking tile_packing();
@@ -54,7 +56,9 @@ constexpr Level kLevels[] = {
      .features = "avx2 fma f16c bmi2",
      .highway_targets = HWY_SSSE3 | HWY_SSE4 | HWY_AVX2,
      .onednn = dnnl::cpu_isa::avx2,
-     .kernels = {.quant_dot = avx2::quant_dot_kernels, .f32_peak = avx2::f32_peak}},
+     .kernels = {.quant_dot = avx2::quant_dot_kernels,
+                 .f32_peak = avx2::f32_peak,
+                 .int8_peak = avx2::int8_peak}},
     {.name = "avx512",
      .folder = "avx512",
      .base = "avx2",
@@ -67,7 +71,7 @@ constexpr Level kLevels[] = {
      .base = "avx512",
      .features = "avx512vnni",
      .onednn = dnnl::cpu_isa::avx512_core_vnni,
-     .kernels = {.quant_dot = avx512_vnni::quant_dot_kernels}},
+     .kernels = {.quant_dot = avx512_vnni::quant_dot_kernels, .int8_peak = avx512_vnni::int8_peak}},
     {.name = "avx512_bf16",
      .folder = "avx512_bf16",
      .base = "avx512_vnni",

@@ -59,6 +59,14 @@ float portable_rounds(int64_t rounds) {
   return all;
 }
 
+double run_peak(const ProductPeak& peak, int n_threads) {
+  std::atomic<float> sum = 0;
+  const double flops = peak.flops * static_cast<double>(peak.rounds * n_threads);
+  return best_rate(flops, [&] {
+    parallel_for(n_threads, 1, [&](int64_t, int64_t, int) { sum += peak.run(peak.rounds); });
+  });
+}
+
 }  // namespace
 
 double memory_read_bandwidth(int n_threads, int64_t n_bytes_asked) {
@@ -86,12 +94,13 @@ double product_peak(ProductType type, int n_threads) {
     fail(ErrorCode::kUnsupported, "the peak of {} products cannot be measured: {} has none",
          product_type_name(type), active_isa());
   }
-  const ProductPeak peak = table();
-  std::atomic<float> sum = 0;
-  const double flops = peak.flops * static_cast<double>(peak.rounds * n_threads);
-  return best_rate(flops, [&] {
-    parallel_for(n_threads, 1, [&](int64_t, int64_t, int) { sum += peak.run(peak.rounds); });
-  });
+  return run_peak(table(), n_threads);
+}
+
+double int8_peak(int n_threads) {
+  const KernelSet& kernels = active_kernels();
+  return run_peak(kernels.int8_peak != nullptr ? kernels.int8_peak() : kernels.f32_peak(),
+                  n_threads);
 }
 
 namespace portable {

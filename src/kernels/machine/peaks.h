@@ -18,6 +18,10 @@ double memory_read_bandwidth(int n_threads, int64_t n_bytes = int64_t{256} << 20
 // bfloat16 where bf16_products_available() says no.
 double product_peak(ProductType type, int n_threads);
 
+// The same of products of bytes, two operations a multiply-add; of float32 where the level in use
+// has none.
+double int8_peak(int n_threads);
+
 // The fastest run of products of one instruction set.
 struct ProductPeak {
   float (*run)(int64_t rounds) = nullptr;  // independent products; gives what depends on them

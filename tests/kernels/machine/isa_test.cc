@@ -108,6 +108,7 @@ TEST(IsaTable, ALevelTakesWhatItLacksFromTheNextBelow) {
   EXPECT_EQ(provider("amx", &KernelSet::quant_dot), "avx512_vnni");
   EXPECT_EQ(provider("avx512", &KernelSet::quant_dot), "avx2");
   EXPECT_EQ(provider("amx", &KernelSet::tile_packing), "avx512_bf16");
+  EXPECT_EQ(provider("amx", &KernelSet::int8_peak), "avx512_vnni");
   const KernelSet& active = active_kernels();
   for (const Level& level : isa_levels()) {
     if (level.name != active_isa()) continue;

@@ -19,6 +19,8 @@ TEST(Peaks, AreFiniteAndPositive) {
     const double peak = product_peak(type, 2);
     EXPECT_TRUE(std::isfinite(peak) && peak > 0) << product_type_name(type);
   }
+  const double bytes = int8_peak(2);
+  EXPECT_TRUE(std::isfinite(bytes) && bytes > 0);
   for (const int64_t n_bytes : {int64_t{0}, int64_t{1000}, int64_t{1} << 20, int64_t{1} << 40}) {
     const double bandwidth = memory_read_bandwidth(2, n_bytes);
     EXPECT_TRUE(std::isfinite(bandwidth) && bandwidth > 0) << n_bytes;
