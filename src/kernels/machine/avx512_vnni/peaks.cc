@@ -18,7 +18,9 @@ float byte_rounds(int64_t rounds) {
   }
   __m512i all = sums[0];
   for (int i = 1; i < kSums; ++i) all = _mm512_add_epi32(all, sums[i]);
-  return static_cast<float>(_mm512_reduce_add_epi32(all));
+  alignas(64) int32_t lanes[16];
+  _mm512_store_si512(lanes, all);
+  return static_cast<float>(lanes[0]);
 }
 
 }  // namespace
