@@ -122,6 +122,28 @@ TEST(QuantLinear, HoldsExtremeIntegers) {
   }
 }
 
+// So that it does not matter how a prompt is cut.
+TEST(QuantLinear, Int8ProductsOfATokenAreTheSameBesideOthers) {
+  constexpr int64_t kTokens = 23;
+  constexpr int64_t kIn = 768;
+  constexpr int64_t kOut = 40;
+  for (const auto& [dtype, halves] : quant_types()) {
+    const QuantCase matrix(dtype, kOut, kIn, 20);
+    const MatrixView part = matrix.view();
+    const Linear linear(std::span(&part, 1), kInt8Precision);
+    const auto x = random_values(kTokens * kIn, 21);
+    std::vector<float> together(kTokens * kOut);
+    linear(x.data(), kTokens, together.data());
+    for (int64_t t = 0; t < kTokens; ++t) {
+      std::vector<float> alone(kOut);
+      linear(x.data() + t * kIn, 1, alone.data());
+      EXPECT_EQ(alone,
+                std::vector<float>(together.begin() + t * kOut, together.begin() + (t + 1) * kOut))
+          << dtype_name(part.dtype) << ", token " << t;
+    }
+  }
+}
+
 // The step of an int8 value is 1/127 of its block's largest, its error uniform: for normal values,
 // whose largest of 32 is about 2.1 sigma, that is 2.1 / 127 / sqrt(12) of the norm. Weights of one
 // sign make the outputs' errors one, that of the sum of x, which may be a few times larger.
