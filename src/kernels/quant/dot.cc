@@ -178,17 +178,17 @@ Int8Rows round_to_int8(const float* x, int64_t n_tokens, int64_t n_in) {
   int32_t* const to_sums = sums.data();
   const bool parallel = n_tokens * n_in >= kMinParallelInputs;
   parallel_for(n_tokens, parallel ? kTokensAtOnce : n_tokens, [&](int64_t begin, int64_t end, int) {
-    for (int64_t at = begin * n_blocks; at < end * n_blocks; ++at) {
-      const int64_t t = at / n_blocks;
-      const int64_t b = at % n_blocks;
-      if (b < n_used) {
+    for (int64_t t = begin; t < end; ++t) {
+      const int64_t first = t * n_blocks;
+      for (int64_t b = 0; b < n_used; ++b) {
+        const int64_t at = first + b;
         round_block(x + t * n_in + b * kQuantBlock, to_values + at * kQuantBlock, to_scales + at,
                     to_sums + 2 * at);
-      } else {
-        std::fill_n(to_values + at * kQuantBlock, kQuantBlock, int8_t{0});
-        to_scales[at] = 0.0f;
-        std::fill_n(to_sums + 2 * at, 2, 0);
       }
+      const int64_t n_padding = n_blocks - n_used;
+      std::fill_n(to_values + (first + n_used) * kQuantBlock, n_padding * kQuantBlock, int8_t{0});
+      std::fill_n(to_scales + first + n_used, n_padding, 0.0f);
+      std::fill_n(to_sums + 2 * (first + n_used), 2 * n_padding, 0);
     }
   });
   return {values.data(), scales.data(), sums.data(), n_tokens, n_blocks};
