@@ -31,6 +31,7 @@ struct Shape {
 };
 
 constexpr Shape kSmall{4, 2, 64};   // a model of some millions of parameters
+constexpr Shape kQwen{14, 2, 64};   // Qwen2.5 0.5B
 constexpr Shape kLlama{32, 8, 64};  // Llama 3.2 1B
 constexpr Shape kWide{32, 8, 128};  // Llama 3.1 8B
 
@@ -265,6 +266,14 @@ BENCHMARK_CAPTURE(token, small_f32, kSmall, KvType::kF32)
     ->UseRealTime();
 BENCHMARK_CAPTURE(token, small_bf16, kSmall, KvType::kBf16)
     ->ArgsProduct({{2048, 120000}, {1, 2}})
+    ->ArgNames({"rows", "threads"})
+    ->UseRealTime();
+BENCHMARK_CAPTURE(token, qwen_f32, kQwen, KvType::kF32)
+    ->ArgsProduct({{2048, 32768}, {1, 2}})
+    ->ArgNames({"rows", "threads"})
+    ->UseRealTime();
+BENCHMARK_CAPTURE(token, qwen_bf16, kQwen, KvType::kBf16)
+    ->ArgsProduct({{2048, 32768}, {1, 2}})
     ->ArgNames({"rows", "threads"})
     ->UseRealTime();
 BENCHMARK_CAPTURE(token, llama_bf16, kLlama, KvType::kBf16)

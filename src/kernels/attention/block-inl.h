@@ -225,7 +225,8 @@ void attend_tile_of(const QueryTile& query, int64_t first_position, const KvHead
     pack_rows(static_cast<const Element*>(kv.values), *tile, head_dim, scratch.values);
     const bool values_finite =
         tile->last() <= first_position || all_finite(scratch.values, tile->n_rows * head_dim);
-    RowPrefetcher<> prefetcher(kv, *next, panels.n_panels * (kKvTileRows + head_dim) / kBlock);
+    RowPrefetcher<> prefetcher(kv, *next,
+                               panels.n_panels * (kKvTileRows + head_dim) / kMostScalars);
     for (int64_t p = 0; p < panels.n_panels; ++p) {
       const int64_t first = panels.first(p);
       switch (panels.width(p)) {

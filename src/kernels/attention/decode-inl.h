@@ -1,5 +1,6 @@
 // Attention of one query token. The cache is read once, straight from where it lies, for all heads
-// that share the KV head: memory sets the pace. Here head_dim lies across the vector lanes.
+// that share the KV head: memory sets the pace. Here head_dim lies across the vector lanes, but for
+// heads that fill vectors of eight themselves: those are a tile of one token.
 
 #if defined(CHUNKLLM_KERNELS_ATTENTION_DECODE_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CHUNKLLM_KERNELS_ATTENTION_DECODE_INL_H_
@@ -9,6 +10,7 @@
 #endif
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "kernels/attention/block-inl.h"
@@ -20,6 +22,10 @@ namespace HWY_NAMESPACE {
 // Heads, and vectors of head_dim, whose sums are kept in registers at a time.
 inline constexpr int kMaxHeads = kLanes == 16 ? 4 : 2;
 inline constexpr int kMaxStrip = kLanes == 16 ? 4 : 2;
+
+// From so many heads on a tile's vectors are full enough: it has no sums across lanes and reads
+// each row once instead of once for every kMaxHeads.
+inline constexpr int64_t kTileHeads = kLanes == 8 ? 6 : std::numeric_limits<int64_t>::max();
 
 // Numbers of a row as the kernel sees it. Rows that are no whole number of vectors are widened to
 // scratch and padded with zeros.
@@ -304,11 +310,16 @@ void attend_token_of(const QueryTile& query, const KvHeadView& kv, RowCursor row
 }
 
 inline size_t attend_token_scratch(int64_t n_heads, int64_t head_dim) {
-  return TokenScratch::n_floats(n_heads, head_dim);
+  return std::max(TokenScratch::n_floats(n_heads, head_dim),
+                  attend_tile_scratch(1, n_heads, head_dim));
 }
 
 inline void attend_token(const QueryTile& query, const KvHeadView& kv, RowCursor rows,
                          const AttentionTarget& target, float* scratch) {
+  if (query.n_heads >= kTileHeads) {
+    constexpr int64_t kBehindAllRows = std::numeric_limits<int32_t>::max() - 1;
+    return attend_tile(query, kBehindAllRows, kv, rows, target, scratch);
+  }
   switch (kv.type) {
     case KvType::kF32:
       return attend_token_of<float>(query, kv, rows, target, scratch);

@@ -119,7 +119,7 @@ void mass_tile_of(const MassTask& task, const KvHeadView& kv, float* scratch_flo
     next->fill(rows);
     pack_rows(static_cast<const Element*>(kv.keys), *tile, head_dim, scratch.keys);
     while (!task.chunks[chunk].contains(tile->first())) ++chunk;
-    RowPrefetcher<false> prefetcher(kv, *next, panels.n_panels * kKvTileRows / kBlock);
+    RowPrefetcher<false> prefetcher(kv, *next, panels.n_panels * kKvTileRows / kMostScalars);
     for (int64_t p = 0; p < panels.n_panels; ++p) {
       const int64_t first = panels.first(p);
       const int64_t n_columns =

@@ -33,9 +33,11 @@ using FloatVec = hn::Vec<FloatTag>;
 using IntTag = hn::RebindToSigned<FloatTag>;
 
 inline constexpr int kLanes = HWY_LANES(float);
-// Accumulators of the products: kBlock scalars by up to kMaxPanel vectors, what the registers hold.
+// Accumulators of the products: up to kMaxPanel vectors by as many scalars as the registers hold,
+// eight sums at least, or one would wait for the other.
 inline constexpr int kMaxPanel = 3;
-inline constexpr int kBlock = kLanes == 16 ? 8 : 4;
+inline constexpr int kMostScalars = 8;
+constexpr int scalars_by(int width) { return kLanes == 16 || width == 1 ? kMostScalars : 4; }
 
 // 2^x for x <= 127, and 0 below -125.5: results are never subnormal, which would be slow. NaN stays
 // NaN. Relative error below 3e-7: a polynomial of degree 5 for 2^(f + 1), f in [-1/2, 1/2],
@@ -135,12 +137,13 @@ HWY_INLINE void widen_row(const BlockQ8_0* HWY_RESTRICT row, int64_t head_dim,
 }
 
 // Copies the tile's rows of `cache` [capacity, head_dim] to `to` [kKvTileRows, head_dim] as
-// float32. Repeats the last row up to a multiple of kBlock, so that products over whole blocks see
-// only rows that are there.
+// float32. Repeats the last row up to a multiple of kMostScalars, so that products over whole
+// blocks see only rows that are there.
 template <class Element>
 void pack_rows(const Element* HWY_RESTRICT cache, const RowTile& tile, int64_t head_dim,
                float* HWY_RESTRICT to) {
-  const int n_padded = static_cast<int>(hwy::RoundUpTo(static_cast<size_t>(tile.n_rows), kBlock));
+  const int n_padded =
+      static_cast<int>(hwy::RoundUpTo(static_cast<size_t>(tile.n_rows), kMostScalars));
   for (int r = 0; r < n_padded; ++r) {
     const int64_t position = tile.positions[r < tile.n_rows ? r : tile.n_rows - 1];
     widen_row(cache + position * row_elements<Element>(head_dim), head_dim, to);
@@ -258,18 +261,19 @@ inline void pack_queries(const QueryTile& query, int64_t head_dim, const Panels&
 }
 
 // The core of both products: c[i, j] = keep[j] * c[i, j] + sum_{k < n} a[i * a_row + k * a_step]
-// b[k, j] for kBlock rows i and kWidth vectors j; without `keep` (null) c is only written. b [n,
-// columns], c [kBlock, columns], keep [columns], columns = kWidth * kLanes. A function of its own,
-// for inlined into its callers it would leave g++ 12 too few registers.
+// b[k, j] for scalars_by(kWidth) rows i and kWidth vectors j; without `keep` (null) c is only
+// written. b [n, columns], c [rows, columns], keep [columns], columns = kWidth * kLanes. A function
+// of its own, for inlined into its callers it would leave g++ 12 too few registers.
 template <int kWidth>
 HWY_NOINLINE void multiply_block(const float* HWY_RESTRICT a, int64_t a_row, int64_t a_step,
                                  const float* HWY_RESTRICT b, int64_t n,
                                  const float* HWY_RESTRICT keep, float* HWY_RESTRICT c) {
   static_assert(kMaxPanel == 3);
+  constexpr int kRows = scalars_by(kWidth);
   const FloatTag d;
-  FloatVec acc[kBlock][kWidth];
-  HWY_UNROLL(kBlock)
-  for (int i = 0; i < kBlock; ++i) {
+  FloatVec acc[kRows][kWidth];
+  HWY_UNROLL(kMostScalars)
+  for (int i = 0; i < kRows; ++i) {
     HWY_UNROLL(kMaxPanel)
     for (int j = 0; j < kWidth; ++j) acc[i][j] = hn::Zero(d);
   }
@@ -278,16 +282,16 @@ HWY_NOINLINE void multiply_block(const float* HWY_RESTRICT a, int64_t a_row, int
     const FloatVec b0 = hn::Load(d, b);
     const FloatVec b1 = kWidth > 1 ? hn::Load(d, b + kLanes) : b0;
     const FloatVec b2 = kWidth > 2 ? hn::Load(d, b + 2 * kLanes) : b0;
-    HWY_UNROLL(kBlock)
-    for (int i = 0; i < kBlock; ++i) {
+    HWY_UNROLL(kMostScalars)
+    for (int i = 0; i < kRows; ++i) {
       const FloatVec factor = hn::Set(d, a[i * a_row]);
       acc[i][0] = hn::MulAdd(factor, b0, acc[i][0]);
       if constexpr (kWidth > 1) acc[i][1] = hn::MulAdd(factor, b1, acc[i][1]);
       if constexpr (kWidth > 2) acc[i][2] = hn::MulAdd(factor, b2, acc[i][2]);
     }
   }
-  HWY_UNROLL(kBlock)
-  for (int i = 0; i < kBlock; ++i) {
+  HWY_UNROLL(kMostScalars)
+  for (int i = 0; i < kRows; ++i) {
     HWY_UNROLL(kMaxPanel)
     for (int j = 0; j < kWidth; ++j) {
       float* HWY_RESTRICT at = c + (i * kWidth + j) * kLanes;
@@ -299,12 +303,13 @@ HWY_NOINLINE void multiply_block(const float* HWY_RESTRICT a, int64_t a_row, int
   }
 }
 
-// scores[r, c] = sum_i keys[r, i] q[i, c] for r < n rounded up to kBlock; `keys` [rows, head_dim]
-// as pack_rows() leaves it, `q` [head_dim, width * kLanes], `scores` [rows, width * kLanes].
+// scores[r, c] = sum_i keys[r, i] q[i, c] for r < n rounded up to scalars_by(width); `keys` [rows,
+// head_dim] as pack_rows() leaves it, `q` [head_dim, width * kLanes], `scores` [rows, width *
+// kLanes].
 template <int kWidth, class Prefetcher>
 HWY_INLINE void score_rows(const float* keys, int64_t head_dim, int n, const float* q,
                            float* scores, Prefetcher& prefetcher) {
-  for (int r = 0; r < n; r += kBlock) {
+  for (int r = 0; r < n; r += scalars_by(kWidth)) {
     prefetcher.step();
     multiply_block<kWidth>(keys + r * head_dim, head_dim, 1, q, head_dim, nullptr,
                            scores + r * kWidth * kLanes);
@@ -336,7 +341,7 @@ void mask_future(const int32_t* HWY_RESTRICT positions, int n, const int32_t* HW
 template <int kWidth, class Prefetcher>
 HWY_INLINE void add_values(const float* values, int64_t head_dim, int n, const float* weights,
                            const float* keep, float* out, Prefetcher& prefetcher) {
-  for (int64_t i = 0; i < head_dim; i += kBlock) {
+  for (int64_t i = 0; i < head_dim; i += scalars_by(kWidth)) {
     prefetcher.step();
     multiply_block<kWidth>(values + i, 1, head_dim, weights, n, keep, out + i * kWidth * kLanes);
   }

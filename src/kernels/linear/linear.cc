@@ -17,6 +17,7 @@
 #include "kernels/ops/ops.h"
 #include "kernels/quant/dot.h"
 #include "kernels/quant/pack.h"
+#include "kernels/quant/round.h"
 
 namespace chunkllm {
 namespace {

@@ -1,17 +1,11 @@
 #include "kernels/quant/dot.h"
 
-#include <algorithm>
 #include <array>
-#include <cmath>
 #include <cstring>
-#include <limits>
-#include <utility>
-#include <vector>
 
 #include "base/bf16.h"
 #include "base/half.h"
 #include "base/quant/blocks.h"
-#include "base/thread_pool.h"
 #include "kernels/machine/kernel_set.h"
 
 namespace chunkllm {
@@ -123,75 +117,9 @@ const QuantDotKernel* quant_dot_kernels() { return dot_kernels<Plain>(); }
 
 }  // namespace portable
 
-namespace {
-
-// One block of 32 values at x.
-void round_block(const float* x, int8_t* values, float* scale, int32_t* sums) {
-  constexpr float kSmallest = 0x1p-100f;
-  float largest = 0.0f;
-  bool finite = true;
-  for (int i = 0; i < kQuantBlock; ++i) {
-    const float magnitude = std::fabs(x[i]);
-    finite &= magnitude <= std::numeric_limits<float>::max();  // false for NaN
-    largest = std::max(largest, magnitude);
-  }
-  const bool zero = !finite || largest < kSmallest;
-  const float inverse = zero ? 0.0f : 127.0f / largest;
-  *scale = finite ? (zero ? 0.0f : largest / 127.0f) : std::numeric_limits<float>::quiet_NaN();
-  // Adding 1.5 2^23 rounds to the nearest integer, ties to even, and leaves it in the low bits.
-  constexpr float kRound = 12582912.0f;
-  sums[0] = sums[1] = 0;
-  for (int i = 0; i < kQuantBlock; ++i) {
-    const float rounded = (zero ? 0.0f : x[i] * inverse) + kRound;
-    int32_t bits = 0;
-    std::memcpy(&bits, &rounded, sizeof(bits));
-    const int32_t value = bits - 0x4b400000;
-    values[i] = static_cast<int8_t>(value);
-    sums[i / 16] += value;
-  }
-}
-
-}  // namespace
-
 QuantDotKernel quant_dot_kernel(DType dtype) {
   static const QuantDotKernel* const kernels = active_kernels().quant_dot();
   return kernels[quant_index(quant_format(dtype).dtype)];
-}
-
-Int8Rows round_to_int8(const float* x, int64_t n_tokens, int64_t n_in) {
-  constexpr int64_t kBlocksAtOnce = 256 / kQuantBlock;
-  constexpr int64_t kMinParallelInputs = 1 << 16;
-  constexpr int64_t kTokensAtOnce = 16;
-  thread_local std::vector<int8_t> values;
-  thread_local std::vector<float> scales;
-  thread_local std::vector<int32_t> sums;
-  const int64_t n_used = n_in / kQuantBlock;
-  const int64_t n_blocks = (n_used + kBlocksAtOnce - 1) / kBlocksAtOnce * kBlocksAtOnce;
-  const auto n_all = static_cast<size_t>(n_tokens * n_blocks);
-  if (scales.size() < n_all) {
-    values.resize(n_all * kQuantBlock);
-    scales.resize(n_all);
-    sums.resize(2 * n_all);
-  }
-  int8_t* const to_values = values.data();
-  float* const to_scales = scales.data();
-  int32_t* const to_sums = sums.data();
-  const bool parallel = n_tokens * n_in >= kMinParallelInputs;
-  parallel_for(n_tokens, parallel ? kTokensAtOnce : n_tokens, [&](int64_t begin, int64_t end, int) {
-    for (int64_t t = begin; t < end; ++t) {
-      const int64_t first = t * n_blocks;
-      for (int64_t b = 0; b < n_used; ++b) {
-        const int64_t at = first + b;
-        round_block(x + t * n_in + b * kQuantBlock, to_values + at * kQuantBlock, to_scales + at,
-                    to_sums + 2 * at);
-      }
-      const int64_t n_padding = n_blocks - n_used;
-      std::fill_n(to_values + (first + n_used) * kQuantBlock, n_padding * kQuantBlock, int8_t{0});
-      std::fill_n(to_scales + first + n_used, n_padding, 0.0f);
-      std::fill_n(to_sums + 2 * (first + n_used), 2 * n_padding, 0);
-    }
-  });
-  return {values.data(), scales.data(), sums.data(), n_tokens, n_blocks};
 }
 
 }  // namespace chunkllm

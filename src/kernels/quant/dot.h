@@ -19,8 +19,4 @@ inline constexpr int64_t kMaxDotTokens = 4;
 // quantised.
 QuantDotKernel quant_dot_kernel(DType dtype);
 
-// Rounds x [n_tokens, n_in] to int8, n_in a multiple of 32. Blocks whose largest magnitude is below
-// 2^-100 become zero. The result lies in the calling thread's work space until its next call.
-Int8Rows round_to_int8(const float* x, int64_t n_tokens, int64_t n_in);
-
 }  // namespace chunkllm
