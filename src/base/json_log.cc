@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -58,19 +59,36 @@ std::vector<Line> parse_lines(std::string_view text, const std::filesystem::path
 
 JsonLog::JsonLog(const std::filesystem::path& path, bool goes_on, const CheckRecord& stays)
     : path_(path) {
-  std::error_code error;
-  const bool resumes = goes_on && std::filesystem::exists(path, error);
-  if (resumes) {
-    const std::string text = read_text(path);
-    std::string kept;
-    for (const Line& line : parse_lines(text, path, stays)) {
-      kept.append(line.text).push_back('\n');
+  open();
+  try {
+    if (goes_on) {
+      const std::string text = read_text(path);
+      std::string kept;
+      for (const Line& line : parse_lines(text, path, stays)) {
+        kept.append(line.text).push_back('\n');
+      }
+      if (kept != text) {
+        write_file_atomically(path, kept);
+        ::close(std::exchange(fd_, -1));
+        open();
+      }
+    } else if (::ftruncate(fd_, 0) != 0) {
+      fail(ErrorCode::kIo, "cannot empty {}: {}", path.string(), std::strerror(errno));
     }
-    if (kept != text) write_file_atomically(path, kept);
+  } catch (...) {
+    if (fd_ >= 0) ::close(fd_);
+    throw;
   }
-  const int truncate = resumes ? 0 : O_TRUNC;
-  fd_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | truncate, 0644);
-  if (fd_ < 0) fail(ErrorCode::kIo, "cannot open {}: {}", path.string(), std::strerror(errno));
+}
+
+// The file is locked as long as the log is open. Where a file system has no locks there are none.
+void JsonLog::open() {
+  fd_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+  if (fd_ < 0) fail(ErrorCode::kIo, "cannot open {}: {}", path_.string(), std::strerror(errno));
+  if (::flock(fd_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return;
+  ::close(std::exchange(fd_, -1));
+  fail(ErrorCode::kIo, "another run writes to {}; let it end, or give another folder",
+       path_.string());
 }
 
 JsonLog::~JsonLog() { ::close(fd_); }

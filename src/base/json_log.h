@@ -19,8 +19,8 @@ class JsonLog {
  public:
   // Without `goes_on` the file begins empty. With it, records that `stays` refuses and a line that
   // a crash cut short are removed first (the old file is replaced atomically, or not at all), and
-  // the log goes on behind the rest; a missing file begins empty. Throws Error: kIo, and kData if
-  // another line than the last is no record.
+  // the log goes on behind the rest; a missing file begins empty. Throws Error: kIo, also while
+  // another log writes to the file, and kData if another line than the last is no record.
   JsonLog(const std::filesystem::path& path, bool goes_on, const CheckRecord& stays = {});
   ~JsonLog();
   JsonLog(const JsonLog&) = delete;
@@ -32,6 +32,8 @@ class JsonLog {
   const std::filesystem::path& path() const { return path_; }
 
  private:
+  void open();
+
   std::filesystem::path path_;
   int fd_ = -1;
 };

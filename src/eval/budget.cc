@@ -80,6 +80,7 @@ class Part {
     plan_.wanted = [left, ctx](const EvalColumn& column, int64_t at) {
       return at == ctx && left.contains(&column);
     };
+    make_run_folder(folder_);
     report_ = run_eval(engine_, plan_, folder_, callbacks_, cancel_);
     plan_.wanted = {};
   }
@@ -303,10 +304,7 @@ BudgetPlan plan_budget(const Engine& engine, const EvalTask& task, const EvalOpt
 EvalReport run_budget(const Engine& engine, BudgetPlan& plan, const std::filesystem::path& folder,
                       const EvalCallbacks& callbacks, const CancelToken* cancel) {
   plan.questions.wanted = {};
-  if (plan.texts) {
-    plan.texts->wanted = {};
-    make_run_folder(folder / kTextsFolder);
-  }
+  if (plan.texts) plan.texts->wanted = {};
   Search search(engine, plan, folder, callbacks, cancel);
   const double keep = plan.questions.options.keep;
   std::vector<FoundBudget> founds;
