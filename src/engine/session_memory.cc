@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "select/chunk/remainder.h"
+#include "select/chunk/token_lookup.h"
 
 namespace chunkllm {
 namespace {
@@ -49,6 +50,9 @@ SessionMemory session_memory(const ModelConfig& config, const AdapterConfig* ada
   if (options.selection.remainder && policy.reads(Setting::kRemainder)) {
     memory.chunk_index_bytes +=
         config.n_layers * ChunkSums::foretold_bytes(config.kv_dim(), options.ctx);
+  }
+  if (options.selection.lookup && policy.reads(Setting::kLookup)) {
+    memory.chunk_index_bytes += TokenLookup::foretold_bytes(options.ctx);
   }
   return memory;
 }

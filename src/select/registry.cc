@@ -19,7 +19,10 @@ constexpr Setting kChunkSettings[] = {
     Setting::kWindow,           Setting::kSink,          Setting::kRefresh,
     Setting::kPrefill,          Setting::kPrefillBudget, Setting::kPromptTail,
     Setting::kPrefillSelection, Setting::kMinChunk,      Setting::kRemainder,
-    Setting::kLayerBudgets};
+    Setting::kLayerBudgets,     Setting::kLookup};
+
+// The same without lookup: it chooses by what the model does.
+constexpr auto kOracleSettings = std::span(kChunkSettings).first<std::size(kChunkSettings) - 1>();
 
 constexpr Setting kQuestSettings[] = {
     Setting::kKvBudget, Setting::kKvBudgetMin,   Setting::kWindow,     Setting::kSink,
@@ -110,7 +113,7 @@ constexpr PolicyEntry kPolicies[] = {
     {.name = "oracle",
      .help = "the chunks with most attention, for measuring: as slow as full",
      .adapters = kAnyChunks,
-     .settings = kChunkSettings,
+     .settings = kOracleSettings,
      .make = make_from_adapter<OraclePolicy>,
      .index_bytes = chunk_index_bytes,
      .block_needs = chunk_block_needs},

@@ -177,6 +177,14 @@ constexpr SettingEntry kEntries[] = {
        settings.layer_budgets = parse_switch("--layer-budgets", text);
      },
      [](const SelectionSettings& settings) { return Json(settings.layer_budgets); }},
+    {Setting::kLookup, "--lookup", "on|off",
+     "Whether answers prefer the chunks in which their last tokens stood before, up to a quarter "
+     "of "
+     "the budget (default: on)",
+     [](SelectionSettings& settings, std::string_view text) {
+       settings.lookup = parse_switch("--lookup", text);
+     },
+     [](const SelectionSettings& settings) { return Json(settings.lookup); }},
 };
 
 }  // namespace

@@ -86,6 +86,7 @@ struct SelectionSettings {
   std::optional<int64_t> min_chunk;  // tokens; default: the adapter's
   bool remainder = false;            // rows stand for chunks that are not chosen
   bool layer_budgets = false;        // one shared over layers as the adapter says
+  bool lookup = true;                // answers prefer chunks that hold their last tokens
 
   // Tokens that those of a prompt attend to at a refresh at `position`: the most of both budgets
   // and the floor. `least` is that of a fraction.
@@ -106,6 +107,7 @@ enum class Setting {
   kMinChunk,
   kRemainder,
   kLayerBudgets,
+  kLookup,
 };
 
 struct SettingEntry {

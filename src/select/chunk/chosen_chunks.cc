@@ -75,6 +75,7 @@ std::vector<ChosenChunk> ChunkPolicy::chosen_at(int64_t position) const {
               work.data(), scores.data());
   };
   for (const int64_t layer : upper) {
+    const std::vector<int64_t> preferred = preferred_by_lookup(sentences_, at, limits_in(layer));
     const ChunkIndex& index = layers_[static_cast<size_t>(layer)];
     for (size_t i = 0; i < before.size(); ++i) {
       score(index, before[i], i + 1);
@@ -82,7 +83,8 @@ std::vector<ChosenChunk> ChunkPolicy::chosen_at(int64_t position) const {
     }
     score(index, refresh, 0);
     add_softmax(scores, 1 / n_layers, &ChosenChunk::mass, chunks);
-    for (const int64_t j : select_chunks(sentences_, at, limits_in(layer), scores).chunks) {
+    for (const int64_t j :
+         select_chunks(sentences_, at, limits_in(layer), scores, preferred).chunks) {
       chunks[static_cast<size_t>(j - eligible.begin)].layers += 1 / n_layers;
     }
   }

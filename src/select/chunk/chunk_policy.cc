@@ -72,6 +72,7 @@ void ChunkPolicy::add_to_grid(Range positions, std::span<const int32_t> tokens) 
 
 void ChunkPolicy::begin_block(Range positions, std::span<const int32_t> tokens) {
   block_tokens_.assign(tokens.begin(), tokens.end());
+  look_up_tokens(positions.begin, tokens);
   add_to_grid(positions, tokens);
   count_from_ = done_;
   if (has_grid()) plan_ = plan_spans(grid_, prompts_, positions, settings_.prefill_selection);
@@ -255,7 +256,7 @@ int64_t ChunkPolicy::size_bytes() const {
                                           sentences_.ends.size() + sentences_.refreshes.size()) *
                                          sizeof(int64_t));
   for (const ChunkIndex& index : layers_) n_bytes += index.size_bytes();
-  return n_bytes + remainder_bytes();
+  return n_bytes + kept_bytes();
 }
 
 }  // namespace chunkllm

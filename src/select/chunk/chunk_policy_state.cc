@@ -31,6 +31,7 @@ void ChunkPolicy::restore(std::span<const int32_t> tokens, const PolicyState& st
     return found->second;
   };
   add_to_grid({0, n_tokens}, tokens);
+  look_up_tokens(0, tokens);
   done_ = first_done_ = scanned_ = n_known_ = n_tokens;
   const std::vector<int64_t>& ends = find(state.positions, kChunkEnds);
   auto next_end = ends.begin();

@@ -8,6 +8,8 @@ namespace {
 
 // The remainder takes at most one part in so many of the budget.
 constexpr int64_t kBudgetsPerRemainder = 4;
+// And so do the chunks that lookup prefers.
+constexpr int64_t kBudgetsPerLookup = 4;
 
 }  // namespace
 
@@ -132,31 +134,64 @@ const ChunkedPolicy::Chosen& ChunkedPolicy::select(const LayerInput& input,
   chosen.limits = limits_in(input.layer, span);
   const Limits& limits = chosen.limits;
   std::span<const float> scores;
-  if (!everything_fits(position, limits.limits)) scores = scores_of(input, spans, limits.eligible);
+  std::span<const int64_t> preferred;
+  if (!everything_fits(position, limits.limits)) {
+    scores = scores_of(input, spans, limits.eligible);
+    if (!span.prefill_budget) {
+      preferred = preferred_in(track_of(input.layer), position, limits.limits);
+    }
+  }
   chosen.selection = choose({.layer = input.layer,
                              .position = position,
                              .prefill_budget = span.prefill_budget,
                              .track = track_of(input.layer),
                              .limits = limits.limits,
                              .eligible = limits.eligible,
-                             .scores = scores});
+                             .scores = scores,
+                             .preferred = preferred});
   chosen.by = span;
   return chosen;
 }
 
 Selection ChunkedPolicy::choose(const Candidates& candidates) {
-  return select_chunks(candidates.track, candidates.position, candidates.limits, candidates.scores);
+  return select_chunks(candidates.track, candidates.position, candidates.limits, candidates.scores,
+                       candidates.preferred);
+}
+
+void ChunkedPolicy::look_up_tokens(int64_t first, std::span<const int32_t> tokens) {
+  if (settings_.lookup) lookup_.extend(first, tokens);
+}
+
+std::vector<int64_t> ChunkedPolicy::preferred_by_lookup(const ChunkTrack& track, int64_t position,
+                                                        const SelectionLimits& limits) const {
+  if (!settings_.lookup) return {};
+  return preferred_chunks(lookup_, track, position, eligible_chunks(track, position, limits),
+                          limits.budget / kBudgetsPerLookup);
+}
+
+std::span<const int64_t> ChunkedPolicy::preferred_in(const ChunkTrack& track, int64_t position,
+                                                     const SelectionLimits& limits) {
+  if (preferred_.track != &track || preferred_.position != position ||
+      preferred_.budget != limits.budget) {
+    preferred_ = {.track = &track,
+                  .position = position,
+                  .budget = limits.budget,
+                  .chunks = preferred_by_lookup(track, position, limits)};
+  }
+  return preferred_.chunks;
 }
 
 void ChunkedPolicy::forget_selections() {
+  lookup_.truncate(n_known_);
+  preferred_ = {};
   for (Chosen& chosen : chosen_) chosen.by = {};
   for (size_t layer = 0; layer < sums_.size(); ++layer) {
     sums_[layer].truncate(track_of(static_cast<int64_t>(layer)).n_closed_at(done_));
   }
 }
 
-int64_t ChunkedPolicy::remainder_bytes() const {
-  int64_t n_bytes = 0;
+int64_t ChunkedPolicy::kept_bytes() const {
+  int64_t n_bytes = lookup_.size_bytes();
   for (const ChunkSums& sums : sums_) n_bytes += sums.size_bytes();
   return n_bytes;
 }

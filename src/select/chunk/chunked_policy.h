@@ -11,6 +11,7 @@
 #include "select/chunk/remainder.h"
 #include "select/chunk/selection.h"
 #include "select/chunk/span_plan.h"
+#include "select/chunk/token_lookup.h"
 #include "select/policy.h"
 #include "select/prompt_spans.h"
 #include "select/settings.h"
@@ -47,8 +48,9 @@ class ChunkedPolicy : public SelectionPolicy {
     bool prefill_budget = false;  // for prompt tokens
     const ChunkTrack& track;
     const SelectionLimits& limits;
-    Range eligible;                 // chunk indices
-    std::span<const float> scores;  // of the eligible chunks; empty where all of them fit
+    Range eligible;                      // chunk indices
+    std::span<const float> scores;       // of the eligible chunks; empty where all of them fit
+    std::span<const int64_t> preferred;  // chunks that lookup finds
   };
   // The choice itself, so that a test can watch it or make it otherwise.
   virtual Selection choose(const Candidates& candidates);
@@ -64,6 +66,11 @@ class ChunkedPolicy : public SelectionPolicy {
   SelectionLimits limits_of(int64_t layer, const PlannedSpan& span, int64_t position) const;
   // Whether all before `position` may run although nothing after it is known.
   bool is_whole(int64_t position) const;
+  // Takes in tokens from position `first` on, for lookup.
+  void look_up_tokens(int64_t first, std::span<const int32_t> tokens);
+  // The eligible chunks that lookup prefers at a refresh of an answer, ascending.
+  std::vector<int64_t> preferred_by_lookup(const ChunkTrack& track, int64_t position,
+                                           const SelectionLimits& limits) const;
   // Before the spans of a layer are added; and once they are.
   void begin_layer() { spans_.clear(); }
   std::span<const AttentionSpan> end_layer(int64_t layer);
@@ -72,10 +79,11 @@ class ChunkedPolicy : public SelectionPolicy {
   void add_everything(Range queries);
   // Counts what prompt tokens attend to: all rows before them but `n_left_out`.
   void count_prompt_rows(Range queries, int64_t n_left_out);
-  // What was chosen is chosen anew, and what was summed of chunks behind done_ is summed anew.
+  // What was chosen is chosen anew, and what was summed of chunks behind done_ is summed anew;
+  // lookup forgets the tokens from n_known_ on.
   void forget_selections();
-  // Bytes of what is kept for the remainder.
-  int64_t remainder_bytes() const;
+  // Bytes of what is kept for the remainder and for lookup.
+  int64_t kept_bytes() const;
 
   SelectionSettings settings_;
   SelectionLimits limits_;  // but for what a span changes
@@ -104,6 +112,9 @@ class ChunkedPolicy : public SelectionPolicy {
   const Chosen& select(const LayerInput& input, std::span<const PlannedSpan> spans);
   Limits limits_in(int64_t layer, const PlannedSpan& span) const;
   void begin_remainder(const LayerInput& input);
+  // preferred_by_lookup(), kept from layer to layer. Valid until the next call.
+  std::span<const int64_t> preferred_in(const ChunkTrack& track, int64_t position,
+                                        const SelectionLimits& limits);
 
   int64_t least_budget_;  // tokens, of a fraction
   LayerShares shares_;
@@ -112,6 +123,15 @@ class ChunkedPolicy : public SelectionPolicy {
   int64_t prompt_rows_attended_ = 0;
   std::vector<ChunkSums> sums_;  // [n_layers]; with a remainder
   RemainderRows remainder_;      // of the layer that runs
+  TokenLookup lookup_;
+  // What lookup found last: the same for all layers of a track with one budget.
+  struct Preferred {
+    const ChunkTrack* track = nullptr;
+    int64_t position = -1;  // of the refresh
+    int64_t budget = 0;
+    std::vector<int64_t> chunks = {};
+  };
+  Preferred preferred_;
 };
 
 }  // namespace chunkllm

@@ -12,10 +12,12 @@ namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr int kGroups = 256;
+constexpr int kScoreGroups = kGroups - 1;
+constexpr uint8_t kPreferredGroup = kGroups - 1;
 
-// Cuts the span from the least to the greatest score into kGroups equal parts and says in which
-// each score lies: a lower score is never in a higher group. All are in group 0 where the span is
-// none or not finite; NaN is there, too.
+// Cuts the span from the least to the greatest score into kScoreGroups equal parts and says in
+// which each score lies: a lower score is never in a higher group. All are in group 0 where the
+// span is none or not finite; NaN is there, too.
 std::vector<uint8_t> group_scores(std::span<const float> scores) {
   float least = kInfinity;
   float greatest = -kInfinity;
@@ -24,7 +26,7 @@ std::vector<uint8_t> group_scores(std::span<const float> scores) {
     greatest = std::max(greatest, score);
   }
   std::vector<uint8_t> groups(scores.size(), 0);
-  const float scale = (kGroups - 1) / (greatest - least);
+  const float scale = (kScoreGroups - 1) / (greatest - least);
   if (!(scale > 0 && scale < kInfinity)) return groups;
   for (size_t j = 0; j < scores.size(); ++j) {
     const float group = (scores[j] - least) * scale;
@@ -121,7 +123,7 @@ Selection selection_of(const ChunkTrack& track, int64_t position, const Selectio
 }
 
 Selection select_chunks(const ChunkTrack& track, int64_t position, const SelectionLimits& limits,
-                        std::span<const float> scores) {
+                        std::span<const float> scores, std::span<const int64_t> preferred) {
   const Range eligible = eligible_chunks(track, position, limits);
   if (everything_fits(position, limits)) {
     std::vector<int64_t> all(static_cast<size_t>(eligible.size()));
@@ -139,7 +141,10 @@ Selection select_chunks(const ChunkTrack& track, int64_t position, const Selecti
 
   // Most chunks score far from where the room ends: only the group in which it does needs an order.
   scores = scores.first(static_cast<size_t>(eligible.size()));
-  const std::vector<uint8_t> groups = group_scores(scores);
+  std::vector<uint8_t> groups = group_scores(scores);
+  for (const int64_t j : preferred) {
+    groups[static_cast<size_t>(j - eligible.begin)] = kPreferredGroup;
+  }
   const int last = take_groups(groups, cost, room);
   std::vector<int64_t> chosen;
   std::vector<int64_t> of_last;

@@ -43,9 +43,9 @@ bool everything_fits(int64_t position, const SelectionLimits& limits);
 
 // Chooses eligible chunks by descending score (ties to the lower index, NaN as -infinity) until the
 // next would exceed the budget; rows that are attended anyway cost nothing. scores[j] belongs to
-// chunk eligible.begin + j.
+// chunk eligible.begin + j. Those of `preferred` (eligible) come before all others.
 Selection select_chunks(const ChunkTrack& track, int64_t position, const SelectionLimits& limits,
-                        std::span<const float> scores);
+                        std::span<const float> scores, std::span<const int64_t> preferred = {});
 
 // The selection of chosen chunks given beforehand (ascending, eligible).
 Selection selection_of(const ChunkTrack& track, int64_t position, const SelectionLimits& limits,

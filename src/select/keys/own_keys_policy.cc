@@ -54,7 +54,8 @@ Range OwnKeysPolicy::next_block(std::span<const int32_t> tokens, int64_t max_tok
   return {done_, std::max(done_, end)};
 }
 
-void OwnKeysPolicy::begin_block(Range positions, std::span<const int32_t>) {
+void OwnKeysPolicy::begin_block(Range positions, std::span<const int32_t> tokens) {
+  look_up_tokens(positions.begin, tokens);
   count_from_ = done_;
   plan_ = plan_spans(track_, prompts_, positions, settings_.prefill_selection);
   done_ = positions.end;
@@ -175,6 +176,7 @@ void OwnKeysPolicy::restore(std::span<const int32_t> tokens, const PolicyState& 
   }
   done_ = n_known_ = std::ssize(tokens);
   cut(tokens);
+  look_up_tokens(0, tokens);
 }
 
 int64_t OwnKeysPolicy::n_chunks() const { return track_.n_closed_at(done_); }
@@ -193,7 +195,7 @@ int64_t OwnKeysPolicy::size_bytes() const {
   auto n_bytes =
       static_cast<int64_t>((track_.ends.size() + track_.refreshes.size()) * sizeof(int64_t));
   for (const LayerIndex& layer : layers_) n_bytes += layer.index.size_bytes();
-  return n_bytes + remainder_bytes();
+  return n_bytes + kept_bytes();
 }
 
 }  // namespace chunkllm

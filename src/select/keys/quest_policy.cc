@@ -7,6 +7,7 @@ namespace {
 
 SelectionSettings for_each_token(SelectionSettings settings) {
   settings.budget.top_k_chunks.reset();
+  settings.lookup = false;
   settings.refresh = RefreshKind::kEvery;
   settings.refresh_every = 1;
   settings.prefill_selection = PrefillSelection::kPrevious;

@@ -26,7 +26,8 @@ ChunkTrack random_track(Rng& rng, int64_t n_tokens) {
 // The definition, row by row, as slowly as it reads.
 std::set<int64_t> attended_by_definition(const ChunkTrack& track, int64_t position,
                                          const SelectionLimits& limits,
-                                         const std::vector<float>& score_of) {
+                                         const std::vector<float>& score_of,
+                                         const std::vector<int64_t>& preferred) {
   const int64_t from = limits.local_from.value_or(position + 1);
   const int64_t anchor = std::max<int64_t>(0, from - limits.window);
   int64_t left = 0;
@@ -42,6 +43,9 @@ std::set<int64_t> attended_by_definition(const ChunkTrack& track, int64_t positi
     if (chunk.end <= left && chunk.end > limits.sink) order.push_back(j);
   }
   std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
+    const bool first_a = std::ranges::count(preferred, a) > 0;
+    const bool first_b = std::ranges::count(preferred, b) > 0;
+    if (first_a != first_b) return first_a;
     return score_of[static_cast<size_t>(a)] > score_of[static_cast<size_t>(b)];
   });
   int64_t n_chosen = 0;
@@ -72,17 +76,23 @@ TEST(Selection, EqualsTheDefinition) {
     known.truncate(position + 1);
 
     const Range eligible = eligible_chunks(known, position, limits);
+    std::vector<int64_t> preferred;
+    for (int64_t j = eligible.begin; j < eligible.end; ++j) {
+      if (trial % 2 == 0 && rng.uniform() < 0.2) preferred.push_back(j);
+    }
     const Selection selection =
         select_chunks(known, position, limits,
                       std::span(score_of).subspan(static_cast<size_t>(eligible.begin),
-                                                  static_cast<size_t>(eligible.size())));
+                                                  static_cast<size_t>(eligible.size())),
+                      preferred);
     std::vector<Range> ranges = selection.rows;
     append_merged(ranges, {selection.local_begin, position + 1});
     std::set<int64_t> rows;
     for (const Range& range : ranges) {
       for (int64_t r = range.begin; r < range.end; ++r) EXPECT_TRUE(rows.insert(r).second);
     }
-    EXPECT_EQ(rows, attended_by_definition(known, position, limits, score_of)) << "trial " << trial;
+    EXPECT_EQ(rows, attended_by_definition(known, position, limits, score_of, preferred))
+        << "trial " << trial;
   }
 }
 
