@@ -43,6 +43,7 @@ nlohmann::ordered_json batch_settings(const CompletionArgs& args, const Complete
   json["--max-tokens"] = args.generate.max_tokens;
   json["--stop"] = args.generate.stops;
   json["--ignore-eos"] = args.ignore_eos;
+  json["--exact"] = args.exact;
   json["--temperature"] = sampling.temperature;
   json["--top-p"] = sampling.top_p;
   json["--top-k"] = sampling.top_k;

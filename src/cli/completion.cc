@@ -73,6 +73,10 @@ void add_completion_options(CLI::App& app, CompletionArgs& args) {
   add_texts(app, "--stop", args.generate.stops,
             "Text that ends the answer and is not shown; may be given several times")
       ->type_name("TEXT");
+  app.add_flag(
+      "--exact", args.exact,
+      "The answer of full attention, faster where it repeats the text: tokens that followed "
+      "the last ones before are checked several at once");
   app.add_flag("--ignore-eos", args.ignore_eos, "Never choose a token that ends the answer");
   add_sampling_options(app, args);
 }
@@ -101,12 +105,20 @@ std::unique_ptr<Completer> open_completer(const CompletionArgs& args) {
     fail(ErrorCode::kData, "--system is not valid UTF-8 at byte {}; convert it to UTF-8", *offset);
   }
   if (args.chat_template) ChatTemplate::from_option(*args.chat_template, {});
+  if (args.exact && !args.policy.empty() && args.policy != full_policy().name) {
+    fail(ErrorCode::kInvalidArgument,
+         "--exact gives the answer of full attention, not of --policy {}; leave one out",
+         args.policy);
+  }
   auto completer = std::make_unique<Completer>(Completer{open_engine(args.engine), {}, {}, false});
   Engine& engine = completer->engine;
   completer->auto_policy = args.policy == kAutoPolicy;
-  const PolicyEntry* named = args.policy.empty() || completer->auto_policy
-                                 ? nullptr
-                                 : &policy_named(args.policy, kAutoPolicy);
+  const PolicyEntry* named = nullptr;
+  if (args.exact) {
+    named = &full_policy();
+  } else if (!args.policy.empty() && !completer->auto_policy) {
+    named = &policy_named(args.policy, kAutoPolicy);
+  }
   find_adapters_if_not_named(args.engine, {&named, named == nullptr ? size_t{0} : size_t{1}},
                              engine);
   if (named != nullptr) {
@@ -118,6 +130,7 @@ std::unique_ptr<Completer> open_completer(const CompletionArgs& args) {
   completer->session.selection = settings;
   completer->session.kv_type = kv_type_or_default(args.kv_type, engine.precision());
   completer->generate = args.generate;
+  completer->generate.drafts = args.exact;
   completer->generate.ignores_turn_end = args.ignore_eos;
   if (args.ignore_eos) {
     completer->generate.sampling.banned_ids = engine.eos_ids();

@@ -22,6 +22,7 @@ struct CompletionArgs {
   std::optional<std::string> chat_template;  // a name or a file; nothing: the model's own
   int64_t ctx = 0;                           // 0: as needed
   bool ignore_eos = false;
+  bool exact = false;
   GenerateOptions generate;
 };
 void add_completion_options(CLI::App& app, CompletionArgs& args);

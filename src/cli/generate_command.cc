@@ -117,7 +117,7 @@ int64_t choose_ctx(const Engine& engine, const GenerateArgs& args, int64_t n_pro
 }
 
 nlohmann::ordered_json to_json(const GenerateResult& result, const Session& session,
-                               double load_seconds) {
+                               double load_seconds, bool exact) {
   nlohmann::ordered_json json;
   json["text"] = result.text;
   json["finish_reason"] = result.finish_reason;
@@ -136,6 +136,12 @@ nlohmann::ordered_json to_json(const GenerateResult& result, const Session& sess
   json["chunks"] = session.policy().n_chunks();
   json["refreshes"] = session.policy().n_refreshes();
   json["peak_rss_bytes"] = peak_rss_bytes();
+  if (exact) {
+    json["exact"] = {
+        {"passes", result.retention.n_passes},
+        {"lookup",
+         {{"drafted_tokens", result.drafted_tokens}, {"accepted_tokens", result.accepted_tokens}}}};
+  }
   return json;
 }
 
@@ -160,6 +166,13 @@ void report_speed(const GenerateResult& result, std::string_view policy) {
                   100.0 * result.retention.kv_retention(), 100.0 * result.prefill.retention())
           .c_str(),
       stderr);
+}
+
+void report_drafts(const GenerateResult& result) {
+  std::fputs(fmt::format("exact: {} passes, {} of {} drafted tokens accepted\n",
+                         result.retention.n_passes, result.accepted_tokens, result.drafted_tokens)
+                 .c_str(),
+             stderr);
 }
 
 void report_missed_mass(const MissedMassReport& report) {
@@ -216,13 +229,14 @@ void run_one(const GenerateArgs& args, Completer& completer) {
   nlohmann::ordered_json sources;
   if (has_sources) sources = sources_at(session, prompt);
   if (args.json) {
-    nlohmann::ordered_json json = to_json(result, session, load_seconds);
+    nlohmann::ordered_json json = to_json(result, session, load_seconds, args.completion.exact);
     if (has_sources) json["sources"] = std::move(sources);
     if (is_audited) json["missed_mass"] = missed_mass_json(*session.missed_mass());
     std::puts(json.dump().c_str());
   } else {
     std::puts("");
     report_speed(result, completer.session.policy->name);
+    if (args.completion.exact) report_drafts(result);
     if (is_audited) report_missed_mass(*session.missed_mass());
     if (has_sources) print_sources(sources);
   }
@@ -263,7 +277,7 @@ void run_batch(const GenerateArgs& args, Completer& completer) {
       try {
         const GenerateResult result =
             complete(session, items[output.n_done()].prompt, completer.generate, false);
-        output.append(to_json(result, session, 0.0));
+        output.append(to_json(result, session, 0.0, args.completion.exact));
       } catch (const Error& error) {
         if (error.code() != ErrorCode::kInterrupted) throw;
         fail(ErrorCode::kInterrupted,

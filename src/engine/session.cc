@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/timer.h"
 #include "engine/common_prefix.h"
+#include "engine/drafts.h"
 #include "engine/session_memory.h"
 #include "engine/stop_strings.h"
 
@@ -200,11 +201,10 @@ std::vector<Session::Origin> Session::origins_of(int64_t n_tokens,
   return origins;
 }
 
-void Session::decode(int32_t token) {
-  check_fits(n_tokens() + 1);
-  check_ids({&token, 1});
-  const Origin origin = Origin::kGenerated;
-  append({&token, 1}, {&origin, 1});
+void Session::decode(std::span<const int32_t> tokens) {
+  check_fits(n_tokens() + std::ssize(tokens));
+  check_ids(tokens);
+  append(tokens, std::vector<Origin>(tokens.size(), Origin::kGenerated));
   run_waiting();
 }
 
@@ -267,13 +267,13 @@ int64_t Session::restore(std::span<const int32_t> tokens, std::span<const Origin
   return n_done();
 }
 
-std::span<const float> Session::logits() {
+std::span<const float> Session::logits(int64_t n_behind) {
   if (n_done() < n_tokens()) {
     fail(ErrorCode::kInvalidArgument,
          "{} of {} tokens wait: there are no logits before the prompt has its end",
          n_tokens() - n_done(), n_tokens());
   }
-  return transformer_.logits(transformer_.done().size() - 1);
+  return transformer_.logits(transformer_.done().size() - 1 - n_behind);
 }
 
 void Session::count_pass(RetentionCount& count) const {
@@ -313,6 +313,67 @@ PrefillCount counted_since(const PrefillCount& before, const Session& session) {
   return {now.rows_attended - before.rows_attended, now.rows_visible - before.rows_visible};
 }
 
+// The answer's tokens in the session, and those behind them that only a draft has.
+class Drafted {
+ public:
+  Drafted(Session& session, const GenerateOptions& options, GenerateResult& result)
+      : session_(session), options_(options), result_(result) {
+    if (options.drafts && session.options().policy->selects()) {
+      fail(ErrorCode::kInvalidArgument, "drafts are for full attention; the policy is '{}'",
+           session.options().policy->name);
+    }
+  }
+
+  std::span<const float> logits() { return session_.logits(n_ahead_); }
+  std::span<const int32_t> history() const {
+    return session_.tokens().first(static_cast<size_t>(session_.n_tokens() - n_ahead_));
+  }
+
+  // The next token of the answer: it ran already if the draft has it, else the draft is dropped and
+  // a pass runs the token with a new one.
+  void take(int32_t token) {
+    const int64_t n = session_.n_tokens() - n_ahead_;
+    if (n_ahead_ > 0 && session_.tokens()[static_cast<size_t>(n)] == token) {
+      --n_ahead_;
+      ++result_.accepted_tokens;
+      return;
+    }
+    drop();
+    pass_.assign(1, token);
+    if (options_.drafts) {
+      const std::span<const int32_t> before = history();
+      history_.insert(history_.end(), before.begin() + std::ssize(history_), before.end());
+      history_.push_back(token);
+      // The pass itself gives a token more.
+      const int64_t most = std::min(options_.max_tokens - result_.generated_tokens - 1,
+                                    session_.options().ctx - n - 1);
+      const auto draft = drafts_.next(history_, std::max<int64_t>(most, 0));
+      pass_.insert(pass_.end(), draft.begin(), draft.end());
+    }
+    session_.decode(pass_);
+    session_.count_pass(result_.retention);
+    n_ahead_ = n_drafted_ = std::ssize(pass_) - 1;
+    result_.drafted_tokens += n_drafted_;
+  }
+
+  // Takes back what only the draft has.
+  void drop() {
+    if (n_drafted_ > 0) drafts_.report(n_drafted_, n_drafted_ - n_ahead_);
+    if (n_ahead_ > 0) session_.rewind(session_.n_tokens() - n_ahead_);
+    n_ahead_ = n_drafted_ = 0;
+  }
+
+ private:
+  Session& session_;
+  const GenerateOptions& options_;
+  GenerateResult& result_;
+  LookupDrafts drafts_;
+  std::vector<int32_t> history_;  // up to the token that the last pass ran first
+  std::vector<int32_t> pass_;
+  int64_t n_drafted_ = 0;  // of the last pass
+  int64_t n_ahead_ = 0;    // of those, that no token has reached
+};
+
 // Tokens after those that the session holds, from the logits of the last one on.
 void run_answer(Session& session, const Tokenizer& tokenizer, const GenerateOptions& options,
                 const OnText& on_text, const CancelToken* cancel, GenerateResult& result) {
@@ -328,10 +389,11 @@ void run_answer(Session& session, const Tokenizer& tokenizer, const GenerateOpti
     result.text += text;
     if (on_text && !text.empty()) on_text(text);
   };
+  Drafted drafted(session, options, result);
+  session.count_pass(result.retention);
   while (result.generated_tokens < options.max_tokens) {
     if (cancel != nullptr) cancel->check();
-    session.count_pass(result.retention);
-    const int32_t token = sampler.sample(session.logits(), session.tokens());
+    const int32_t token = sampler.sample(drafted.logits(), drafted.history());
     ++result.generated_tokens;
     if (std::ranges::find(options.eos_ids, token) != options.eos_ids.end()) {
       result.finish_reason = "stop";
@@ -340,8 +402,9 @@ void run_answer(Session& session, const Tokenizer& tokenizer, const GenerateOpti
     result.ids.push_back(token);
     give(stops.push(decoder.push(token)));
     if (stops.stopped()) break;
-    if (result.generated_tokens < options.max_tokens) session.decode(token);
+    if (result.generated_tokens < options.max_tokens) drafted.take(token);
   }
+  drafted.drop();
   if (!stops.stopped()) give(stops.push(decoder.finish()));
   if (stops.stopped()) result.finish_reason = "stop";
   give(stops.finish());

@@ -96,8 +96,10 @@ class Session {
              RetentionCount& count, const Progress& progress = {},
              const CancelToken* cancel = nullptr);
 
-  // Appends one generated token and leaves its logits; a prompt that had no end is finished.
-  void decode(int32_t token);
+  // Appends generated tokens in one pass, one at least and no more than a block holds, and leaves
+  // the logits of each; a prompt that had no end is finished.
+  void decode(std::span<const int32_t> tokens);
+  void decode(int32_t token) { decode({&token, 1}); }
 
   // Forgets all tokens from `n_tokens` on. Where the policy's state cannot be made again there, the
   // tokens of the last chunk wait, to run with what comes next. The logits are those of no token
@@ -127,9 +129,9 @@ class Session {
                   const PolicyState& state, int64_t n_tokens,
                   const std::function<void(KvCache& cache, int64_t n_tokens)>& store_rows);
 
-  // Logits [n_vocab] of the last token; valid until the next pass. Throws Error (kInvalidArgument)
-  // while tokens wait.
-  std::span<const float> logits();
+  // Logits [n_vocab] of the token that so many of the last pass follow; valid until the next call.
+  // Throws Error (kInvalidArgument) while tokens wait.
+  std::span<const float> logits(int64_t n_behind = 0);
 
   // Tokens that ran through all layers; the others wait.
   int64_t n_done() const { return policy_->n_done(); }
@@ -177,6 +179,7 @@ struct GenerateOptions {
   int64_t max_tokens = 128;
   SamplingOptions sampling = {};
   std::vector<int32_t> eos_ids = {};    // end the answer; not part of its text
+  bool drafts = false;                  // tokens of the text itself are checked several at once
   bool ignores_turn_end = false;        // a prompt's turn end is never chosen and ends nothing
   std::vector<std::string> stops = {};  // texts that end the answer before them
 };
@@ -190,16 +193,20 @@ struct GenerateResult {
   int64_t generated_tokens = 0;  // the one that ended the answer included
   double prefill_seconds = 0;
   double decode_seconds = 0;
-  RetentionCount retention;
-  PrefillCount prefill;  // of the prompt tokens that ran
+  int64_t drafted_tokens = 0;
+  int64_t accepted_tokens = 0;  // of those
+  RetentionCount retention;     // over passes: less than a token each with drafts
+  PrefillCount prefill;         // of the prompt tokens that ran
 };
 
 // Called with each piece of text as it becomes complete.
 using OnText = std::function<void(std::string_view)>;
 
 // Runs the prompt (its prompt ends are indices into it) and then token by token until an end token
-// or max_tokens. Ids of the model that no token has are never chosen. The session may already hold
-// tokens. Throws Error; (kInterrupted) when cancelled.
+// or max_tokens. With drafts a pass may give several tokens: each is chosen from the same logits as
+// without, up to rounding, and by the same random numbers; the policy must be able to go back at no
+// cost, as `full` is (kInvalidArgument). Ids of the model that no token has are never chosen. The
+// session may already hold tokens. Throws Error; (kInterrupted) when cancelled.
 GenerateResult generate(Session& session, const Tokenizer& tokenizer,
                         std::span<const int32_t> prompt, std::span<const int64_t> prompt_ends,
                         const GenerateOptions& options, const OnText& on_text = {},

@@ -115,6 +115,29 @@ void TokenLookup::find(int64_t position, int64_t limit, std::vector<Place>& plac
   }
 }
 
+int64_t TokenLookup::best_place() const {
+  if (tokens_.empty()) return -1;
+  const int64_t last = n_tokens() - 1;
+  int64_t best = -1;
+  int64_t most_agreed = 0;
+  int64_t n_looked_at = 0;
+  for (int64_t place = previous_[static_cast<size_t>(last)];
+       place >= 0 && n_looked_at < kMostAgreed && most_agreed < kMostAgreed;
+       place = previous_[static_cast<size_t>(place)], ++n_looked_at) {
+    int64_t agreed = kGram;
+    while (agreed < kMostAgreed && agreed <= place &&
+           tokens_[static_cast<size_t>(place - agreed)] ==
+               tokens_[static_cast<size_t>(last - agreed)]) {
+      ++agreed;
+    }
+    if (agreed > most_agreed) {
+      most_agreed = agreed;
+      best = place;
+    }
+  }
+  return best;
+}
+
 int64_t TokenLookup::size_bytes() const {
   return static_cast<int64_t>((tokens_.size() + previous_.size() + slots_.size()) *
                               sizeof(int32_t));

@@ -18,7 +18,8 @@ class TokenLookup {
   static constexpr int64_t kGram = 3;        // tokens of a run
   static constexpr int64_t kRecent = 128;    // last tokens that are looked up
   static constexpr int64_t kMostPlaces = 8;  // of a run that says something
-  static constexpr int64_t kHalfLife = 16;   // tokens
+  static constexpr int64_t kMostAgreed = 64;
+  static constexpr int64_t kHalfLife = 16;  // tokens
 
   struct Place {
     int64_t position = 0;  // of the run's last token
@@ -35,6 +36,11 @@ class TokenLookup {
   // `position`, as far as they end before `limit`; runs with more than kMostPlaces there are left
   // out. Tokens after `position` do not matter.
   void find(int64_t position, int64_t limit, std::vector<Place>& places) const;
+
+  // Where the run of the last tokens ended before: the place from which on backwards the text
+  // agrees longest with its end (kMostAgreed tokens are looked at), the later of equals; -1 without
+  // one.
+  int64_t best_place() const;
 
   int64_t n_tokens() const { return static_cast<int64_t>(tokens_.size()); }
   int64_t size_bytes() const;

@@ -73,6 +73,40 @@ TEST(TokenLookup, FindsThePlacesOfTheDefinitionWhereverTheSequenceWasCut) {
   }
 }
 
+// The place by comparing the text's end with what stands before every earlier position.
+int64_t best_place_by_definition(const std::vector<int32_t>& tokens) {
+  int64_t best = -1;
+  int64_t most = TokenLookup::kGram - 1;
+  const int64_t last = std::ssize(tokens) - 1;
+  for (int64_t place = last - 1; place >= 0; --place) {
+    int64_t agreed = 0;
+    while (agreed <= place && agreed < TokenLookup::kMostAgreed &&
+           tokens[static_cast<size_t>(place - agreed)] ==
+               tokens[static_cast<size_t>(last - agreed)]) {
+      ++agreed;
+    }
+    if (agreed > most) {
+      most = agreed;
+      best = place;
+    }
+  }
+  return best;
+}
+
+TEST(TokenLookup, FindsWhereTheTextAgreesLongest) {
+  Rng rng(9);
+  int n_found = 0;
+  for (int trial = 0; trial < 300; ++trial) {
+    const auto tokens = random_tokens(rng, rng.below(120), 2 + rng.below(5));
+    TokenLookup lookup;
+    lookup.extend(0, tokens);
+    const int64_t place = lookup.best_place();
+    EXPECT_EQ(place, best_place_by_definition(tokens)) << "trial " << trial;
+    n_found += place >= 0 ? 1 : 0;
+  }
+  EXPECT_GT(n_found, 100);
+}
+
 // Chunks of ten tokens, all different but for what a test makes equal.
 class PreferredChunks : public testing::Test {
  protected:

@@ -217,6 +217,7 @@ TEST(MeanKey, ASmallExampleByHand) {
   settings.window = 1;
   settings.sink = 0;
   settings.min_chunk = 1;
+  settings.lookup = false;
   Watched<MeanKeyPolicy> policy(config, settings, kSpecialIds, kMarks);
   const std::vector<int32_t> tokens{kWord, kStop, kWord, kStop, kWord, kStop, kWord};
   policy.next_block(tokens, 128);  // all are generated
@@ -237,6 +238,13 @@ TEST(MeanKey, ASmallExampleByHand) {
   EXPECT_NEAR(last.scores[1], 2 - log_sum, 1e-5);
   EXPECT_NEAR(last.scores[2], -2 - log_sum, 1e-5);
   EXPECT_EQ(rows[6], (std::vector<int64_t>{0, 1, 6}));
+
+  // The last three tokens stood there, too, and went on in the second chunk.
+  settings.lookup = true;
+  MeanKeyPolicy with_lookup(config, settings, kSpecialIds, kMarks);
+  with_lookup.next_block(tokens, 128);
+  with_lookup.begin_block({0, 7}, tokens);
+  EXPECT_EQ(test::rows_of(with_lookup.rows(input), {0, 7})[6], (std::vector<int64_t>{2, 3, 6}));
 }
 
 TEST(MeanKey, ChunksEndWhereTheTextSaysSo) {

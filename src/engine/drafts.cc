@@ -1,0 +1,33 @@
+#include "engine/drafts.h"
+
+#include <algorithm>
+
+namespace chunkllm {
+
+std::span<const int32_t> LookupDrafts::next(std::span<const int32_t> tokens, int64_t most) {
+  const int64_t n_known = lookup_.n_tokens();
+  lookup_.extend(n_known, tokens.subspan(static_cast<size_t>(n_known)));
+  if (n_to_pause_ > 0) {
+    --n_to_pause_;
+    return {};
+  }
+  const int64_t place = lookup_.best_place();
+  if (place < 0) return {};
+  const int64_t n = std::min({most, length_, std::ssize(tokens) - 1 - place});
+  return tokens.subspan(static_cast<size_t>(place + 1),
+                        static_cast<size_t>(std::max<int64_t>(n, 0)));
+}
+
+void LookupDrafts::report(int64_t n_drafted, int64_t n_accepted) {
+  if (n_accepted == 0) {
+    length_ = kLeast;
+    n_to_pause_ = pause_;
+    pause_ = std::min(2 * pause_ + 1, kLongestPause);
+    return;
+  }
+  pause_ = 0;
+  if (n_accepted == n_drafted) length_ = std::min(2 * length_ + 1, kMost);
+  if (2 * n_accepted < n_drafted) length_ = std::max((length_ - 1) / 2, kLeast);
+}
+
+}  // namespace chunkllm

@@ -1,0 +1,37 @@
+// Guesses at the next tokens of an answer, which one pass then checks: speculative decoding
+// (arXiv 2211.17192) with drafts from the text itself (prompt lookup).
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "select/chunk/token_lookup.h"
+
+namespace chunkllm {
+
+// Drafts go on as the text did where it last had the same tokens. How long they are and how often
+// they are made follows what became of those before, so that they cost little where nothing is
+// repeated. One thread at a time.
+class LookupDrafts {
+ public:
+  // Tokens that may follow `tokens`, all so far, of which earlier calls had the first: at most
+  // `most`, and none where nothing is found. Valid until `tokens` is changed.
+  std::span<const int32_t> next(std::span<const int32_t> tokens, int64_t most);
+
+  // What became of the last draft that was not empty.
+  void report(int64_t n_drafted, int64_t n_accepted);
+
+ private:
+  // With the token that they follow they fill the rows that the kernels for few tokens take at
+  // once.
+  static constexpr int64_t kLeast = 3;
+  static constexpr int64_t kMost = 15;
+  static constexpr int64_t kLongestPause = 64;
+
+  TokenLookup lookup_;
+  int64_t length_ = kLeast;
+  int64_t pause_ = 0;       // passes without a draft after the next one that fails
+  int64_t n_to_pause_ = 0;  // of them that are to come
+};
+
+}  // namespace chunkllm

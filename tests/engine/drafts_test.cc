@@ -1,0 +1,149 @@
+#include "engine/drafts.h"
+
+#include <gtest/gtest.h>
+
+#include <numeric>
+#include <vector>
+
+#include "data/synthetic.h"
+#include "engine/needle_engine.h"
+#include "engine/session.h"
+#include "testing/expect_error.h"
+
+namespace chunkllm {
+namespace {
+
+using test::needle_engine;
+using Tokens = std::vector<int32_t>;
+
+Tokens draft_of(LookupDrafts& drafts, const Tokens& tokens, int64_t most = 100) {
+  const auto draft = drafts.next(tokens, most);
+  return {draft.begin(), draft.end()};
+}
+
+TEST(LookupDrafts, GoOnAsTheTextDidWhereItAgreesLongest) {
+  LookupDrafts drafts;
+  EXPECT_EQ(draft_of(drafts, {}), Tokens());
+  EXPECT_EQ(draft_of(drafts, {1, 2}), Tokens());
+  EXPECT_EQ(draft_of(drafts, {1, 2, 3, 4, 5, 6}), Tokens());
+  // Three agree at the second, later place, four at the first.
+  EXPECT_EQ(draft_of(drafts, {1, 2, 3, 4, 5, 6, 2, 3, 4, 7, 8, 1, 2, 3, 4}), (Tokens{5, 6, 2}));
+  EXPECT_EQ(draft_of(drafts, {1, 2, 3, 4, 5, 6, 2, 3, 4, 7, 8, 1, 2, 3, 4}, 1), (Tokens{5}));
+  EXPECT_EQ(draft_of(drafts, {1, 2, 3, 4, 5, 6, 2, 3, 4, 7, 8, 1, 2, 3, 4}, 0), Tokens());
+}
+
+TEST(LookupDrafts, EndWithTheText) {
+  LookupDrafts drafts;
+  EXPECT_EQ(draft_of(drafts, {5, 5, 5, 5}), (Tokens{5}));
+}
+
+TEST(LookupDrafts, GrowWhereTheyAreRightAndPauseWhereTheyAreNot) {
+  Tokens tokens(100);
+  std::iota(tokens.begin(), tokens.end(), 0);
+  const Tokens begin{0, 1, 2};
+  tokens.insert(tokens.end(), begin.begin(), begin.end());
+  LookupDrafts drafts;
+  for (const size_t length : {3u, 7u, 15u, 15u}) {
+    const Tokens draft = draft_of(drafts, tokens);
+    ASSERT_EQ(draft.size(), length);
+    drafts.report(static_cast<int64_t>(length), static_cast<int64_t>(length));
+  }
+  drafts.report(15, 2);
+  EXPECT_EQ(draft_of(drafts, tokens).size(), 7u);
+  int64_t n_passes = 0;
+  int64_t n_drafts = 0;
+  for (; n_passes < 400; ++n_passes) {
+    if (draft_of(drafts, tokens).empty()) continue;
+    drafts.report(3, 0);
+    ++n_drafts;
+  }
+  EXPECT_LT(n_drafts, 15);
+  EXPECT_GT(n_drafts, 7);  // it goes on trying
+}
+
+class ExactTest : public testing::Test {
+ protected:
+  GenerateResult answer(const std::vector<int32_t>& prompt, const GenerateOptions& options,
+                        int64_t ctx = 2048) {
+    SessionOptions session_options;
+    session_options.ctx = ctx;
+    Session session(needle_engine(), session_options);
+    const std::vector<int64_t> end{std::ssize(prompt) - 1};
+    GenerateResult result = generate(session, needle_engine().tokenizer(), prompt, end, options);
+    // Nothing that only a draft had is left.
+    const std::vector<int32_t> left(session.tokens().begin() + std::ssize(prompt),
+                                    session.tokens().end());
+    EXPECT_LE(left.size(), result.ids.size());
+    EXPECT_TRUE(std::equal(left.begin(), left.end(), result.ids.begin()));
+    return result;
+  }
+  // Expects the same answer with and without drafts, and returns the one with.
+  GenerateResult expect_same(const std::vector<int32_t>& prompt, GenerateOptions options,
+                             int64_t ctx = 2048) {
+    options.drafts = false;
+    const GenerateResult plain = answer(prompt, options, ctx);
+    options.drafts = true;
+    GenerateResult exact = answer(prompt, options, ctx);
+    EXPECT_EQ(exact.ids, plain.ids);
+    EXPECT_EQ(exact.text, plain.text);
+    EXPECT_EQ(exact.finish_reason, plain.finish_reason);
+    EXPECT_EQ(exact.generated_tokens, plain.generated_tokens);
+    EXPECT_EQ(plain.retention.n_passes, plain.generated_tokens);
+    EXPECT_LE(exact.retention.n_passes, plain.retention.n_passes);
+    EXPECT_EQ(exact.retention.n_passes + exact.accepted_tokens, exact.generated_tokens);
+    EXPECT_LE(exact.accepted_tokens, exact.drafted_tokens);
+    return exact;
+  }
+  // Prose that begins again.
+  std::vector<int32_t> repeating_prompt() {
+    Rng rng(11);
+    const auto text = make_text(rng, 900);
+    return needle_engine().tokenizer().encode(text + "\n" + text.substr(0, 300),
+                                              {.add_special_tokens = true});
+  }
+};
+
+TEST_F(ExactTest, AGreedyAnswerIsTheSameInFewerPasses) {
+  const GenerateResult exact = expect_same(repeating_prompt(), {.max_tokens = 150});
+  EXPECT_GT(exact.accepted_tokens, 20);
+}
+
+TEST_F(ExactTest, ASampledAnswerIsTheSameByTheSameRandomNumbers) {
+  for (const uint64_t seed : {1u, 2u, 3u}) {
+    GenerateOptions options{.max_tokens = 80};
+    options.sampling.temperature = 0.7;
+    options.sampling.top_p = 0.95;
+    options.sampling.repeat_penalty = 1.1;
+    options.sampling.seed = seed;
+    expect_same(repeating_prompt(), options);
+  }
+}
+
+TEST_F(ExactTest, EndsWhereTheAnswerDoes) {
+  const std::vector<int32_t> prompt = repeating_prompt();
+  for (const int64_t max_tokens : {1, 2, 3, 7, 30}) {
+    expect_same(prompt, {.max_tokens = max_tokens});
+  }
+  // The context holds the answer but for its last token, which does not run, and no draft beyond.
+  expect_same(prompt, {.max_tokens = 30}, std::ssize(prompt) + 29);
+  const GenerateResult whole = expect_same(prompt, {.max_tokens = 60});
+  for (const size_t at : {5u, 17u, 40u}) {
+    expect_same(prompt, {.max_tokens = 60, .eos_ids = {whole.ids[at]}});
+    expect_same(prompt, {.max_tokens = 60, .stops = {whole.text.substr(3 * at, 4)}});
+  }
+}
+
+TEST_F(ExactTest, IsForFullAttention) {
+  SessionOptions options;
+  options.policy = &policy_named("streaming");
+  options.ctx = 512;
+  Session session(needle_engine(), options);
+  const std::vector<int32_t> prompt{1, 2, 3};
+  const std::vector<int64_t> end{2};
+  expect_error(ErrorCode::kInvalidArgument, "full attention; the policy is 'streaming'", [&] {
+    generate(session, needle_engine().tokenizer(), prompt, end, {.drafts = true});
+  });
+}
+
+}  // namespace
+}  // namespace chunkllm
