@@ -200,12 +200,12 @@ void add_kv_type_option(CLI::App& app, std::optional<KvType>& kv_type) {
   app.add_option_function<std::string>(
          "--kv-type",
          [&kv_type](const std::string& name) { kv_type = parse_enum<KvType>("--kv-type", name); },
-         "Type of cached keys and values (default: that of the dense products)")
+         "Type of cached keys and values (default: bf16; with --dtype f32: f32)")
       ->type_name(enum_list<KvType>("|", "|"));
 }
 
 KvType kv_type_or_default(std::optional<KvType> kv_type, Precision precision) {
-  return kv_type.value_or(precision.products == ProductType::kBf16 ? KvType::kBf16 : KvType::kF32);
+  return kv_type.value_or(precision == kF32Precision ? KvType::kF32 : KvType::kBf16);
 }
 
 CancelToken& interrupt_token() {

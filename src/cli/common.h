@@ -75,7 +75,7 @@ void warn_of_positions(const std::string& what, int64_t n_tokens, int64_t max_po
 // --dtype auto|bf16|f32.
 void add_dtype_option(CLI::App& app, DtypeChoice& dtype);
 
-// --kv-type; not given: bf16 with bf16 products, else f32.
+// --kv-type; not given: bf16, and f32 with --dtype f32.
 void add_kv_type_option(CLI::App& app, std::optional<KvType>& kv_type);
 KvType kv_type_or_default(std::optional<KvType> kv_type, Precision precision);
 

@@ -35,6 +35,40 @@ TEST(Completion, ShortOptionsAreTheLongOnes) {
   }
 }
 
+TEST(Completion, TheCacheIsBf16UnlessProductsAreF32) {
+  const auto reserved = [](const Arguments& more) {
+    Arguments arguments{"-p", "x", "-n", "1", "-c", "64"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return answer(arguments).at("kv_bytes_reserved").get<int64_t>();
+  };
+  EXPECT_EQ(reserved({}), reserved({"--kv-type", "bf16"}));
+  EXPECT_EQ(reserved({"--dtype", "f32"}), 2 * reserved({}));
+}
+
+TEST(Completion, ExactSaysWhatItDrafted) {
+  const Arguments prompt{
+      "-p", "One two three. One two three. One two three. One two", "-n", "24", "--dtype", "f32"};
+  Arguments exact = prompt;
+  exact.emplace_back("--exact");
+  Arguments full = prompt;
+  full.insert(full.end(), {"--policy", "full"});
+  const json with = answer(exact);
+  const json without = answer(full);
+  EXPECT_EQ(with.at("text"), without.at("text"));
+  EXPECT_EQ(with.at("policy"), "full");
+  EXPECT_FALSE(without.contains("exact"));
+  const json& lookup = with.at("exact").at("lookup");
+  EXPECT_EQ(with.at("exact").at("passes").get<int>() + lookup.at("accepted_tokens").get<int>(),
+            with.at("generated_tokens").get<int>());
+  EXPECT_GT(lookup.at("drafted_tokens"), 0);
+
+  for (const char* policy : {"chunk", "auto"}) {
+    Arguments other = exact;
+    other.insert(other.end(), {"--policy", policy});
+    expect_failure(generate_on(other), kUsage, {"--exact", policy}, policy);
+  }
+}
+
 TEST(Completion, AnUnknownOptionIsNamedBeforeAMissingOne) {
   for (const Arguments& arguments :
        {Arguments{"generate", "--nope"}, Arguments{"generate", "-x"},

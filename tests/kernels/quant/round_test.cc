@@ -49,7 +49,8 @@ TEST(RoundToInt8, EqualsTheDefinitionBitForBit) {
     const auto block = static_cast<int64_t>(i) / kQuantBlock;
     const double size = std::exp2(static_cast<double>(block % 200) - 110);  // some below 2^-100
     x[i] = static_cast<float>((rng.uniform() - 0.5) * size);
-    if (rng.uniform() < 0.1) x[i] = static_cast<float>(size * static_cast<double>(rng.below(4)) / 127);  // ties
+    if (rng.uniform() < 0.1)
+      x[i] = static_cast<float>(size * static_cast<double>(rng.below(4)) / 127);  // ties
   }
   x[3 * kQuantBlock + 7] = kNaN;
   x[4 * kQuantBlock] = kInfinity;
