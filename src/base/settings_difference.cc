@@ -36,6 +36,7 @@ bool is_digest(const Json& value) {
 
 std::string value_text(const Json& value) {
   if (value.is_string()) return plain(value.get<std::string>());
+  if (value.is_boolean()) return value.get<bool>() ? "on" : "off";  // as options have it
   const std::string text = value.dump(-1, ' ', true, Json::error_handler_t::replace);
   return text.size() > kMostOfValue ? text.substr(0, kMostOfValue) + "..." : text;
 }

@@ -169,8 +169,9 @@ void report_speed(const GenerateResult& result, std::string_view policy) {
 }
 
 void report_drafts(const GenerateResult& result) {
-  std::fputs(fmt::format("exact: {} passes, {} of {} drafted tokens accepted\n",
-                         result.retention.n_passes, result.accepted_tokens, result.drafted_tokens)
+  std::fputs(fmt::format("exact: {} pass{}, {} of {} drafted tokens accepted\n",
+                         result.retention.n_passes, result.retention.n_passes == 1 ? "" : "es",
+                         result.accepted_tokens, result.drafted_tokens)
                  .c_str(),
              stderr);
 }

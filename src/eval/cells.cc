@@ -143,6 +143,7 @@ Cell read_cell(const nlohmann::json& record, const std::string& where) {
 // As a message shows a setting.
 std::string show_setting(const nlohmann::json& value) {
   constexpr size_t kMostShown = 80;
+  if (value.is_boolean()) return value.get<bool>() ? "on" : "off";  // as options have it
   const std::string text = value.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
   return text.size() <= kMostShown ? text : text.substr(0, kMostShown) + "...";
 }

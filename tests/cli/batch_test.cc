@@ -213,7 +213,7 @@ TEST(Batch, ResultsOfAnotherRunAreLeftAlone) {
     }
     refused({name, value}, {name, "now", "--output"});
   }
-  refused({"--ignore-eos"}, {"--ignore-eos false, now true"});
+  refused({"--ignore-eos"}, {"--ignore-eos off, now on"});
   refused({"--chat"}, {"the prompts of"});
   refused({"--adapter", needle_adapter()}, {"adapter digest"});
   // Prompts after those that are done do no harm.

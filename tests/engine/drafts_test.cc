@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <numeric>
 #include <vector>
 
@@ -106,6 +107,34 @@ class ExactTest : public testing::Test {
 TEST_F(ExactTest, AGreedyAnswerIsTheSameInFewerPasses) {
   const GenerateResult exact = expect_same(repeating_prompt(), {.max_tokens = 150});
   EXPECT_GT(exact.accepted_tokens, 20);
+}
+
+// Rows that run together are rounded otherwise, with int8 inputs above all: what is chosen is the
+// likeliest token of a pass of its own, or near it.
+TEST_F(ExactTest, EachTokenIsTheLikeliestOfItsOwnPassOrNearIt) {
+  EngineOptions engine_options;
+  engine_options.model = needle_model();
+  Engine engine(engine_options);
+  engine.load_weights();
+  const std::vector<int32_t> prompt = repeating_prompt();
+  const std::vector<int64_t> end{std::ssize(prompt) - 1};
+  SessionOptions options;
+  options.ctx = 2048;
+  options.kv_type = KvType::kBf16;
+  Session drafting(engine, options);
+  const GenerateResult exact =
+      generate(drafting, engine.tokenizer(), prompt, end, {.max_tokens = 120, .drafts = true});
+  EXPECT_GT(exact.accepted_tokens, 20);
+  Session session(engine, options);
+  session.prefill(prompt, end);
+  double largest_gap = 0;
+  for (const int32_t token : exact.ids) {
+    const std::span<const float> logits = session.logits();
+    const float best = *std::ranges::max_element(logits);
+    largest_gap = std::max<double>(largest_gap, best - logits[static_cast<size_t>(token)]);
+    session.decode(token);
+  }
+  EXPECT_LT(largest_gap, 0.02) << "of logits";
 }
 
 TEST_F(ExactTest, ASampledAnswerIsTheSameByTheSameRandomNumbers) {
