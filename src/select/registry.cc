@@ -114,7 +114,11 @@ constexpr PolicyEntry kPolicies[] = {
      .help = "the chunks with most attention, for measuring: as slow as full",
      .adapters = kAnyChunks,
      .settings = kOracleSettings,
-     .make = make_from_adapter<OraclePolicy>,
+     .make = [](const PolicyInputs& inputs) -> std::unique_ptr<SelectionPolicy> {
+       PolicyInputs without_lookup = inputs;
+       without_lookup.settings.lookup = false;
+       return make_from_adapter<OraclePolicy>(without_lookup);
+     },
      .index_bytes = chunk_index_bytes,
      .block_needs = chunk_block_needs},
 };
