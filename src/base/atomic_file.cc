@@ -78,8 +78,9 @@ AtomicFile::AtomicFile(const std::filesystem::path& path)
     : path_(file_behind(path)),
       temporary_(fmt::format("{}{}{}", path_.string(), kTemporaryMark, ::getpid())) {
   slot_ = remember_unfinished(temporary_.string());
-  fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-  if (fd_ < 0) {
+  file_ = FileDescriptor(
+      ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
+  if (!file_.is_open()) {
     const int open_errno = errno;
     forget_unfinished(slot_);
     errno = open_errno;
@@ -87,13 +88,12 @@ AtomicFile::AtomicFile(const std::filesystem::path& path)
   }
   // Says to remove_abandoned_files() that somebody writes; where files have no locks, it removes
   // nothing.
-  ::flock(fd_, LOCK_EX | LOCK_NB);
+  ::flock(file_.get(), LOCK_EX | LOCK_NB);
 }
 
 AtomicFile::~AtomicFile() {
-  if (fd_ < 0) return;
+  if (!file_.is_open()) return;
   ::unlink(temporary_.c_str());
-  ::close(fd_);
   forget_unfinished(slot_);
 }
 
@@ -104,7 +104,7 @@ void AtomicFile::fail_write(const char* what) const {
 
 void AtomicFile::write(std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
-    const ssize_t n = ::write(fd_, bytes.data(), bytes.size());
+    const ssize_t n = ::write(file_.get(), bytes.data(), bytes.size());
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) fail_write("write");
     bytes = bytes.subspan(static_cast<size_t>(n));
@@ -114,16 +114,13 @@ void AtomicFile::write(std::span<const std::byte> bytes) {
 void AtomicFile::write(std::string_view text) { write(std::as_bytes(std::span(text))); }
 
 void AtomicFile::commit() {
-  if (::fsync(fd_) != 0) fail_write("write");
+  if (::fsync(file_.get()) != 0) fail_write("write");
   if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail_write("replace");
-  ::close(fd_);
-  fd_ = -1;
+  file_.close();
   forget_unfinished(slot_);
-  const int folder = ::open(parent_of(path_).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (folder >= 0) {
-    ::fsync(folder);
-    ::close(folder);
-  }
+  const FileDescriptor folder(
+      ::open(parent_of(path_).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (folder.is_open()) ::fsync(folder.get());
 }
 
 void write_file_atomically(const std::filesystem::path& path, std::string_view text) {
@@ -148,13 +145,13 @@ void remove_abandoned_files(const std::filesystem::path& folder,
     if (mark == std::string::npos || !is_own(std::string_view(name).substr(0, mark))) continue;
     const std::string_view process = std::string_view(name).substr(mark + kTemporaryMark.size());
     if (process.empty() || process.find_first_not_of("0123456789") != process.npos) continue;
-    const int fd = ::open(entry->path().c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    if (fd < 0) continue;
+    const FileDescriptor file(
+        ::open(entry->path().c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+    if (!file.is_open()) continue;
     struct stat info {};
-    const bool is_abandoned =
-        ::fstat(fd, &info) == 0 && S_ISREG(info.st_mode) && ::flock(fd, LOCK_EX | LOCK_NB) == 0;
+    const bool is_abandoned = ::fstat(file.get(), &info) == 0 && S_ISREG(info.st_mode) &&
+                              ::flock(file.get(), LOCK_EX | LOCK_NB) == 0;
     if (is_abandoned) ::unlink(entry->path().c_str());
-    ::close(fd);
   }
 }
 

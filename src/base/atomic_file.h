@@ -8,6 +8,8 @@
 #include <span>
 #include <string_view>
 
+#include "base/file_descriptor.h"
+
 namespace chunkllm {
 
 // Collects a file beside its final path and moves it there in commit(): write, fsync, rename, fsync
@@ -30,7 +32,7 @@ class AtomicFile {
 
   std::filesystem::path path_;
   std::filesystem::path temporary_;
-  int fd_ = -1;
+  FileDescriptor file_;
   size_t slot_ = 0;  // where remove_unfinished_files() finds it
 };
 

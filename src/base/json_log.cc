@@ -58,40 +58,34 @@ std::vector<Line> parse_lines(std::string_view text, const std::filesystem::path
 }  // namespace
 
 JsonLog::JsonLog(const std::filesystem::path& path, bool goes_on, const CheckRecord& stays)
-    : path_(path) {
-  open();
-  try {
-    if (goes_on) {
-      const std::string text = read_text(path);
-      std::string kept;
-      for (const Line& line : parse_lines(text, path, stays)) {
-        kept.append(line.text).push_back('\n');
-      }
-      if (kept != text) {
-        write_file_atomically(path, kept);
-        ::close(std::exchange(fd_, -1));
-        open();
-      }
-    } else if (::ftruncate(fd_, 0) != 0 && errno != EINVAL) {  // as of a device
-      fail(ErrorCode::kIo, "cannot empty {}: {}", path.string(), std::strerror(errno));
+    : path_(path), file_(open()) {
+  if (goes_on) {
+    const std::string text = read_text(path);
+    std::string kept;
+    for (const Line& line : parse_lines(text, path, stays)) {
+      kept.append(line.text).push_back('\n');
     }
-  } catch (...) {
-    if (fd_ >= 0) ::close(fd_);
-    throw;
+    if (kept != text) {
+      write_file_atomically(path, kept);
+      file_ = open();
+    }
+  } else if (::ftruncate(file_.get(), 0) != 0 && errno != EINVAL) {  // as of a device
+    fail(ErrorCode::kIo, "cannot empty {}: {}", path.string(), std::strerror(errno));
   }
 }
 
 // The file is locked as long as the log is open. Where a file system has no locks there are none.
-void JsonLog::open() {
-  fd_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-  if (fd_ < 0) fail(ErrorCode::kIo, "cannot open {}: {}", path_.string(), std::strerror(errno));
-  if (::flock(fd_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return;
-  ::close(std::exchange(fd_, -1));
-  fail(ErrorCode::kIo, "another run writes to {}; let it end, or give another folder",
-       path_.string());
+FileDescriptor JsonLog::open() const {
+  FileDescriptor file(::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
+  if (!file.is_open()) {
+    fail(ErrorCode::kIo, "cannot open {}: {}", path_.string(), std::strerror(errno));
+  }
+  if (::flock(file.get(), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+    fail(ErrorCode::kIo, "another run writes to {}; let it end, or give another folder",
+         path_.string());
+  }
+  return file;
 }
-
-JsonLog::~JsonLog() { ::close(fd_); }
 
 void JsonLog::write(const nlohmann::ordered_json& record) {
   // Text that is not UTF-8 is replaced rather than refused: a log line must not end a long run.
@@ -99,7 +93,7 @@ void JsonLog::write(const nlohmann::ordered_json& record) {
   line.push_back('\n');
   std::string_view rest = line;
   while (!rest.empty()) {
-    const ssize_t n_written = ::write(fd_, rest.data(), rest.size());
+    const ssize_t n_written = ::write(file_.get(), rest.data(), rest.size());
     if (n_written < 0) {
       if (errno == EINTR) continue;
       fail(ErrorCode::kIo, "cannot write {}: {}", path_.string(), std::strerror(errno));

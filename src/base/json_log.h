@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "base/file_descriptor.h"
+
 namespace chunkllm {
 
 // Looks at one record while a log is read. Throws Error if it is none; `where` names its line. Says
@@ -22,9 +24,6 @@ class JsonLog {
   // the log goes on behind the rest; a missing file begins empty. Throws Error: kIo, also while
   // another log writes to the file, and kData if another line than the last is no record.
   JsonLog(const std::filesystem::path& path, bool goes_on, const CheckRecord& stays = {});
-  ~JsonLog();
-  JsonLog(const JsonLog&) = delete;
-  JsonLog& operator=(const JsonLog&) = delete;
 
   // Writes one line, fields in the order given; numbers that are not finite become null. Throws
   // Error (kIo) if writing fails.
@@ -32,10 +31,10 @@ class JsonLog {
   const std::filesystem::path& path() const { return path_; }
 
  private:
-  void open();
+  FileDescriptor open() const;
 
   std::filesystem::path path_;
-  int fd_ = -1;
+  FileDescriptor file_;
 };
 
 // The records of a log in the order of the file, those that `check` lets stay. A last line that a

@@ -10,33 +10,28 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/file_descriptor.h"
 
 namespace chunkllm {
 
 MappedFile::MappedFile(const std::filesystem::path& path) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (fd < 0) {
+  const FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (!file.is_open()) {
     fail(ErrorCode::kIo, "cannot open {}: {}; check the path and its permissions", path.string(),
          std::strerror(errno));
   }
   struct stat info {};
-  if (::fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
-    ::close(fd);
+  if (::fstat(file.get(), &info) != 0 || !S_ISREG(info.st_mode)) {
     fail(ErrorCode::kIo, "{} is not a regular file; name a file", path.string());
   }
   size_bytes_ = static_cast<size_t>(info.st_size);
-  if (size_bytes_ > 0) {
-    void* data = ::mmap(nullptr, size_bytes_, PROT_READ, MAP_PRIVATE, fd, 0);
-    const int map_errno = errno;
-    ::close(fd);
-    if (data == MAP_FAILED) {
-      fail(ErrorCode::kIo, "cannot map {} ({} bytes): {}", path.string(), size_bytes_,
-           std::strerror(map_errno));
-    }
-    data_ = static_cast<const uint8_t*>(data);
-  } else {
-    ::close(fd);
+  if (size_bytes_ == 0) return;
+  void* data = ::mmap(nullptr, size_bytes_, PROT_READ, MAP_PRIVATE, file.get(), 0);
+  if (data == MAP_FAILED) {
+    fail(ErrorCode::kIo, "cannot map {} ({} bytes): {}", path.string(), size_bytes_,
+         std::strerror(errno));
   }
+  data_ = static_cast<const uint8_t*>(data);
 }
 
 MappedFile::~MappedFile() {

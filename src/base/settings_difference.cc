@@ -34,13 +34,6 @@ bool is_digest(const Json& value) {
          text.find_first_not_of("0123456789abcdef") == std::string::npos;
 }
 
-std::string value_text(const Json& value) {
-  if (value.is_string()) return plain(value.get<std::string>());
-  if (value.is_boolean()) return value.get<bool>() ? "on" : "off";  // as options have it
-  const std::string text = value.dump(-1, ' ', true, Json::error_handler_t::replace);
-  return text.size() > kMostOfValue ? text.substr(0, kMostOfValue) + "..." : text;
-}
-
 // One setting by its name on both sides.
 struct Difference {
   std::string name;
@@ -55,7 +48,7 @@ struct Difference {
     return (before.is_null() || now.is_null()) && !is_given(before) && !is_given(now);
   }
   std::string said(const Json& value) const {
-    return value_text(value) + (value == fallback ? " (the default)" : "");
+    return setting_text(value) + (value == fallback ? " (the default)" : "");
   }
   std::string text() const {
     if (is_digest(before) && is_digest(now)) return "another " + plain(name);
@@ -67,6 +60,13 @@ struct Difference {
 };
 
 }  // namespace
+
+std::string setting_text(const Json& value) {
+  if (value.is_string()) return plain(value.get<std::string>());
+  if (value.is_boolean()) return value.get<bool>() ? "on" : "off";
+  const std::string text = value.dump(-1, ' ', true, Json::error_handler_t::replace);
+  return text.size() > kMostOfValue ? text.substr(0, kMostOfValue) + "..." : text;
+}
 
 std::string settings_difference(const Json& saved, const nlohmann::ordered_json& now,
                                 const Json& defaults) {

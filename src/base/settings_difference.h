@@ -1,10 +1,14 @@
-// What differs between settings that a file was saved with and those of now, as a user says it.
+// Settings of a file as a user says them, and what differs between those it was saved with and those
+// of now.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 
 namespace chunkllm {
+
+// A value in one line of plain ASCII, cut where it is long; a switch is on or off, as options have it.
+std::string setting_text(const nlohmann::json& value);
 
 // "--kv-budget 2048 (the default), now 1024; another adapter digest": both are JSON objects, whose
 // names are those of options, or say in words what the value is. A null is as good as no value;

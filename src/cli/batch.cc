@@ -129,9 +129,9 @@ BatchOutput::BatchOutput(const std::filesystem::path& path, const std::vector<Ba
          path_, n_done_ + 1);
   }
   size_bytes_ = static_cast<int64_t>(text.size() - left.size());
-  fd_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-  if (fd_ < 0) fail_write("open");
-  if (!left.empty() && ::ftruncate(fd_, size_bytes_) != 0) fail_write("shorten");
+  file_ = FileDescriptor(::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
+  if (!file_.is_open()) fail_write("open");
+  if (!left.empty() && ::ftruncate(file_.get(), size_bytes_) != 0) fail_write("shorten");
 }
 
 void BatchOutput::check_results(std::string_view text) {
@@ -167,10 +167,6 @@ void BatchOutput::check_results(std::string_view text) {
        path_, differences);
 }
 
-BatchOutput::~BatchOutput() {
-  if (fd_ >= 0) ::close(fd_);
-}
-
 void BatchOutput::fail_write(const char* what) const {
   fail(ErrorCode::kIo, "cannot {} {}: {}; it holds {} of {} results", what, path_,
        std::strerror(errno), n_done_, items_.size());
@@ -185,12 +181,12 @@ void BatchOutput::append(const nlohmann::ordered_json& result) {
   if (n_done_ == 0) record["settings"] = settings_;
   const std::string line = record.dump() + "\n";
   for (size_t done = 0; done < line.size();) {
-    const ssize_t n = ::write(fd_, line.data() + done, line.size() - done);
+    const ssize_t n = ::write(file_.get(), line.data() + done, line.size() - done);
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) {
       const int write_errno = errno;
       // If this fails too, the next run removes the half line.
-      [[maybe_unused]] const int failed = ::ftruncate(fd_, size_bytes_);
+      [[maybe_unused]] const int failed = ::ftruncate(file_.get(), size_bytes_);
       errno = write_errno;
       fail_write("write");
     }

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/file_descriptor.h"
 #include "engine/prompt.h"
 
 namespace chunkllm::cli {
@@ -39,9 +40,6 @@ class BatchOutput {
   // and changes nothing, for a file that is no such run's, (kIo).
   BatchOutput(const std::filesystem::path& path, const std::vector<BatchItem>& items,
               nlohmann::ordered_json settings);
-  ~BatchOutput();
-  BatchOutput(const BatchOutput&) = delete;
-  BatchOutput& operator=(const BatchOutput&) = delete;
 
   // Items whose results are in the file.
   size_t n_done() const { return n_done_; }
@@ -59,7 +57,7 @@ class BatchOutput {
   const std::vector<BatchItem>& items_;
   nlohmann::ordered_json settings_;
   std::string policy_;
-  int fd_ = -1;
+  FileDescriptor file_;
   size_t n_done_ = 0;
   int64_t size_bytes_ = 0;  // of the whole lines
 };

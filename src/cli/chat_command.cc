@@ -210,11 +210,12 @@ class Chat {
     }
     say(fmt::format(
         "[{} tokens read in {:.2f} s, {:.1f}% attended, {} generated in {:.2f} s, {:.1f}% of the "
-        "KV cache "
-        "attended, {} of {} tokens used{}]\n",
+        "KV cache attended{}, {} of {} tokens used{}]\n",
         result->prompt_tokens - result->cached_tokens, result->prefill_seconds,
         100.0 * result->prefill.retention(), result->generated_tokens, result->decode_seconds,
-        100.0 * result->retention.kv_retention(), session_.n_tokens(), session_.options().ctx,
+        100.0 * result->retention.kv_retention(),
+        options_.drafts ? fmt::format(" in {} passes", result->retention.n_passes) : "",
+        session_.n_tokens(), session_.options().ctx,
         result->finish_reason == "length" ? ", cut at its longest" : ""));
   }
 

@@ -162,6 +162,23 @@ void note_unread_settings(const SelectionArgs& args, std::span<const PolicyEntry
              stderr);
 }
 
+void note_small_budget(const KvBudget& budget, const SelectionSettings& settings,
+                       std::span<const PolicyEntry* const> policies, const AdapterSet& adapters) {
+  if (budget.fraction || budget.top_k_chunks) return;
+  for (const PolicyEntry* policy : policies) {
+    if (!policy->reads(Setting::kTopKChunks)) continue;
+    const SelectionSettings all = settings_with_defaults(settings, adapter_for(*policy, adapters));
+    const int64_t sink = all.sink.value_or(kDefaultSink);
+    const int64_t window = all.window.value_or(kDefaultWindow);
+    if (budget.n_tokens > sink + window) continue;
+    std::fputs(fmt::format("note: --kv-budget {} leaves nothing to choose under policy {}: the first "
+                           "{} tokens and the last {} are always attended\n",
+                           budget.n_tokens, policy->name, sink, window)
+                   .c_str(),
+               stderr);
+  }
+}
+
 void check_output_file(std::string_view option, const std::string& path) {
   std::error_code error;
   if (std::filesystem::is_directory(path, error)) {

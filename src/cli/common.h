@@ -62,6 +62,11 @@ SelectionSettings to_settings(const SelectionArgs& args);
 // Says on stderr which of the settings that the user gave none of these policies reads.
 void note_unread_settings(const SelectionArgs& args, std::span<const PolicyEntry* const> policies);
 
+// Says on stderr where a budget in tokens is no more than what policies that choose chunks attend to
+// anyway.
+void note_small_budget(const KvBudget& budget, const SelectionSettings& settings,
+                       std::span<const PolicyEntry* const> policies, const AdapterSet& adapters);
+
 // Throws Error (kIo, kInvalidArgument for a folder) that names the option unless a file can be made
 // at `path`: what would fail after the work is refused before it.
 void check_output_file(std::string_view option, const std::string& path);

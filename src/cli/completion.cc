@@ -127,6 +127,7 @@ std::unique_ptr<Completer> open_completer(const CompletionArgs& args) {
     completer->session.policy = &default_policy(engine.adapters());
   }
   note_unread_settings(args.selection, {&completer->session.policy, 1});
+  note_small_budget(settings.budget, settings, {&completer->session.policy, 1}, engine.adapters());
   completer->session.selection = settings;
   completer->session.kv_type = kv_type_or_default(args.kv_type, engine.precision());
   completer->generate = args.generate;

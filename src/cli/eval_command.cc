@@ -135,6 +135,10 @@ void run(const EvalArgs& args) {
   if (!task.has_policies) options.policies = {&policy_for(chunk, engine.adapters())};
   note_unread_settings(args.selection, options.policies);
   note_unread_options(args, task);
+  for (const std::string& budget : options.budgets) {
+    note_small_budget(KvBudget::parse(budget), options.selection, options.policies,
+                      engine.adapters());
+  }
   std::optional<BudgetPlan> search;
   std::optional<EvalPlan> all;
   {

@@ -158,6 +158,7 @@ Json describe_model(const InspectArgs& args) {
     adapter = load_adapter(args.adapter);
     check_adapter_fits(*adapter, config, checkpoint_fingerprint(checkpoint, config), args.adapter);
   }
+  warn_of_positions("--ctx", args.ctx, config.max_positions);
   SessionOptions options;
   options.ctx = args.ctx > 0 ? args.ctx : config.max_positions;
   options.kv_type = kv_type_or_default(args.kv_type, precision);

@@ -4,18 +4,19 @@
 
 namespace chunkllm {
 
-std::span<const int32_t> LookupDrafts::next(std::span<const int32_t> tokens, int64_t most) {
-  const int64_t n_known = lookup_.n_tokens();
-  lookup_.extend(n_known, tokens.subspan(static_cast<size_t>(n_known)));
+std::span<const int32_t> LookupDrafts::next(std::span<const int32_t> before, int32_t token,
+                                            int64_t most) {
+  lookup_.extend(0, before);
+  lookup_.extend(std::ssize(before), {&token, 1});
   if (n_to_pause_ > 0) {
     --n_to_pause_;
     return {};
   }
   const int64_t place = lookup_.best_place();
   if (place < 0) return {};
-  const int64_t n = std::min({most, length_, std::ssize(tokens) - 1 - place});
-  return tokens.subspan(static_cast<size_t>(place + 1),
-                        static_cast<size_t>(std::max<int64_t>(n, 0)));
+  const int64_t n = std::min({most, length_, lookup_.n_tokens() - 1 - place});
+  return lookup_.tokens().subspan(static_cast<size_t>(place + 1),
+                                  static_cast<size_t>(std::max<int64_t>(n, 0)));
 }
 
 void LookupDrafts::report(int64_t n_drafted, int64_t n_accepted) {

@@ -8,6 +8,7 @@
 #include "base/atomic_file.h"
 #include "base/error.h"
 #include "base/json.h"
+#include "base/settings_difference.h"
 
 namespace chunkllm {
 namespace {
@@ -140,14 +141,6 @@ Cell read_cell(const nlohmann::json& record, const std::string& where) {
   return cell;
 }
 
-// As a message shows a setting.
-std::string show_setting(const nlohmann::json& value) {
-  constexpr size_t kMostShown = 80;
-  if (value.is_boolean()) return value.get<bool>() ? "on" : "off";  // as options have it
-  const std::string text = value.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
-  return text.size() <= kMostShown ? text : text.substr(0, kMostShown) + "...";
-}
-
 bool is_more(const nlohmann::json& value, const nlohmann::json& than) {
   return value.is_number_integer() && than.is_number_integer() &&
          value.get<int64_t>() > than.get<int64_t>();
@@ -172,7 +165,7 @@ bool check_settings_file(const std::filesystem::path& path, const EvalTask& task
     }
     fail(ErrorCode::kInvalidArgument,
          "{} holds cells with {} = {}, not {}; give the same options, or another --out",
-         path.parent_path().string(), show_text(name), show_setting(was), show_setting(is));
+         path.parent_path().string(), show_text(name), setting_text(was), setting_text(is));
   };
   compare(kTaskSetting);  // another task differs in all else as well
   for (const auto& [name, value] : expected.items()) compare(name);

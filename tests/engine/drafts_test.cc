@@ -6,10 +6,12 @@
 #include <numeric>
 #include <vector>
 
+#include "convert/quantize.h"
 #include "data/synthetic.h"
 #include "engine/needle_engine.h"
 #include "engine/session.h"
 #include "testing/expect_error.h"
+#include "testing/temp_folder.h"
 
 namespace chunkllm {
 namespace {
@@ -17,14 +19,17 @@ namespace {
 using test::needle_engine;
 using Tokens = std::vector<int32_t>;
 
-Tokens draft_of(LookupDrafts& drafts, const Tokens& tokens, int64_t most = 100) {
-  const auto draft = drafts.next(tokens, most);
+// `tokens` are new: of those before the last, drafts may know some.
+Tokens draft_of(LookupDrafts& drafts, Tokens tokens, int64_t most = 100) {
+  const int32_t last = tokens.back();
+  tokens.pop_back();
+  const auto draft = drafts.next(tokens, last, most);
   return {draft.begin(), draft.end()};
 }
 
 TEST(LookupDrafts, GoOnAsTheTextDidWhereItAgreesLongest) {
   LookupDrafts drafts;
-  EXPECT_EQ(draft_of(drafts, {}), Tokens());
+  EXPECT_EQ(draft_of(drafts, {1}), Tokens());
   EXPECT_EQ(draft_of(drafts, {1, 2}), Tokens());
   EXPECT_EQ(draft_of(drafts, {1, 2, 3, 4, 5, 6}), Tokens());
   // Three agree at the second, later place, four at the first.
@@ -109,8 +114,51 @@ TEST_F(ExactTest, AGreedyAnswerIsTheSameInFewerPasses) {
   EXPECT_GT(exact.accepted_tokens, 20);
 }
 
-// Rows that run together are rounded otherwise, with int8 inputs above all: what is chosen is the
-// likeliest token of a pass of its own, or near it.
+// Quantised weights that meet int8 inputs: rounding would make much of little.
+TEST_F(ExactTest, TokensThatRunTogetherHaveTheBitsOfPassesOfTheirOwn) {
+  const TempFolder folder;
+  const std::filesystem::path model = folder / "q8_0.gguf";
+  quantize_model({.in = needle_model(), .out = model, .type = DType::kQ8_0});
+  EngineOptions engine_options;
+  engine_options.model = model;
+  Engine engine(engine_options);
+  engine.load_weights();
+  const int64_t as_alone = tokens_as_alone(engine.precision());
+  if (as_alone == 1) GTEST_SKIP() << "no int8 inputs here";
+  const std::vector<int32_t> prompt = repeating_prompt();
+  const std::vector<int64_t> end{std::ssize(prompt) - 1};
+  const std::vector<int32_t> answer(prompt.begin(), prompt.begin() + 30);
+  for (const KvType kv_type : {KvType::kF32, KvType::kBf16}) {
+    SessionOptions options;
+    options.ctx = 2048;
+    options.kv_type = kv_type;
+    Session alone(engine, options);
+    alone.prefill(prompt, end);
+    std::vector<std::vector<float>> expected;
+    for (const int32_t token : answer) {
+      alone.decode(token);
+      const std::span<const float> logits = alone.logits();
+      expected.emplace_back(logits.begin(), logits.end());
+    }
+    Session together(engine, options);
+    together.prefill(prompt, end);
+    const auto most = static_cast<size_t>(std::min(as_alone, kFewQueries));
+    size_t done = 0;
+    for (size_t n = 2; done < answer.size(); n = std::min(n + 3, most)) {
+      n = std::min(n, answer.size() - done);
+      together.decode(std::span(answer).subspan(done, n));
+      for (size_t behind = 0; behind < n; ++behind) {
+        const std::span<const float> logits = together.logits(static_cast<int64_t>(behind));
+        EXPECT_TRUE(std::ranges::equal(logits, expected[done + n - 1 - behind]))
+            << n << " tokens, " << behind << " from the last";
+      }
+      done += n;
+    }
+  }
+}
+
+// Elsewhere rows that run together are rounded otherwise: what is chosen is the likeliest token of
+// a pass of its own, or near it.
 TEST_F(ExactTest, EachTokenIsTheLikeliestOfItsOwnPassOrNearIt) {
   EngineOptions engine_options;
   engine_options.model = needle_model();

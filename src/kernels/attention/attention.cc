@@ -200,10 +200,10 @@ void attend(const AttentionBlock& block, const KvLayerView& kv,
   with_memory([&] {
     plan_attention(block, kv, spans, tile_kernel.columns, current_threads(), plan);
     const int n_threads = plan.parallel ? current_threads() : 1;
-    scratch_floats = round_to_lines(
-        std::max({kernels.token.scratch_floats(n_heads, head_dim),
-                  kernels.tile.scratch_floats(plan.max_tile_tokens, n_heads, head_dim),
-                  tile_kernel.scratch_floats(plan.max_tile_tokens, n_heads, head_dim)}));
+    scratch_floats = round_to_lines(std::max(
+        {kernels.token.scratch_floats(plan.few ? plan.max_tile_tokens : 1, n_heads, head_dim),
+         kernels.tile.scratch_floats(plan.max_tile_tokens, n_heads, head_dim),
+         tile_kernel.scratch_floats(plan.max_tile_tokens, n_heads, head_dim)}));
     scratch =
         work.kernels.get(static_cast<int64_t>(n_threads) * static_cast<int64_t>(scratch_floats));
     states = work.states.get(plan.n_states * (head_dim + 2));
@@ -245,14 +245,13 @@ void attend(const AttentionBlock& block, const KvLayerView& kv,
     const KvHeadView kv_head = item.weighted
                                    ? head_view(weighted, head_dim, item.kv_head, log_weights)
                                    : head_view(kv, item.kv_head);
-    if (item.n_tokens == 1) {
-      kernels.token.attend(query, kv_head, item.rows, target, own_scratch);
-    } else if (item.weighted) {
-      kernels.tile.attend(query, kBehindAllRows - item.n_tokens, kv_head, item.rows, target,
-                          own_scratch);
+    const int64_t first_position =
+        item.weighted ? kBehindAllRows - item.n_tokens : block.first_position + item.first_token;
+    if (plan.few || item.n_tokens == 1) {
+      kernels.token.attend(query, first_position, kv_head, item.rows, target, own_scratch);
     } else {
-      tile_kernel.attend(query, block.first_position + item.first_token, kv_head, item.rows, target,
-                         own_scratch);
+      (item.weighted ? kernels.tile : tile_kernel)
+          .attend(query, first_position, kv_head, item.rows, target, own_scratch);
     }
     if (item.group < 0) return;
     // Whoever finishes the last part merges them all.

@@ -61,6 +61,9 @@ struct AttentionSpan {
   Range weighted = {};      // of the weighted rows; none
 };
 
+// Queries of a block that are few: each gets the same bits as in a block of its own.
+inline constexpr int64_t kFewQueries = 16;
+
 // The queries of a block and where results go.
 struct AttentionBlock {
   const float* q = nullptr;  // [n_tokens, n_heads, head_dim], row t at q + t * q_stride
@@ -77,13 +80,14 @@ struct AttentionBlock {
 // out[t, h] = sum_r softmax_r(scale q[t, h] . k[r]) v[r] over the rows of the span that holds t.
 // The spans cover the block's tokens once, in order. Scores, softmax and sums are float32; cached
 // rows are widened exactly. On units that multiply bf16 numbers only, and unless rows are float32,
-// blocks of several queries round queries, rows and weights to bf16. Running softmax over tiles of
-// rows (arXiv 2112.05682, 2205.14135); what one query gets does not depend on which other queries
-// share its call, up to rounding. NaN and infinities reach the queries that attend to them and no
-// others. Uses all threads; for few queries the rows are divided among them. Allocates
-// nothing once warm; the work space belongs to the calling thread, and any thread may call. Throws
-// Error (kInvalidArgument) if head_dim is no multiple of 8 up to 256 or does not fit the rows'
-// type, if the heads cannot share the KV heads, and on spans or rows that do not fit.
+// blocks of more than kFewQueries round queries, rows and weights to bf16. Running softmax over
+// tiles of rows (arXiv 2112.05682, 2205.14135); what one query gets does not depend on which other
+// queries share its call, up to rounding; not at all where these are kFewQueries or fewer. NaN and
+// infinities reach the queries that attend to them and no others. Uses all threads; for few queries
+// the rows are divided among them. Allocates nothing once warm; the work space belongs to the
+// calling thread, and any thread may call. Throws Error (kInvalidArgument) if head_dim is no
+// multiple of 8 up to 256 or does not fit the rows' type, if the heads cannot share the KV heads,
+// and on spans or rows that do not fit.
 void attend(const AttentionBlock& block, const KvLayerView& kv,
             std::span<const AttentionSpan> spans, const WeightedRows& weighted = {});
 

@@ -1,6 +1,7 @@
-// Attention of one query token. The cache is read once, straight from where it lies, for all heads
-// that share the KV head: memory sets the pace. Here head_dim lies across the vector lanes, but for
-// heads that fill vectors of eight themselves: those are a tile of one token.
+// Attention of one query token, or a few. The cache is read once, straight from where it lies, for
+// all heads that share the KV head: memory sets the pace. Here head_dim lies across the vector
+// lanes, but for heads that fill vectors of eight themselves: those are a tile, where a column's
+// sums do not depend on the others either.
 
 #if defined(CHUNKLLM_KERNELS_ATTENTION_DECODE_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CHUNKLLM_KERNELS_ATTENTION_DECODE_INL_H_
@@ -33,33 +34,48 @@ inline int64_t padded_head_dim(int64_t head_dim) {
   return static_cast<int64_t>(hwy::RoundUpTo(static_cast<size_t>(head_dim), kLanes));
 }
 
-struct TokenScratch {
+// One token's query and state, and what its update needs.
+struct TokenState {
   float* q;       // [n_heads, padded head_dim], scaled
   float* out;     // [n_heads, padded head_dim]
-  float* scores;  // [n_heads, kKvTileRows]
   float* max;     // [n_heads]
   float* sum;     // [n_heads]
+  float* scores;  // [n_heads, kKvTileRows]
   float* keep;    // [n_heads]
-  float* keys;    // [kKvTileRows, padded head_dim]
-  float* values;  // [kKvTileRows, padded head_dim]
+};
 
-  static size_t n_floats(int64_t n_heads, int64_t head_dim) {
-    const int64_t wide = padded_head_dim(head_dim);
-    return static_cast<size_t>(n_heads * (2 * wide + kKvTileRows) + 3 * padded_head_dim(n_heads) +
-                               2 * kKvTileRows * wide);
+struct TokenScratch {
+  int64_t token_floats;  // from one token's state to the next
+  TokenState first;      // that of the first token; scores and keep are for all
+  float* keys;           // [kKvTileRows, padded head_dim]
+  float* values;         // [kKvTileRows, padded head_dim]
+
+  static int64_t floats_of_token(int64_t n_heads, int64_t head_dim) {
+    return 2 * (n_heads * padded_head_dim(head_dim) + padded_head_dim(n_heads));
+  }
+  static size_t n_floats(int64_t n_tokens, int64_t n_heads, int64_t head_dim) {
+    return static_cast<size_t>(n_heads * kKvTileRows + padded_head_dim(n_heads) +
+                               2 * kKvTileRows * padded_head_dim(head_dim) +
+                               n_tokens * floats_of_token(n_heads, head_dim));
   }
 
-  TokenScratch(int64_t n_heads, int64_t head_dim, float* from) {
+  TokenScratch(int64_t n_heads, int64_t head_dim, float* from)
+      : token_floats(floats_of_token(n_heads, head_dim)) {
     const auto take = [&from](int64_t n) { return std::exchange(from, from + n); };
     const int64_t wide = padded_head_dim(head_dim);
-    q = take(n_heads * wide);
-    out = take(n_heads * wide);
-    scores = take(n_heads * kKvTileRows);
-    max = take(padded_head_dim(n_heads));
-    sum = take(padded_head_dim(n_heads));
-    keep = take(padded_head_dim(n_heads));
+    first.scores = take(n_heads * kKvTileRows);
+    first.keep = take(padded_head_dim(n_heads));
     keys = take(kKvTileRows * wide);
     values = take(kKvTileRows * wide);
+    first.q = take(n_heads * wide);
+    first.out = take(n_heads * wide);
+    first.max = take(padded_head_dim(n_heads));
+    first.sum = take(padded_head_dim(n_heads));
+  }
+
+  TokenState of(int64_t token) const {
+    const int64_t at = token * token_floats;
+    return {first.q + at, first.out + at, first.max + at, first.sum + at, first.scores, first.keep};
   }
 };
 
@@ -188,13 +204,13 @@ HWY_INLINE void add_token_values(const TileRows<Element>& values, int64_t first,
 
 template <int kHeads, class Element, class Prefetcher>
 HWY_NOINLINE void update_heads(const TileRows<Element>& keys, const TileRows<Element>& values,
-                               const float* weights, int64_t head, const TokenScratch& scratch,
+                               const float* weights, int64_t head, const TokenState& state,
                                Prefetcher& prefetcher) {
   const FloatTag d;
   const int n = keys.n_rows;
   const int64_t wide = keys.row_size;
-  float* scores = scratch.scores + head * kKvTileRows;
-  score_token<kHeads>(keys, scratch.q + head * wide, scores, prefetcher);
+  float* scores = state.scores + head * kKvTileRows;
+  score_token<kHeads>(keys, state.q + head * wide, scores, prefetcher);
   const int n_padded = static_cast<int>(hwy::RoundUpTo(static_cast<size_t>(n), kLanes));
   for (int h = 0; h < kHeads; ++h) {
     float* HWY_RESTRICT at = scores + h * kKvTileRows;
@@ -202,7 +218,7 @@ HWY_NOINLINE void update_heads(const TileRows<Element>& keys, const TileRows<Ele
       for (int r = 0; r < n; ++r) at[r] += weights[r];
     }
     for (int r = n; r < n_padded; ++r) at[r] = -std::numeric_limits<float>::infinity();
-    const float before = scratch.max[head + h];
+    const float before = state.max[head + h];
     auto highest = hn::Set(d, before);
     for (int r = 0; r < n; r += kLanes) highest = hn::Max(highest, hn::Load(d, at + r));
     highest = hn::MaxOfLanes(d, highest);
@@ -213,12 +229,12 @@ HWY_NOINLINE void update_heads(const TileRows<Element>& keys, const TileRows<Ele
       sum = hn::Add(sum, weight);
     }
     const float keep = hn::GetLane(exp2_flushed(hn::Sub(hn::Set(d, before), highest)));
-    scratch.keep[head + h] = keep;
-    scratch.max[head + h] = hn::GetLane(highest);
-    scratch.sum[head + h] = scratch.sum[head + h] * keep + hn::GetLane(hn::SumOfLanes(d, sum));
+    state.keep[head + h] = keep;
+    state.max[head + h] = hn::GetLane(highest);
+    state.sum[head + h] = state.sum[head + h] * keep + hn::GetLane(hn::SumOfLanes(d, sum));
   }
-  float* out = scratch.out + head * wide;
-  const float* keep = scratch.keep + head;
+  float* out = state.out + head * wide;
+  const float* keep = state.keep + head;
   int64_t first = 0;
   if constexpr (kMaxStrip >= 4) {
     for (; first + 4 * kLanes <= wide; first += 4 * kLanes) {
@@ -233,18 +249,18 @@ HWY_NOINLINE void update_heads(const TileRows<Element>& keys, const TileRows<Ele
 
 template <class Element, class Prefetcher>
 void update_token(const TileRows<Element>& keys, const TileRows<Element>& values,
-                  const float* weights, int64_t n_heads, const TokenScratch& scratch,
+                  const float* weights, int64_t n_heads, const TokenState& state,
                   Prefetcher& prefetcher) {
   int64_t head = 0;
   if constexpr (kMaxHeads >= 4) {
     for (; head + 4 <= n_heads; head += 4) {
-      update_heads<4>(keys, values, weights, head, scratch, prefetcher);
+      update_heads<4>(keys, values, weights, head, state, prefetcher);
     }
   }
   for (; head + 2 <= n_heads; head += 2) {
-    update_heads<2>(keys, values, weights, head, scratch, prefetcher);
+    update_heads<2>(keys, values, weights, head, state, prefetcher);
   }
-  if (head < n_heads) update_heads<1>(keys, values, weights, head, scratch, prefetcher);
+  if (head < n_heads) update_heads<1>(keys, values, weights, head, state, prefetcher);
 }
 
 // Copies the tile's rows to `to` [kKvTileRows, wide] as float32, zeros after head_dim.
@@ -258,19 +274,23 @@ void pad_rows(const Element* HWY_RESTRICT cache, const RowTile& tile, int64_t he
 }
 
 template <class Element>
-void attend_token_of(const QueryTile& query, const KvHeadView& kv, RowCursor rows,
-                     const AttentionTarget& target, float* scratch_floats) {
+void attend_tokens_of(const QueryTile& query, int64_t first_position, const KvHeadView& kv,
+                      RowCursor rows, const AttentionTarget& target, float* scratch_floats) {
   const int64_t head_dim = kv.head_dim;
   const int64_t wide = padded_head_dim(head_dim);
   const TokenScratch scratch(query.n_heads, head_dim, scratch_floats);
-  for (int64_t h = 0; h < query.n_heads; ++h) {
-    for (int64_t i = 0; i < wide; ++i) {
-      scratch.q[h * wide + i] = i < head_dim ? query.q[h * head_dim + i] * query.scale : 0.0f;
+  for (int64_t t = 0; t < query.n_tokens; ++t) {
+    const TokenState state = scratch.of(t);
+    const float* q = query.q + t * query.q_stride;
+    for (int64_t h = 0; h < query.n_heads; ++h) {
+      for (int64_t i = 0; i < wide; ++i) {
+        state.q[h * wide + i] = i < head_dim ? q[h * head_dim + i] * query.scale : 0.0f;
+      }
     }
+    std::fill_n(state.out, query.n_heads * wide, 0.0f);
+    std::fill_n(state.max, query.n_heads, kNoMaximum);
+    std::fill_n(state.sum, query.n_heads, 0.0f);
   }
-  std::fill_n(scratch.out, query.n_heads * wide, 0.0f);
-  std::fill_n(scratch.max, query.n_heads, kNoMaximum);
-  std::fill_n(scratch.sum, query.n_heads, 0.0f);
 
   const auto* keys = static_cast<const Element*>(kv.keys);
   const auto* values = static_cast<const Element*>(kv.values);
@@ -282,53 +302,60 @@ void attend_token_of(const QueryTile& query, const KvHeadView& kv, RowCursor row
   RowTile* next = &tiles[1];
   for (tile->fill(rows); tile->n_rows > 0; std::swap(tile, next)) {
     next->fill(rows);
-    const int n = tile->n_rows;
     RowPrefetcher<> prefetcher(kv, *next, kKvTileRows / 4);
     const float* weights = nullptr;
     if (kv.log_weights != nullptr) {
-      for (int r = 0; r < n; ++r) tile_weights[r] = kv.log_weights[tile->positions[r]];
+      for (int r = 0; r < tile->n_rows; ++r) tile_weights[r] = kv.log_weights[tile->positions[r]];
       weights = tile_weights;
     }
-    if (wide == head_dim) {
-      update_token(TileRows<Element>{keys, tile->positions, n, wide},
-                   TileRows<Element>{values, tile->positions, n, wide}, weights, query.n_heads,
-                   scratch, prefetcher);
-    } else {
+    if (wide != head_dim) {
       pad_rows(keys, *tile, head_dim, wide, scratch.keys);
       pad_rows(values, *tile, head_dim, wide, scratch.values);
-      update_token(TileRows<float>{scratch.keys, own_rows, n, wide},
-                   TileRows<float>{scratch.values, own_rows, n, wide}, weights, query.n_heads,
-                   scratch, prefetcher);
+    }
+    for (int64_t t = 0; t < query.n_tokens; ++t) {
+      const int n = tile->count_until(first_position + t);
+      if (n == 0) continue;
+      if (wide == head_dim) {
+        update_token(TileRows<Element>{keys, tile->positions, n, wide},
+                     TileRows<Element>{values, tile->positions, n, wide}, weights, query.n_heads,
+                     scratch.of(t), prefetcher);
+      } else {
+        update_token(TileRows<float>{scratch.keys, own_rows, n, wide},
+                     TileRows<float>{scratch.values, own_rows, n, wide}, weights, query.n_heads,
+                     scratch.of(t), prefetcher);
+      }
     }
   }
-  for (int64_t h = 0; h < query.n_heads; ++h) {
-    const float factor = finish_column(scratch.max[h], scratch.sum[h], 0, h, query.n_heads, target);
-    const float* from = scratch.out + h * wide;
-    float* to = target.out + h * head_dim;
-    for (int64_t i = 0; i < head_dim; ++i) to[i] = from[i] * factor;
+  for (int64_t t = 0; t < query.n_tokens; ++t) {
+    const TokenState state = scratch.of(t);
+    for (int64_t h = 0; h < query.n_heads; ++h) {
+      const float factor = finish_column(state.max[h], state.sum[h], t, h, query.n_heads, target);
+      const float* from = state.out + h * wide;
+      float* to = target.out + t * target.out_stride + h * head_dim;
+      for (int64_t i = 0; i < head_dim; ++i) to[i] = from[i] * factor;
+    }
   }
 }
 
-inline size_t attend_token_scratch(int64_t n_heads, int64_t head_dim) {
-  return std::max(TokenScratch::n_floats(n_heads, head_dim),
-                  attend_tile_scratch(1, n_heads, head_dim));
+inline size_t attend_tokens_scratch(int64_t n_tokens, int64_t n_heads, int64_t head_dim) {
+  return std::max(TokenScratch::n_floats(n_tokens, n_heads, head_dim),
+                  attend_tile_scratch(n_tokens, n_heads, head_dim));
 }
 
-inline void attend_token(const QueryTile& query, const KvHeadView& kv, RowCursor rows,
-                         const AttentionTarget& target, float* scratch) {
+inline void attend_tokens(const QueryTile& query, int64_t first_position, const KvHeadView& kv,
+                          RowCursor rows, const AttentionTarget& target, float* scratch) {
   if (query.n_heads >= kTileHeads) {
-    constexpr int64_t kBehindAllRows = std::numeric_limits<int32_t>::max() - 1;
-    return attend_tile(query, kBehindAllRows, kv, rows, target, scratch);
+    return attend_tile(query, first_position, kv, rows, target, scratch);
   }
   switch (kv.type) {
     case KvType::kF32:
-      return attend_token_of<float>(query, kv, rows, target, scratch);
+      return attend_tokens_of<float>(query, first_position, kv, rows, target, scratch);
     case KvType::kBf16:
-      return attend_token_of<uint16_t>(query, kv, rows, target, scratch);
+      return attend_tokens_of<uint16_t>(query, first_position, kv, rows, target, scratch);
     case KvType::kF16:
-      return attend_token_of<hwy::float16_t>(query, kv, rows, target, scratch);
+      return attend_tokens_of<hwy::float16_t>(query, first_position, kv, rows, target, scratch);
     case KvType::kQ8_0:
-      return attend_token_of<BlockQ8_0>(query, kv, rows, target, scratch);
+      return attend_tokens_of<BlockQ8_0>(query, first_position, kv, rows, target, scratch);
   }
 }
 

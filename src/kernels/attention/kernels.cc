@@ -15,7 +15,7 @@ namespace chunkllm::HWY_NAMESPACE {
 namespace {
 
 AttentionKernels highway_kernels() {
-  return {.token = {attend_token_scratch, attend_token},
+  return {.token = {attend_tokens_scratch, attend_tokens},
           .tile = {attend_tile_scratch, attend_tile, kTileColumns},
           .bf16_tile = {},
           .mass = {mass_tile_scratch, mass_tile}};

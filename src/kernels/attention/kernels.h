@@ -48,15 +48,16 @@ struct AttentionTarget {
   float* sum = nullptr;  // [n_tokens, n_heads]
 };
 
-// One query token over all of `rows`. Reads every cached row once, straight from the cache.
+// A few consecutive queries, the first at `first_position`, over the rows of `rows` that are not
+// after them. Reads every cached row once, straight from the cache; what a query gets is the same
+// bits whichever share the call.
 struct AttentionTokenKernel {
-  size_t (*scratch_floats)(int64_t n_heads, int64_t head_dim) = nullptr;
-  void (*attend)(const QueryTile& query, const KvHeadView& kv, RowCursor rows,
-                 const AttentionTarget& target, float* scratch) = nullptr;
+  size_t (*scratch_floats)(int64_t n_tokens, int64_t n_heads, int64_t head_dim) = nullptr;
+  void (*attend)(const QueryTile& query, int64_t first_position, const KvHeadView& kv,
+                 RowCursor rows, const AttentionTarget& target, float* scratch) = nullptr;
 };
 
-// Consecutive queries, the first at `first_position`, over the rows of `rows` that are not after
-// them.
+// The same for many, up to rounding.
 struct AttentionTileKernel {
   size_t (*scratch_floats)(int64_t n_tokens, int64_t n_heads, int64_t head_dim) = nullptr;
   void (*attend)(const QueryTile& query, int64_t first_position, const KvHeadView& kv,

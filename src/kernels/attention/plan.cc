@@ -1,6 +1,7 @@
 #include "kernels/attention/plan.h"
 
 #include <algorithm>
+#include <limits>
 
 namespace chunkllm {
 namespace {
@@ -35,9 +36,9 @@ void sort_by_cost(std::vector<Item>& items) {
   std::ranges::sort(items, [](const Item& a, const Item& b) { return a.cost > b.cost; });
 }
 
-// Cuts the cached rows of `whole` into parts that other threads can take, adds these to the plan,
-// and the rows beside the cache's as one more.
-void add_parts(const AttentionItem& whole, int64_t n_parts, int64_t n_heads, int64_t head_dim,
+// Cuts the cached rows of `whole` into parts of so many that other threads can take, adds these to
+// the plan, and the rows beside the cache's as one more.
+void add_parts(const AttentionItem& whole, int64_t part_rows, int64_t n_heads, int64_t head_dim,
                AttentionPlan& plan) {
   MergeGroup group{whole.first_token, whole.n_tokens, whole.kv_head, plan.n_states, 0};
   const auto add = [&](const RowCursor& rows, int64_t cost) -> AttentionItem& {
@@ -52,11 +53,11 @@ void add_parts(const AttentionItem& whole, int64_t n_parts, int64_t n_heads, int
     return item;
   };
   RowCursor rest = whole.rows;
-  for (int64_t part = 0; part < n_parts; ++part) {
+  while (rest.n_rows > 0) {
     RowCursor rows = rest;
-    rows.n_rows = rest.n_rows / (n_parts - part);
+    rows.n_rows = std::min(part_rows, rest.n_rows);
     rest.skip(rows.n_rows);
-    add(rows, whole.cost / n_parts);
+    add(rows, whole.cost * rows.n_rows / whole.rows.n_rows);
   }
   if (whole.beside != nullptr) {
     const int64_t n_rows = whole.beside->size();
@@ -65,6 +66,90 @@ void add_parts(const AttentionItem& whole, int64_t n_parts, int64_t n_heads, int
         .weighted = true;
   }
   plan.groups.push_back(group);
+}
+
+// Adds an item of these tokens of a span for each KV head. Returns what they cost.
+int64_t add_items(const AttentionBlock& block, const KvLayerView& kv, const AttentionSpan& span,
+                  Range queries, AttentionPlan& plan) {
+  AttentionItem item;
+  item.first_token = queries.begin - block.first_position;
+  item.n_tokens = queries.size();
+  item.rows = rows_until(span.rows, queries.end - 1);
+  item.beside = span.weighted.empty() ? nullptr : &span.weighted;
+  item.cost =
+      tile_cost(item.n_tokens, block.n_heads / kv.n_kv_heads, item.rows.n_rows, kv.head_dim);
+  plan.max_tile_tokens = std::max(plan.max_tile_tokens, item.n_tokens);
+  for (item.kv_head = 0; item.kv_head < kv.n_kv_heads; ++item.kv_head) plan.items.push_back(item);
+  return item.cost * kv.n_kv_heads;
+}
+
+// Cuts items whose part_rows(item) is less than their rows.
+template <typename PartRows>
+void cut_items(int64_t n_heads, int64_t head_dim, const PartRows& part_rows, AttentionPlan& plan) {
+  const size_t n_whole = plan.items.size();
+  for (size_t i = 0; i < n_whole; ++i) {
+    const AttentionItem item = plan.items[i];
+    const int64_t n_rows = std::min(part_rows(item), item.rows.n_rows);
+    if (n_rows == item.rows.n_rows && item.beside == nullptr) continue;
+    add_parts(item, n_rows, n_heads, head_dim, plan);
+    plan.items[i].n_tokens = 0;
+  }
+  std::erase_if(plan.items, [](const AttentionItem& item) { return item.n_tokens == 0; });
+  if (plan.parallel) sort_by_cost(plan.items);
+}
+
+// How the rows of one query are cut where queries are few: by nothing but their number, into at
+// least as many parts as threads want of it alone.
+class FewParts {
+ public:
+  FewParts(const AttentionBlock& block, const KvLayerView& kv, int n_threads)
+      : n_heads_(block.n_heads / kv.n_kv_heads),
+        n_kv_heads_(kv.n_kv_heads),
+        head_dim_(kv.head_dim),
+        wanted_(n_threads > 1 ? ceil_div(kItemsPerThread * n_threads, kv.n_kv_heads) : 1) {}
+
+  // At least n_rows: they stay whole.
+  int64_t part_rows(int64_t n_rows) const {
+    if (wanted_ == 1 || tile_cost(1, n_heads_, n_rows, head_dim_) * n_kv_heads_ <= kSerialCost) {
+      return kAllRows;
+    }
+    int64_t rows = kMinPartRows;
+    while (ceil_div(n_rows, 2 * rows) >= wanted_) rows *= 2;
+    return rows < n_rows ? rows : kAllRows;
+  }
+
+ private:
+  static constexpr int64_t kAllRows = std::numeric_limits<int64_t>::max();
+  int64_t n_heads_;
+  int64_t n_kv_heads_;
+  int64_t head_dim_;
+  int64_t wanted_;
+};
+
+// Queries that share an item are cut alike; a part of which one sees nothing leaves no trace in its
+// sums.
+void plan_few(const AttentionBlock& block, const KvLayerView& kv,
+              std::span<const AttentionSpan> spans, int n_threads, AttentionPlan& plan) {
+  const FewParts parts(block, kv, n_threads);
+  int64_t total_cost = 0;
+  for (const AttentionSpan& span : spans) {
+    Range queries{span.queries.begin, span.queries.begin};
+    int64_t part_rows = 0;
+    while (queries.end < span.queries.end) {
+      const int64_t next = parts.part_rows(rows_until(span.rows, queries.end).n_rows);
+      if (!queries.empty() && next != part_rows) {
+        total_cost += add_items(block, kv, span, queries, plan);
+        queries.begin = queries.end;
+      }
+      part_rows = next;
+      ++queries.end;
+    }
+    total_cost += add_items(block, kv, span, queries, plan);
+  }
+  plan.parallel = n_threads > 1 && total_cost > kSerialCost;
+  cut_items(
+      block.n_heads / kv.n_kv_heads, kv.head_dim,
+      [&](const AttentionItem& item) { return parts.part_rows(item.rows.n_rows); }, plan);
 }
 
 }  // namespace
@@ -76,6 +161,8 @@ void plan_attention(const AttentionBlock& block, const KvLayerView& kv,
   plan.groups.clear();
   plan.n_states = 0;
   plan.max_tile_tokens = 0;
+  plan.few = block.n_tokens <= kFewQueries;
+  if (plan.few) return plan_few(block, kv, spans, n_threads, plan);
   const int64_t n_heads = block.n_heads / kv.n_kv_heads;
   const int64_t wanted = n_threads > 1 ? kItemsPerThread * n_threads : 1;
 
@@ -91,35 +178,21 @@ void plan_attention(const AttentionBlock& block, const KvLayerView& kv,
   for (const AttentionSpan& span : spans) {
     for (int64_t position = span.queries.begin; position < span.queries.end;
          position += tile_tokens) {
-      AttentionItem item;
-      item.first_token = position - block.first_position;
-      item.n_tokens = std::min(tile_tokens, span.queries.end - position);
-      item.rows = rows_until(span.rows, position + item.n_tokens - 1);
-      item.beside = span.weighted.empty() ? nullptr : &span.weighted;
-      item.cost = tile_cost(item.n_tokens, n_heads, item.rows.n_rows, kv.head_dim);
-      plan.max_tile_tokens = std::max(plan.max_tile_tokens, item.n_tokens);
-      total_cost += item.cost * kv.n_kv_heads;
-      for (item.kv_head = 0; item.kv_head < kv.n_kv_heads; ++item.kv_head) {
-        plan.items.push_back(item);
-      }
+      const Range queries{position, std::min(position + tile_tokens, span.queries.end)};
+      total_cost += add_items(block, kv, span, queries, plan);
     }
   }
   plan.parallel = n_threads > 1 && total_cost > kSerialCost;
 
   const int64_t fair_cost = plan.parallel ? total_cost / wanted : total_cost;
-  const size_t n_whole = plan.items.size();
-  for (size_t i = 0; i < n_whole; ++i) {
-    const AttentionItem item = plan.items[i];
+  const auto part_rows = [&](const AttentionItem& item) {
     int64_t n_parts = 1;
     if (plan.parallel) {
       n_parts = std::min(item.cost / fair_cost, item.rows.n_rows / kMinPartRows);
     }
-    if (n_parts < 2 && item.beside == nullptr) continue;
-    add_parts(item, std::max<int64_t>(n_parts, 1), n_heads, kv.head_dim, plan);
-    plan.items[i].n_tokens = 0;
-  }
-  std::erase_if(plan.items, [](const AttentionItem& item) { return item.n_tokens == 0; });
-  if (plan.parallel) sort_by_cost(plan.items);
+    return ceil_div(item.rows.n_rows, std::max<int64_t>(n_parts, 1));
+  };
+  cut_items(n_heads, kv.head_dim, part_rows, plan);
 }
 
 void plan_chunk_mass(const ChunkMassQuery& query, const KvLayerView& kv,

@@ -39,9 +39,11 @@ struct AttentionPlan {
   int64_t n_states = 0;         // (token, head) states that await merging
   int64_t max_tile_tokens = 0;  // most tokens of an item
   bool parallel = false;        // whether the work is worth more than one thread
+  bool few = false;             // kFewQueries or fewer
 };
 
-// Plans attend() in items of at most `tile_columns` (token, head) columns, or one token. Arguments
+// Plans attend() in items of at most `tile_columns` (token, head) columns, or one token; where
+// queries are few, in those that have the same parts of rows as each would alone. Arguments
 // are checked already. `spans` must outlive the plan.
 void plan_attention(const AttentionBlock& block, const KvLayerView& kv,
                     std::span<const AttentionSpan> spans, int64_t tile_columns, int n_threads,

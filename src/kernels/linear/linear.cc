@@ -22,10 +22,6 @@
 namespace chunkllm {
 namespace {
 
-// Up to so many tokens are few (Int8Inputs): dequantising the weights for more pays where products
-// are bfloat16.
-constexpr int64_t kFewTokens = 8;
-
 // Products of many tokens in bfloat16 tiles (bf16_tiles.h). Inputs are rounded to tiles once;
 // threads take slabs of weights, which stay in the second-level cache while all inputs meet them.
 

@@ -1,6 +1,8 @@
 // In which precision dense products are made.
 #pragma once
 
+#include <cstdint>
+#include <limits>
 #include <string_view>
 
 namespace chunkllm {
@@ -33,6 +35,24 @@ struct Precision {
 inline constexpr Precision kF32Precision{ProductType::kF32, Int8Inputs::kNone};
 inline constexpr Precision kInt8Precision{ProductType::kF32, Int8Inputs::kAlways};
 inline constexpr Precision kBf16Precision{ProductType::kBf16, Int8Inputs::kFewTokens};
+
+// Up to so many tokens are few (Int8Inputs): dequantising the weights for more pays where products
+// are bfloat16.
+inline constexpr int64_t kFewTokens = 8;
+
+// Tokens whose products with quantised weights are, for each, the same bits as those of a token of
+// its own.
+constexpr int64_t tokens_as_alone(const Precision& precision) {
+  switch (precision.int8_inputs) {
+    case Int8Inputs::kNone:
+      return 1;
+    case Int8Inputs::kFewTokens:
+      return kFewTokens;
+    case Int8Inputs::kAlways:
+      return std::numeric_limits<int64_t>::max();
+  }
+  return 1;
+}
 
 // Whether active_isa() multiplies bfloat16 natively.
 bool bf16_products_available();

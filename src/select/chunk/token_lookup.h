@@ -42,6 +42,7 @@ class TokenLookup {
   // one.
   int64_t best_place() const;
 
+  std::span<const int32_t> tokens() const { return tokens_; }
   int64_t n_tokens() const { return static_cast<int64_t>(tokens_.size()); }
   int64_t size_bytes() const;
   // Bytes at `n_tokens`, foretold.
