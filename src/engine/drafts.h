@@ -14,8 +14,8 @@ namespace chunkllm {
 // repeated. One thread at a time.
 class LookupDrafts {
  public:
-  // Tokens that may follow `token`, the one after `before`, which earlier calls had the first of: at
-  // most `most`, and none where nothing is found. Valid until the next call.
+  // Tokens that may follow `token`, the one after `before`, which earlier calls had the first of:
+  // at most `most`, and none where nothing is found. Valid until the next call.
   std::span<const int32_t> next(std::span<const int32_t> before, int32_t token, int64_t most);
 
   // What became of the last draft that was not empty.
