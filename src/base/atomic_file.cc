@@ -78,8 +78,8 @@ AtomicFile::AtomicFile(const std::filesystem::path& path)
     : path_(file_behind(path)),
       temporary_(fmt::format("{}{}{}", path_.string(), kTemporaryMark, ::getpid())) {
   slot_ = remember_unfinished(temporary_.string());
-  file_ = FileDescriptor(
-      ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
+  file_ =
+      FileDescriptor(::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
   if (!file_.is_open()) {
     const int open_errno = errno;
     forget_unfinished(slot_);
@@ -118,8 +118,7 @@ void AtomicFile::commit() {
   if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail_write("replace");
   file_.close();
   forget_unfinished(slot_);
-  const FileDescriptor folder(
-      ::open(parent_of(path_).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const FileDescriptor folder(::open(parent_of(path_).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (folder.is_open()) ::fsync(folder.get());
 }
 

@@ -1,5 +1,5 @@
-// Settings of a file as a user says them, and what differs between those it was saved with and those
-// of now.
+// Settings of a file as a user says them, and what differs between those it was saved with and
+// those of now.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
@@ -7,7 +7,8 @@
 
 namespace chunkllm {
 
-// A value in one line of plain ASCII, cut where it is long; a switch is on or off, as options have it.
+// A value in one line of plain ASCII, cut where it is long; a switch is on or off, as options have
+// it.
 std::string setting_text(const nlohmann::json& value);
 
 // "--kv-budget 2048 (the default), now 1024; another adapter digest": both are JSON objects, whose

@@ -56,10 +56,10 @@ class Chat {
   Chat(const Completer& completer, Session& session, const CompletionArgs& args)
       : options_(completer.generate),
         session_(session),
-        conversation_(completer.engine, open_chat_template(args, completer.engine)),
+        conversation_(completer.engine, open_chat_template(args.chat_format, completer.engine)),
         reader_(interrupt_token()),
         shows_prompt_(::isatty(STDIN_FILENO) != 0) {
-    conversation_.set_system(args.system);
+    conversation_.set_system(args.chat_format.system);
   }
 
   // Until the input ends or /exit. Throws Error (kData) at the end if nobody sat at a terminal and
@@ -232,7 +232,8 @@ void run(const CompletionArgs& args) {
   const std::unique_ptr<Completer> completer = open_completer(args);
   Engine& engine = completer->engine;
   engine.tokenizer();
-  open_chat_template(args, engine);  // what is missing is said before the weights are read
+  open_chat_template(args.chat_format,
+                     engine);  // what is missing is said before the weights are read
   warn_of_long_ctx(args.ctx, engine.config());
   completer->session.ctx =
       args.ctx > 0 ? args.ctx : std::min(engine.config().max_positions, kDefaultCtx);

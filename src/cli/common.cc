@@ -53,11 +53,15 @@ std::string from_here(const std::filesystem::path& path) {
 
 }  // namespace
 
-void add_engine_options(CLI::App& app, EngineArgs& args, bool with_adapter) {
-  app.add_option("-m,--model", args.model, "Folder of a Hugging Face checkpoint, or GGUF file")
+void add_model_option(CLI::App& app, std::string& model) {
+  app.add_option("-m,--model", model, "Folder of a Hugging Face checkpoint, or GGUF file")
       ->required()
       ->type_name("DIR|FILE")
       ->check(not_empty("name a folder or a GGUF file"));
+}
+
+void add_engine_options(CLI::App& app, EngineArgs& args, bool with_adapter) {
+  add_model_option(app, args.model);
   if (with_adapter) {
     add_texts(app, "--adapter", args.adapters,
               fmt::format("Folder of trained adapters, or a second one if one has sentence chunks "
@@ -171,11 +175,12 @@ void note_small_budget(const KvBudget& budget, const SelectionSettings& settings
     const int64_t sink = all.sink.value_or(kDefaultSink);
     const int64_t window = all.window.value_or(kDefaultWindow);
     if (budget.n_tokens > sink + window) continue;
-    std::fputs(fmt::format("note: --kv-budget {} leaves nothing to choose under policy {}: the first "
-                           "{} tokens and the last {} are always attended\n",
-                           budget.n_tokens, policy->name, sink, window)
-                   .c_str(),
-               stderr);
+    std::fputs(
+        fmt::format("note: --kv-budget {} leaves nothing to choose under policy {}: the first "
+                    "{} tokens and the last {} are always attended\n",
+                    budget.n_tokens, policy->name, sink, window)
+            .c_str(),
+        stderr);
   }
 }
 

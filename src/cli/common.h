@@ -24,6 +24,9 @@ inline constexpr int64_t kMaxTokens = int64_t{1} << 30;
 // The value of --adapter that keeps adapters from being looked for.
 inline constexpr char kNoAdapter[] = "none";
 
+// --model.
+void add_model_option(CLI::App& app, std::string& model);
+
 // --model, --adapter, --dtype, --threads.
 struct EngineArgs {
   std::string model;
@@ -62,8 +65,8 @@ SelectionSettings to_settings(const SelectionArgs& args);
 // Says on stderr which of the settings that the user gave none of these policies reads.
 void note_unread_settings(const SelectionArgs& args, std::span<const PolicyEntry* const> policies);
 
-// Says on stderr where a budget in tokens is no more than what policies that choose chunks attend to
-// anyway.
+// Says on stderr where a budget in tokens is no more than what policies that choose chunks attend
+// to anyway.
 void note_small_budget(const KvBudget& budget, const SelectionSettings& settings,
                        std::span<const PolicyEntry* const> policies, const AdapterSet& adapters);
 
@@ -130,5 +133,6 @@ void add_bench_command(CLI::App& app);
 void add_eval_command(CLI::App& app);
 void add_train_command(CLI::App& app);
 void add_quantize_command(CLI::App& app);
+void add_tokenize_command(CLI::App& app);
 
 }  // namespace chunkllm::cli

@@ -1,26 +1,15 @@
 #include "cli/completion.h"
 
 #include <cstdio>
-#include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <limits>
 
 #include "base/error.h"
 #include "cli/options.h"
 #include "engine/stop_strings.h"
 #include "measure/crossover.h"
-#include "text/utf8.h"
 
 namespace chunkllm::cli {
 namespace {
-
-// A text that may be empty and was given all the same.
-CLI::Option* add_given_text(CLI::App& app, const std::string& name,
-                            std::optional<std::string>& text, const std::string& help) {
-  return app.add_option_function<std::string>(
-      name, [&text](const std::string& given) { text = given; }, help);
-}
 
 void add_sampling_options(CLI::App& app, CompletionArgs& args) {
   SamplingOptions& sampling = args.generate.sampling;
@@ -62,11 +51,7 @@ void add_completion_options(CLI::App& app, CompletionArgs& args) {
       ->check(not_empty("name a policy, or leave it out"));
   add_selection_options(app, args.selection);
   add_kv_type_option(app, args.kv_type);
-  add_given_text(app, "--system", args.system, "The system message of a chat")->type_name("TEXT");
-  add_given_text(app, "--chat-template", args.chat_template,
-                 "The chat template, instead of the model's own: a Jinja file, or one of " +
-                     ChatTemplate::names())
-      ->type_name("FILE|NAME");
+  add_chat_format_options(app, args.chat_format);
   app.add_option("-n,--max-tokens", args.generate.max_tokens, "Most tokens to generate")
       ->transform(whole_number(1, kMaxTokens))
       ->capture_default_str();
@@ -81,30 +66,11 @@ void add_completion_options(CLI::App& app, CompletionArgs& args) {
   add_sampling_options(app, args);
 }
 
-std::string read_whole_file(const std::string& path) {
-  std::error_code error;
-  if (std::filesystem::is_directory(path, error)) {
-    fail(ErrorCode::kIo, "{} is a folder; name a text file", path);
-  }
-  std::ifstream file(path, std::ios::binary);
-  if (!file) fail(ErrorCode::kIo, "cannot open {}; check the path", path);
-  std::string text{std::istreambuf_iterator<char>(file), {}};
-  if (file.bad()) fail(ErrorCode::kIo, "cannot read {}; check the file", path);
-  return text;
-}
-
-std::string read_text_file(const std::string& path) {
-  return std::string(without_byte_order_mark(read_whole_file(path)));
-}
-
 std::unique_ptr<Completer> open_completer(const CompletionArgs& args) {
   const SelectionSettings settings = to_settings(args.selection);
   const Sampler check_sampling(args.generate.sampling);
   const StopStrings check_stops(args.generate.stops);
-  if (const auto offset = find_invalid_utf8(args.system.value_or(""))) {
-    fail(ErrorCode::kData, "--system is not valid UTF-8 at byte {}; convert it to UTF-8", *offset);
-  }
-  if (args.chat_template) ChatTemplate::from_option(*args.chat_template, {});
+  check_chat_format(args.chat_format);
   if (args.exact && !args.policy.empty() && args.policy != full_policy().name) {
     fail(ErrorCode::kInvalidArgument,
          "--exact gives the answer of full attention, not of --policy {}; leave one out",
@@ -172,11 +138,6 @@ void settle_policy(Completer& completer, int64_t n_tokens) {
                          completer.session.policy->name, n_tokens, why)
                  .c_str(),
              stderr);
-}
-
-ChatTemplate open_chat_template(const CompletionArgs& args, const Engine& engine) {
-  if (!args.chat_template) return engine.chat_template();
-  return ChatTemplate::from_option(*args.chat_template, engine.special_tokens());
 }
 
 void warn_of_long_ctx(int64_t ctx, const ModelConfig& config) {

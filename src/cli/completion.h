@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "cli/common.h"
-#include "engine/prompt.h"
+#include "cli/prompt_source.h"
 #include "engine/session.h"
 
 namespace chunkllm::cli {
@@ -18,19 +18,13 @@ struct CompletionArgs {
   SelectionArgs selection;
   std::string policy;
   std::optional<KvType> kv_type;
-  std::optional<std::string> system;
-  std::optional<std::string> chat_template;  // a name or a file; nothing: the model's own
-  int64_t ctx = 0;                           // 0: as needed
+  ChatFormat chat_format;
+  int64_t ctx = 0;  // 0: as needed
   bool ignore_eos = false;
   bool exact = false;
   GenerateOptions generate;
 };
 void add_completion_options(CLI::App& app, CompletionArgs& args);
-
-// The bytes of a file. Throws Error (kIo).
-std::string read_whole_file(const std::string& path);
-// The same without a byte order mark that it begins with; does not check that it is UTF-8.
-std::string read_text_file(const std::string& path);
 
 // The name, beside those of the policies, that leaves the choice to settle_policy().
 inline constexpr char kAutoPolicy[] = "auto";
@@ -49,9 +43,6 @@ std::unique_ptr<Completer> open_completer(const CompletionArgs& args);
 // `n_tokens`, by what is faster on this machine with this model, and says so on stderr. The weights
 // must be loaded, and the session's context must be settled.
 void settle_policy(Completer& completer, int64_t n_tokens);
-
-// The chat template that the options name, or else the model's own. Throws Error.
-ChatTemplate open_chat_template(const CompletionArgs& args, const Engine& engine);
 
 // Warns on stderr of a --ctx beyond the positions that the model was made for.
 void warn_of_long_ctx(int64_t ctx, const ModelConfig& config);

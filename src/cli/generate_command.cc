@@ -9,95 +9,29 @@
 #include <system_error>
 
 #include "base/error.h"
-#include "base/json.h"
 #include "base/memory.h"
 #include "cli/batch.h"
 #include "cli/batch_settings.h"
 #include "cli/completion.h"
-#include "cli/line_reader.h"
 #include "cli/options.h"
 #include "cli/sources.h"
 #include "engine/prompt_cache.h"
 #include "engine/session_memory.h"
-#include "text/utf8.h"
 
 namespace chunkllm::cli {
 namespace {
 
 struct GenerateArgs {
   CompletionArgs completion;
-  std::string prompt;
-  std::string prompt_file;
-  std::string messages_file;
+  PromptSource prompt;
   std::string input;
   std::string output;
   std::string load_cache;
   std::string save_cache;
-  bool chat = false;
   bool json = false;
   bool show_chunks = false;
   int64_t audit_every = 0;  // 0: none
 };
-
-std::string read_prompt(const GenerateArgs& args, const CancelToken& cancel) {
-  std::string text = args.prompt;
-  std::string source = "the prompt";
-  if (args.prompt_file == "-") {
-    source = "standard input";
-    text = LineReader(cancel).rest();
-  } else if (!args.prompt_file.empty()) {
-    source = args.prompt_file;
-    text = read_text_file(args.prompt_file);
-  }
-  if (text.empty()) {
-    fail(ErrorCode::kInvalidArgument,
-         "the prompt is empty; give text with --prompt, --prompt-file or -");
-  }
-  if (const auto invalid = find_invalid_utf8(text)) {
-    fail(ErrorCode::kData, "{} is not valid UTF-8 at byte {}; convert it to UTF-8", source,
-         *invalid);
-  }
-  return text;
-}
-
-// Makes prompts of what the user gave, as the options say.
-class PromptMaker {
- public:
-  PromptMaker(const Engine& engine, const GenerateArgs& args) : engine_(engine), args_(args) {}
-
-  Prompt text(const std::string& text) {
-    if (!args_.chat && !args_.completion.system && !args_.completion.chat_template) {
-      return text_prompt(engine_.tokenizer(), text);
-    }
-    return messages({{"user", text}});
-  }
-
-  Prompt messages(std::vector<ChatMessage> messages) {
-    if (const std::optional<std::string>& system = args_.completion.system) {
-      const bool has_system = std::ranges::any_of(
-          messages, [](const ChatMessage& message) { return message.role == "system"; });
-      if (has_system) {
-        fail(ErrorCode::kInvalidArgument,
-             "the messages have a system message, and --system gives another; leave one out");
-      }
-      messages.insert(messages.begin(), {"system", *system});
-    }
-    if (!chat_template_) chat_template_ = open_chat_template(args_.completion, engine_);
-    return chat_prompt(engine_.tokenizer(), *chat_template_, messages);
-  }
-
- private:
-  const Engine& engine_;
-  const GenerateArgs& args_;
-  std::optional<ChatTemplate> chat_template_;  // read when the first chat needs it
-};
-
-Prompt encode_prompt(const Engine& engine, const GenerateArgs& args, const CancelToken& cancel) {
-  PromptMaker maker(engine, args);
-  if (args.messages_file.empty()) return maker.text(read_prompt(args, cancel));
-  return maker.messages(
-      parse_messages(read_ordered_json_file(args.messages_file), args.messages_file));
-}
 
 // The context to reserve: what the longest prompt and its answer need, up to the model's own limit,
 // or what was asked.
@@ -207,7 +141,8 @@ GenerateResult complete(Session& session, const Prompt& prompt, GenerateOptions 
 void run_one(const GenerateArgs& args, Completer& completer) {
   Timer load_timer;
   Engine& engine = completer.engine;
-  const Prompt prompt = encode_prompt(engine, args, interrupt_token());
+  const Prompt prompt = PromptMaker(engine, args.completion.chat_format, args.prompt.chat)
+                            .source(args.prompt, interrupt_token());
   completer.session.ctx = choose_ctx(engine, args, prompt.n_tokens(), "the prompt");
   completer.session.audit_every = args.audit_every;
   require_session_memory(engine, completer.session);
@@ -245,7 +180,7 @@ void run_one(const GenerateArgs& args, Completer& completer) {
 }
 
 std::vector<BatchItem> read_items(const Engine& engine, const GenerateArgs& args) {
-  PromptMaker maker(engine, args);
+  PromptMaker maker(engine, args.completion.chat_format, args.prompt.chat);
   return read_batch(
       args.input,
       {.text = [&](const std::string& text) { return maker.text(text); },
@@ -324,25 +259,13 @@ void run(const GenerateArgs& args) {
   }
 }
 
-void add_prompt_options(CLI::App& command, GenerateArgs& args) {
-  auto* source = command.add_option_group("prompt", "Where the prompt comes from, one of");
-  source->add_option("-p,--prompt", args.prompt, "The prompt itself")->type_name("TEXT");
-  source
-      ->add_option("-f,--prompt-file,prompt-file", args.prompt_file,
-                   "A file, or - for standard input")
-      ->type_name("FILE")
-      ->check(not_empty("name a file, or - for standard input"));
-  source
-      ->add_option("--messages", args.messages_file,
-                   "A JSON file: an array of {\"role\", \"content\"}, a chat so far")
-      ->type_name("FILE")
-      ->check(not_empty("name a file"));
+void add_source_options(CLI::App& command, GenerateArgs& args) {
+  auto* source = add_prompt_options(command, args.prompt);
   source
       ->add_option("--input", args.input,
                    "A JSON Lines file, a prompt a line: {\"prompt\"} or {\"messages\"}, and \"id\"")
       ->type_name("FILE")
       ->check(not_empty("name a file"));
-  source->require_option(1);
   CLI::Option* input = source->get_option("--input");
   command
       .add_option("--output", args.output,
@@ -350,7 +273,6 @@ void add_prompt_options(CLI::App& command, GenerateArgs& args) {
       ->type_name("FILE")
       ->check(not_empty("name a file"))
       ->needs(input);
-  command.add_flag("--chat", args.chat, "The prompt is one user turn of the model's chat format");
   command
       .add_option(
           "--load-cache", args.load_cache,
@@ -373,7 +295,7 @@ void add_generate_command(CLI::App& app) {
   CLI::App* command =
       app.add_subcommand("generate", "Complete one prompt, or each of those in a file");
   add_completion_options(*command, args->completion);
-  add_prompt_options(*command, *args);
+  add_source_options(*command, *args);
   command
       ->add_option("-c,--ctx", args->completion.ctx,
                    "Tokens to reserve the KV cache for (default: what prompt and answer need, up "

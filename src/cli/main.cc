@@ -44,16 +44,15 @@ int finish() {
 // What is wrong with the words of the command line; empty if nothing is that can be seen without
 // their values. CLI11 would complain first about what is missing, and in words of its own.
 std::string wrong_word(const CLI::App& app, std::span<const std::string> words) {
-  const auto unknown = [](const std::string& word) {
-    return word + " is no command or option of this program; see chunkllm --help";
-  };
   if (words.empty()) return {};
   const std::string& first = words[0];
   const auto commands =
       app.get_subcommands([&](const CLI::App* command) { return command->get_name() == first; });
   const CLI::App* command = commands.empty() ? nullptr : commands.front();
   if (command == nullptr) {
-    return app.get_option_no_throw(first) == nullptr ? unknown(first) : std::string();
+    return app.get_option_no_throw(first) == nullptr
+               ? first + " is no command or option of this program; see chunkllm --help"
+               : std::string();
   }
   std::set<const CLI::Option*> given;
   for (size_t i = 1; i < words.size(); ++i) {
@@ -63,7 +62,9 @@ std::string wrong_word(const CLI::App& app, std::span<const std::string> words) 
     const bool is_long = word.starts_with("--");
     const std::string name = is_long ? word.substr(0, word.find('=')) : word.substr(0, 2);
     const CLI::Option* option = command->get_option_no_throw(name);
-    if (option == nullptr) return unknown(word);
+    if (option == nullptr) {
+      return word + " is no option of chunkllm " + first + "; see chunkllm " + first + " --help";
+    }
     if (option->get_expected_min() == 0) continue;
     const bool takes_one = option->get_multi_option_policy() == CLI::MultiOptionPolicy::Throw;
     if (takes_one && !given.insert(option).second) {
@@ -105,6 +106,7 @@ int main(int argc, char** argv) {
   chunkllm::cli::add_bench_command(app);
   chunkllm::cli::add_inspect_command(app);
   chunkllm::cli::add_quantize_command(app);
+  chunkllm::cli::add_tokenize_command(app);
   try {
     chunkllm::cli::set_command_line(std::vector<std::string>(argv, argv + argc));
     const std::vector<std::string> words(argv + std::min(argc, 1), argv + argc);

@@ -256,6 +256,16 @@ TEST(Generate, ShownChunksAreNoneUnderPoliciesWithoutAnIndex) {
   expect_none("auto");  // which is full for a text within the budget
 }
 
+TEST(Generate, SaysWhereABudgetLeavesNothingToChoose) {
+  const auto notes_of = [](const char* budget) {
+    return run_program(chat_arguments({"--adapter", needle_adapter(), "--prompt", kDocument,
+                                       "--kv-budget", budget}))
+        .err;
+  };
+  EXPECT_THAT(notes_of("32"), testing::HasSubstr("note: --kv-budget 32 leaves nothing to choose"));
+  EXPECT_THAT(notes_of("512"), testing::Not(testing::HasSubstr("leaves nothing")));
+}
+
 TEST(Generate, MaxTokensEndsTheText) {
   const json object = json_of({"generate", "--model", needle_model(), "--prompt",
                                "The old man walked", "--max-tokens", "3", "--json"});

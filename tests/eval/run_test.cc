@@ -184,7 +184,7 @@ TEST(EvalRun, AnotherTaskIsNamedFirst) {
   options.ctx = {4096};
   const Engine& engine = test::needle_engine();
   EvalPlan plan = plan_eval(engine, eval_task_named("recall"), options);
-  expect_error(ErrorCode::kInvalidArgument, "\"task\" = \"ppl\", not \"recall\"",
+  expect_error(ErrorCode::kInvalidArgument, "\"task\" = ppl, not recall",
                [&] { run_eval(engine, plan, folder.path(), {}); });
 }
 
