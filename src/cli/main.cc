@@ -44,7 +44,7 @@ int finish() {
 // What is wrong with the words of the command line; empty if nothing is that can be seen without
 // their values. CLI11 would complain first about what is missing, and in words of its own.
 std::string wrong_word(const CLI::App& app, std::span<const std::string> words) {
-  if (words.empty()) return {};
+  if (words.empty()) return "no command is given; see chunkllm --help";
   const std::string& first = words[0];
   const auto commands =
       app.get_subcommands([&](const CLI::App* command) { return command->get_name() == first; });
@@ -118,7 +118,9 @@ int main(int argc, char** argv) {
     app.exit(e);
     return finish();
   } catch (const CLI::ParseError& e) {
-    return report(std::string(e.what()) + "; see chunkllm --help", kExitUsage);
+    const std::vector<CLI::App*> commands = app.get_subcommands();
+    const std::string command = commands.empty() ? "" : commands.front()->get_name() + " ";
+    return report(fmt::format("{}; see chunkllm {}--help", e.what(), command), kExitUsage);
   } catch (const chunkllm::Error& e) {
     return report(e.what(), exit_code_of(e.code()));
   } catch (const std::bad_alloc&) {

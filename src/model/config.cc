@@ -14,6 +14,7 @@
 namespace chunkllm {
 namespace {
 
+constexpr const char* kWhatModelsAre = "the folder of a Hugging Face checkpoint or a GGUF file";
 constexpr int64_t kMaxTokenId = std::numeric_limits<int32_t>::max();
 
 std::vector<int32_t> read_eos_ids(const nlohmann::json& object, const std::string& where) {
@@ -134,13 +135,22 @@ ModelConfig parse_model_config(const nlohmann::json& json, const std::string& wh
 ModelConfig read_model_config(const std::filesystem::path& model) {
   if (is_gguf_file(model)) return read_gguf_config(GgufFile(model));
   std::error_code error;
-  if (std::filesystem::exists(model, error) && !std::filesystem::is_directory(model, error)) {
-    fail(ErrorCode::kData, "{} is {}; give the folder of a Hugging Face checkpoint or a GGUF file",
-         model.string(),
-         std::filesystem::is_regular_file(model, error) ? "no GGUF file"
-                                                        : "neither a folder nor a regular file");
-  }
   const std::filesystem::path path = model / "config.json";
+  const auto status = std::filesystem::status(model, error);
+  if (!std::filesystem::exists(status) && status.type() != std::filesystem::file_type::unknown) {
+    fail(ErrorCode::kIo, "{}: No such file or folder; give {}", model.string(), kWhatModelsAre);
+  }
+  if (std::filesystem::exists(status) && !std::filesystem::is_directory(status)) {
+    fail(ErrorCode::kData, "{} is {}; give {}", model.string(),
+         std::filesystem::is_regular_file(status) ? "no GGUF file"
+                                                  : "neither a folder nor a regular file",
+         kWhatModelsAre);
+  }
+  if (std::filesystem::is_directory(status) && !std::filesystem::exists(path, error) && !error) {
+    const bool is_adapter = std::filesystem::exists(model / "adapter_config.json", error);
+    fail(ErrorCode::kIo, "{} is {} folder (it has no config.json); give {}", model.string(),
+         is_adapter ? "an adapter's" : "no model's", kWhatModelsAre);
+  }
   ModelConfig config = parse_model_config(read_json_file(path, int64_t{16} << 20), path.string());
   const std::filesystem::path generation = model / "generation_config.json";
   if (std::filesystem::exists(generation)) {

@@ -101,7 +101,7 @@ INSTANTIATE_TEST_SUITE_P(
                     [](const Scratch& scratch) { return scratch.file("note.txt", "hello"); }),
         folder_case("model_path_with_newline", {"no  where", "No such file"},
                     [](const Scratch& scratch) { return scratch / "no \nwhere"; }),
-        folder_case("no_config", {"config.json", "No such file"},
+        folder_case("no_config", {"no model's folder", "config.json", "GGUF"},
                     [](const Scratch& s) { return s.without(needle_model(), "config.json"); }),
         folder_case("cut_config", {"config.json"},
                     [](const Scratch& s) { return s.truncated(needle_model(), "config.json"); }),

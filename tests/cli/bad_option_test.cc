@@ -47,20 +47,20 @@ BadInput under_isa(std::string name, const std::string& isa, Arguments more, Arg
 
 INSTANTIATE_TEST_SUITE_P(
     Program, BadOption,
-    testing::Values(bare("no_subcommand", {}, {"subcommand", "--help"}),
-                    bare("unknown_subcommand", {"generat"}, {"generat", "--help"}),
-                    bare("unknown_option", {"--nope"}, {"--nope", "--help"}),
-                    bare("no_model", {"generate", "--prompt", "x"}, {"--model", "--help"}),
-                    bare("no_out", {"train", "--model", "m", "--data", "d"}, {"--out", "--help"}),
-                    bare("no_inspect_path", {"inspect"}, {"path", "--help"}),
-                    bare("bench_nothing",
-                         {"bench", "--model", needle_model(), "-p", "0", "-n", "0"}, {"-p", "-n"}),
-                    bare("bench_negative", {"bench", "--model", needle_model(), "-p", "-1"},
-                         {"-p", "-1"}),
-                    bare("bench_output", {"bench", "--model", needle_model(), "-o", "xml"},
-                         {"-o", "xml", "json"}),
-                    bare("bench_policy", {"bench", "--model", needle_model(), "--policy", "nope"},
-                         {"--policy", "nope", "full"})),
+    testing::Values(
+        bare("no_command", {}, {"no command", "--help"}),
+        bare("unknown_subcommand", {"generat"}, {"generat", "--help"}),
+        bare("unknown_option", {"--nope"}, {"--nope", "--help"}),
+        bare("no_model", {"generate", "--prompt", "x"}, {"--model", "chunkllm generate --help"}),
+        bare("no_out", {"train", "--model", "m", "--data", "d"}, {"--out", "--help"}),
+        bare("no_inspect_path", {"inspect"}, {"path", "--help"}),
+        bare("bench_nothing", {"bench", "--model", needle_model(), "-p", "0", "-n", "0"},
+             {"-p", "-n"}),
+        bare("bench_negative", {"bench", "--model", needle_model(), "-p", "-1"}, {"-p", "-1"}),
+        bare("bench_output", {"bench", "--model", needle_model(), "-o", "xml"},
+             {"-o", "xml", "json"}),
+        bare("bench_policy", {"bench", "--model", needle_model(), "--policy", "nope"},
+             {"--policy", "nope", "full"})),
     bad_input_name);
 
 INSTANTIATE_TEST_SUITE_P(

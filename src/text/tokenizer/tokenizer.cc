@@ -16,8 +16,8 @@ bool is_token(const Tokenizer::Tables& tables, int32_t id) {
 
 const Token& token_at(const Tokenizer::Tables& tables, int32_t id) {
   if (!is_token(tables, id)) {
-    fail(ErrorCode::kData, "{} has no token {}; its ids are below {}", tables.file, id,
-         tables.tokens.size());
+    fail(ErrorCode::kData, "{} has no token {}; give ids of it, which are below {}", tables.file,
+         id, tables.tokens.size());
   }
   return tables.tokens[id];
 }
