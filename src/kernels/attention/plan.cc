@@ -57,7 +57,7 @@ void add_parts(const AttentionItem& whole, int64_t part_rows, int64_t n_heads, i
     RowCursor rows = rest;
     rows.n_rows = std::min(part_rows, rest.n_rows);
     rest.skip(rows.n_rows);
-    add(rows, whole.cost * rows.n_rows / whole.rows.n_rows);
+    add(rows, whole.cost / whole.rows.n_rows * rows.n_rows);
   }
   if (whole.beside != nullptr) {
     const int64_t n_rows = whole.beside->size();
