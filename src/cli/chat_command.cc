@@ -232,8 +232,8 @@ void run(const CompletionArgs& args) {
   const std::unique_ptr<Completer> completer = open_completer(args);
   Engine& engine = completer->engine;
   engine.tokenizer();
-  open_chat_template(args.chat_format,
-                     engine);  // what is missing is said before the weights are read
+  // What is missing is said before the weights are read.
+  open_chat_template(args.chat_format, engine);
   warn_of_long_ctx(args.ctx, engine.config());
   completer->session.ctx =
       args.ctx > 0 ? args.ctx : std::min(engine.config().max_positions, kDefaultCtx);
