@@ -141,7 +141,7 @@ GenerateResult complete(Session& session, const Prompt& prompt, GenerateOptions 
 void run_one(const GenerateArgs& args, Completer& completer) {
   Timer load_timer;
   Engine& engine = completer.engine;
-  const Prompt prompt = PromptMaker(engine, args.completion.chat_format, args.prompt.chat)
+  const Prompt prompt = PromptReader(engine, args.completion.chat_format, args.prompt.chat)
                             .source(args.prompt, interrupt_token());
   completer.session.ctx = choose_ctx(engine, args, prompt.n_tokens(), "the prompt");
   completer.session.audit_every = args.audit_every;
@@ -180,11 +180,11 @@ void run_one(const GenerateArgs& args, Completer& completer) {
 }
 
 std::vector<BatchItem> read_items(const Engine& engine, const GenerateArgs& args) {
-  PromptMaker maker(engine, args.completion.chat_format, args.prompt.chat);
+  PromptReader reader(engine, args.completion.chat_format, args.prompt.chat);
   return read_batch(
       args.input,
-      {.text = [&](const std::string& text) { return maker.text(text); },
-       .messages = [&](const std::vector<ChatMessage>& list) { return maker.messages(list); }});
+      {.text = [&](const std::string& text) { return reader.text(text); },
+       .messages = [&](const std::vector<ChatMessage>& list) { return reader.messages(list); }});
 }
 
 void run_batch(const GenerateArgs& args, Completer& completer) {

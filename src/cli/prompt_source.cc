@@ -97,14 +97,14 @@ std::string read_text_file(const std::string& path) {
   return std::string(without_byte_order_mark(read_whole_file(path)));
 }
 
-Prompt PromptMaker::text(const std::string& text) {
+Prompt PromptReader::text(const std::string& text) {
   if (!chat_ && !format_.system && !format_.chat_template) {
     return text_prompt(engine_.tokenizer(), text);
   }
   return messages({{"user", text}});
 }
 
-Prompt PromptMaker::messages(std::vector<ChatMessage> messages) {
+Prompt PromptReader::messages(std::vector<ChatMessage> messages) {
   if (format_.system) {
     const bool has_system = std::ranges::any_of(
         messages, [](const ChatMessage& message) { return message.role == "system"; });
@@ -118,7 +118,7 @@ Prompt PromptMaker::messages(std::vector<ChatMessage> messages) {
   return chat_prompt(engine_.tokenizer(), *chat_template_, messages);
 }
 
-Prompt PromptMaker::source(const PromptSource& source, const CancelToken& cancel) {
+Prompt PromptReader::source(const PromptSource& source, const CancelToken& cancel) {
   if (source.messages_file.empty()) return text(read_prompt_text(source, cancel));
   return messages(
       parse_messages(read_ordered_json_file(source.messages_file), source.messages_file));

@@ -44,10 +44,10 @@ std::string read_whole_file(const std::string& path);
 // The same without a byte order mark that it begins with; does not check that it is UTF-8.
 std::string read_text_file(const std::string& path);
 
-// Makes prompts of texts and messages. Refers to the engine and the format, which must outlive it.
-class PromptMaker {
+// Reads texts and messages as prompts. Refers to the engine and the format, which must outlive it.
+class PromptReader {
  public:
-  PromptMaker(const Engine& engine, const ChatFormat& format, bool chat)
+  PromptReader(const Engine& engine, const ChatFormat& format, bool chat)
       : engine_(engine), format_(format), chat_(chat) {}
 
   // A chat where that, or its format, was asked for.

@@ -37,7 +37,7 @@ void print_text(const TokenizeArgs& args, const Tokenizer& tokenizer) {
 
 void print_tokens(const TokenizeArgs& args, const Engine& engine) {
   const Tokenizer& tokenizer = engine.tokenizer();
-  const Prompt prompt = PromptMaker(engine, args.chat_format, args.prompt.chat)
+  const Prompt prompt = PromptReader(engine, args.chat_format, args.prompt.chat)
                             .source(args.prompt, interrupt_token());
   if (args.json) {
     std::vector<std::string> pieces;
