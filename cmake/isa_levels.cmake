@@ -3,6 +3,8 @@
 # each folder, CHUNKLLM_ISA_FLAGS_<folder>, what its files are compiled with.
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
   set(CHUNKLLM_ISA_TABLE src/kernels/machine/levels_x86.cc)
+elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64)$")
+  set(CHUNKLLM_ISA_TABLE src/kernels/machine/levels_arm.cc)
 else()
   message(FATAL_ERROR "there is no table of instruction sets for ${CMAKE_SYSTEM_PROCESSOR}")
 endif()

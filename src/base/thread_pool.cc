@@ -47,6 +47,15 @@ void futex_wake_all(std::atomic<uint32_t>& word) {
   ::syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, INT_MAX, nullptr, nullptr, 0);
 }
 
+// Tells the processor that the thread waits: its core's other one gets more of it.
+void relax() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}
+
 // Looks again and again until done() or the time is over; returns whether it was done.
 template <typename Done>
 bool spin_until(microseconds limit, const Done& done) {
@@ -56,7 +65,7 @@ bool spin_until(microseconds limit, const Done& done) {
   const auto end = Clock::now() + limit;
   do {
     for (int i = 0; i < 16; ++i) {
-      __builtin_ia32_pause();
+      relax();
       if (done()) return true;
     }
   } while (Clock::now() < end);

@@ -16,6 +16,7 @@
 #include <hwy/highway.h>
 
 #include <cstdint>
+#include <cstring>
 #include <limits>
 
 #include "base/half.h"
@@ -78,7 +79,11 @@ template <class D>
 HWY_INLINE hn::Vec<D> load_widened(D d, const hwy::float16_t* from) {
 #if HWY_TARGET == HWY_SCALAR || HWY_TARGET == HWY_EMU128  // whose own ignores infinity and NaN
   HWY_ALIGN float widened[4] = {};
-  for (size_t i = 0; i < hn::Lanes(d); ++i) widened[i] = half_to_float(from[i].bits);
+  for (size_t i = 0; i < hn::Lanes(d); ++i) {
+    uint16_t bits = 0;
+    std::memcpy(&bits, from + i, sizeof(bits));
+    widened[i] = half_to_float(bits);
+  }
   return hn::Load(d, widened);
 #else
   const hn::Rebind<hwy::float16_t, D> d16;

@@ -79,7 +79,9 @@ Choice choose() {
     highway_targets |= level->highway_targets;
     choice.kernels = with_fallback(choice.kernels, level->kernels);
   }
-  if (dnnl::set_max_cpu_isa(chosen.onednn) != dnnl::status::success) {
+  // Where there are no levels to cap, oneDNN takes no cap at all.
+  if (chosen.onednn != dnnl::cpu_isa::all &&
+      dnnl::set_max_cpu_isa(chosen.onednn) != dnnl::status::success) {
     fail(ErrorCode::kUnsupported,
          "oneDNN cannot be capped at {}: it was used before the level was chosen; call "
          "active_isa() first",

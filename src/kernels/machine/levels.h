@@ -1,4 +1,5 @@
-// The table of instruction sets, one for each processor architecture (levels_x86.cc).
+// The table of instruction sets, one for each processor architecture (levels_x86.cc,
+// levels_arm.cc).
 #pragma once
 
 #include <cstdint>

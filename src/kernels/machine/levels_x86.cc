@@ -21,6 +21,10 @@ const QuantDotKernel* quant_dot_kernels();
 ProductPeak f32_peak();
 ProductPeak int8_peak();
 }  // namespace avx2
+namespace avx2_vnni {
+const QuantDotKernel* quant_dot_kernels();
+ProductPeak int8_peak();
+}  // namespace avx2_vnni
 namespace avx512 {
 ProductPeak f32_peak();
 }  // namespace avx512
@@ -59,6 +63,12 @@ constexpr Level kLevels[] = {
      .kernels = {.quant_dot = avx2::quant_dot_kernels,
                  .f32_peak = avx2::f32_peak,
                  .int8_peak = avx2::int8_peak}},
+    {.name = "avx2_vnni",
+     .folder = "avx2_vnni",
+     .base = "avx2",
+     .features = "avxvnni",
+     .onednn = dnnl::cpu_isa::avx2_vnni,
+     .kernels = {.quant_dot = avx2_vnni::quant_dot_kernels, .int8_peak = avx2_vnni::int8_peak}},
     {.name = "avx512",
      .folder = "avx512",
      .base = "avx2",
@@ -112,10 +122,11 @@ constexpr uint64_t kTiles = 0x60000;
 constexpr Feature kFeatures[] = {
     {"fma", 1, 0, kEcx, 12, kYmm},        {"f16c", 1, 0, kEcx, 29, kYmm},
     {"avx2", 7, 0, kEbx, 5, kYmm},        {"bmi2", 7, 0, kEbx, 8, 0},
-    {"avx512f", 7, 0, kEbx, 16, kZmm},    {"avx512dq", 7, 0, kEbx, 17, kZmm},
-    {"avx512bw", 7, 0, kEbx, 30, kZmm},   {"avx512vl", 7, 0, kEbx, 31, kZmm},
-    {"avx512vnni", 7, 0, kEcx, 11, kZmm}, {"avx512bf16", 7, 1, kEax, 5, kZmm},
-    {"amx-bf16", 7, 0, kEdx, 22, kTiles}, {"amx-tile", 7, 0, kEdx, 24, kTiles},
+    {"avxvnni", 7, 1, kEax, 4, kYmm},     {"avx512f", 7, 0, kEbx, 16, kZmm},
+    {"avx512dq", 7, 0, kEbx, 17, kZmm},   {"avx512bw", 7, 0, kEbx, 30, kZmm},
+    {"avx512vl", 7, 0, kEbx, 31, kZmm},   {"avx512vnni", 7, 0, kEcx, 11, kZmm},
+    {"avx512bf16", 7, 1, kEax, 5, kZmm},  {"amx-bf16", 7, 0, kEdx, 22, kTiles},
+    {"amx-tile", 7, 0, kEdx, 24, kTiles},
 };
 
 // The registers that the system saves.

@@ -9,7 +9,7 @@
 //   look_up(book, codes): the codebook's numbers plus 128
 //   dot(sum, weights, x): sum + the dot products of each lane's bytes, at most 63, with the four
 //     int8 at x; eight_bit_dot: the same where the bytes are q + 128 and may use all bits; it
-//     multiplies (q + 128 - kEightBitOffset)
+//     multiplies q + kEightBitOffset
 //   kHasPairs: whether it adds products of pairs in Pairs, 32 lanes of 16 bits, as well, and has
 //     pairs(weights, x), add(pairs, pairs), dot(sum, pairs): sum + each lane's two pairs
 //   broadcast(i), to_float(ints)
