@@ -188,17 +188,18 @@ json parse_json(std::string_view text, const std::string& where, std::string_vie
   return parse<json>(text, where, advice);
 }
 
-nlohmann::ordered_json parse_ordered_json(std::string_view text, const std::string& where) {
-  return parse<nlohmann::ordered_json>(text, where, kGetFileAgain);
+nlohmann::ordered_json parse_ordered_json(std::string_view text, const std::string& where,
+                                          std::string_view advice) {
+  return parse<nlohmann::ordered_json>(text, where, advice);
 }
 
 json read_json_file(const std::filesystem::path& path, int64_t max_bytes, std::string_view advice) {
   return parse_json(read_file(path, max_bytes), path.string(), advice);
 }
 
-nlohmann::ordered_json read_ordered_json_file(const std::filesystem::path& path,
-                                              int64_t max_bytes) {
-  return parse_ordered_json(read_file(path, max_bytes), path.string());
+nlohmann::ordered_json read_ordered_json_file(const std::filesystem::path& path, int64_t max_bytes,
+                                              std::string_view advice) {
+  return parse_ordered_json(read_file(path, max_bytes), path.string(), advice);
 }
 
 JsonFields::JsonFields(const json& object, std::string where, std::string_view advice)

@@ -23,14 +23,18 @@ nlohmann::json parse_json(std::string_view text, const std::string& where,
                           std::string_view advice = kGetFileAgain);
 
 // The same, the members of objects in the order of the text, at most 1024 in one object.
-nlohmann::ordered_json parse_ordered_json(std::string_view text, const std::string& where);
+nlohmann::ordered_json parse_ordered_json(std::string_view text, const std::string& where,
+                                          std::string_view advice = kGetFileAgain);
+
+// Of a file, where nobody says otherwise.
+inline constexpr int64_t kMostJsonBytes = int64_t{1} << 30;
 
 // Read and parse a file of at most `max_bytes`. Throw Error (kIo, kData).
-nlohmann::json read_json_file(const std::filesystem::path& path,
-                              int64_t max_bytes = int64_t{1} << 30,
+nlohmann::json read_json_file(const std::filesystem::path& path, int64_t max_bytes = kMostJsonBytes,
                               std::string_view advice = kGetFileAgain);
 nlohmann::ordered_json read_ordered_json_file(const std::filesystem::path& path,
-                                              int64_t max_bytes = int64_t{1} << 30);
+                                              int64_t max_bytes = kMostJsonBytes,
+                                              std::string_view advice = kGetFileAgain);
 
 // The fields of one JSON object, each read with the type and the limits that are expected. Every
 // accessor throws Error (kData) naming field and file and, if there is one, ends with the advice. A

@@ -45,7 +45,7 @@ BatchItem read_item(std::string_view line, const std::string& where, const Batch
     }
   }
   if (fields.has("messages")) {
-    const nlohmann::ordered_json ordered = parse_ordered_json(line, where);
+    const nlohmann::ordered_json ordered = parse_ordered_json(line, where, "mend this line");
     item.prompt = prompts.messages(parse_messages(ordered.at("messages"), where));
     return item;
   }

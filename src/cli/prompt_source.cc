@@ -121,7 +121,8 @@ Prompt PromptReader::messages(std::vector<ChatMessage> messages) {
 Prompt PromptReader::source(const PromptSource& source, const CancelToken& cancel) {
   if (source.messages_file.empty()) return text(read_prompt_text(source, cancel));
   return messages(
-      parse_messages(read_ordered_json_file(source.messages_file), source.messages_file));
+      parse_messages(read_ordered_json_file(source.messages_file, kMostJsonBytes, "mend the file"),
+                     source.messages_file));
 }
 
 }  // namespace chunkllm::cli

@@ -53,6 +53,12 @@ void print_tokens(const TokenizeArgs& args, const Engine& engine) {
 
 void run(const TokenizeArgs& args) {
   check_chat_format(args.chat_format);
+  if (!args.ids.empty() &&
+      (args.prompt.chat || args.chat_format.system || args.chat_format.chat_template)) {
+    fail(ErrorCode::kInvalidArgument,
+         "--ids turns tokens into text, which no chat format changes; leave out --chat, --system "
+         "and --chat-template");
+  }
   const Engine engine = open_engine(args.engine);
   if (args.ids.empty()) {
     print_tokens(args, engine);
