@@ -60,8 +60,8 @@ void add_completion_options(CLI::App& app, CompletionArgs& args) {
       ->type_name("TEXT");
   app.add_flag(
       "--exact", args.exact,
-      "The answer of full attention, faster where it repeats the text: tokens that followed "
-      "the last ones before are checked several at once");
+      "The answer of full attention, faster: tokens that followed the last ones before, or that "
+      "the default policy guesses, are checked several at once");
   app.add_flag("--ignore-eos", args.ignore_eos, "Never choose a token that ends the answer");
   add_sampling_options(app, args);
 }
@@ -85,15 +85,21 @@ std::unique_ptr<Completer> open_completer(const CompletionArgs& args) {
   } else if (!args.policy.empty() && !completer->auto_policy) {
     named = &policy_named(args.policy, kAutoPolicy);
   }
-  find_adapters_if_not_named(args.engine, {&named, named == nullptr ? size_t{0} : size_t{1}},
-                             engine);
+  // Those of the default where nothing is named, and for the drafts of --exact.
+  const bool is_named = named != nullptr && !args.exact;
+  find_adapters_if_not_named(args.engine, {&named, is_named ? size_t{1} : size_t{0}}, engine);
   if (named != nullptr) {
     completer->session.policy = &policy_or_substitute(args.engine, *named, engine);
   } else {
     completer->session.policy = &default_policy(engine.adapters());
   }
-  note_unread_settings(args.selection, {&completer->session.policy, 1});
-  note_small_budget(settings.budget, settings, {&completer->session.policy, 1}, engine.adapters());
+  const PolicyEntry& best = default_policy(engine.adapters());
+  if (args.exact && best.needs_adapter()) completer->session.draft_policy = &best;
+  const PolicyEntry* chooses = completer->session.draft_policy != nullptr
+                                   ? completer->session.draft_policy
+                                   : completer->session.policy;
+  note_unread_settings(args.selection, {&chooses, 1});
+  note_small_budget(settings.budget, settings, {&chooses, 1}, engine.adapters());
   completer->session.selection = settings;
   completer->session.kv_type = kv_type_or_default(args.kv_type, engine.precision());
   completer->generate = args.generate;

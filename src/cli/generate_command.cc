@@ -71,10 +71,14 @@ nlohmann::ordered_json to_json(const GenerateResult& result, const Session& sess
   json["refreshes"] = session.policy().n_refreshes();
   json["peak_rss_bytes"] = peak_rss_bytes();
   if (exact) {
-    json["exact"] = {
-        {"passes", result.retention.n_passes},
-        {"lookup",
-         {{"drafted_tokens", result.drafted_tokens}, {"accepted_tokens", result.accepted_tokens}}}};
+    const auto count = [](const DraftCount& drafts) {
+      return nlohmann::ordered_json{{"drafted_tokens", drafts.drafted_tokens},
+                                    {"accepted_tokens", drafts.accepted_tokens}};
+    };
+    json["exact"] = {{"passes", result.retention.n_passes}, {"lookup", count(result.by_lookup)}};
+    if (const PolicyEntry* drafts = session.options().draft_policy) {
+      json["exact"][std::string(drafts->name)] = count(result.by_policy);
+    }
   }
   return json;
 }
@@ -105,7 +109,7 @@ void report_speed(const GenerateResult& result, std::string_view policy) {
 void report_drafts(const GenerateResult& result) {
   std::fputs(fmt::format("exact: {} pass{}, {} of {} drafted tokens accepted\n",
                          result.retention.n_passes, result.retention.n_passes == 1 ? "" : "es",
-                         result.accepted_tokens, result.drafted_tokens)
+                         result.accepted_tokens(), result.drafted_tokens())
                  .c_str(),
              stderr);
 }

@@ -31,4 +31,32 @@ void LookupDrafts::report(int64_t n_drafted, int64_t n_accepted) {
   if (n_accepted == n_drafted) length_ = std::min(2 * length_ + 1, kMost);
 }
 
+int64_t DraftPace::next(int64_t most) {
+  if (plain_seconds_ == 0) return 0;
+  if (n_to_pause_ > 0) {
+    --n_to_pause_;
+    return 0;
+  }
+  return std::clamp<int64_t>(length_, 0, most);
+}
+
+void DraftPace::report_plain(double seconds) {
+  constexpr double kWeight = 0.25;
+  plain_seconds_ =
+      plain_seconds_ == 0 ? seconds : plain_seconds_ + kWeight * (seconds - plain_seconds_);
+}
+
+void DraftPace::report(int64_t n_drafted, int64_t n_accepted, double seconds) {
+  // The pass that checks a draft gives a token of its own.
+  const double plain_seconds = plain_seconds_ * static_cast<double>(n_accepted + 1);
+  if (seconds >= plain_seconds) {
+    length_ = std::max<int64_t>(1, std::min(length_ - 1, n_accepted));
+    n_to_pause_ = pause_;
+    pause_ = std::min(2 * pause_ + 2, kLongestPause);
+    return;
+  }
+  pause_ /= 2;
+  if (n_accepted == n_drafted) length_ = std::min(length_ + 1, kMost);
+}
+
 }  // namespace chunkllm

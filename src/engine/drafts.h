@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <span>
 
+#include "kernels/attention/attention.h"
 #include "select/chunk/token_lookup.h"
 
 namespace chunkllm {
@@ -25,12 +26,35 @@ class LookupDrafts {
   // With the token that they follow they fill the rows that the kernels for few tokens take at
   // once.
   static constexpr int64_t kLeast = 3;
-  static constexpr int64_t kMost = 15;
+  static constexpr int64_t kMost = kFewQueries - 1;
   static constexpr int64_t kLongestPause = 64;
 
   TokenLookup lookup_;
   int64_t length_ = kLeast;
   int64_t pause_ = 0;       // passes without a draft after the next one that fails
+  int64_t n_to_pause_ = 0;  // of them that are to come
+};
+
+// How many tokens a policy drafts at a time, one by one: as many as pay by what passes took and by
+// what became of earlier drafts. One thread at a time.
+class DraftPace {
+ public:
+  // Tokens to draft before the next pass, at most `most`; 0: none.
+  int64_t next(int64_t most);
+
+  // A pass over one token, without a draft.
+  void report_plain(double seconds);
+  // What became of a draft, and what it took to make and to check it.
+  void report(int64_t n_drafted, int64_t n_accepted, double seconds);
+
+ private:
+  static constexpr int64_t kFirst = 2;
+  static constexpr int64_t kMost = 7;
+  static constexpr int64_t kLongestPause = 128;
+
+  double plain_seconds_ = 0;  // of a pass over one token, a running mean; 0: none was seen
+  int64_t length_ = kFirst;
+  int64_t pause_ = 0;       // passes without a draft after the next one that does not pay
   int64_t n_to_pause_ = 0;  // of them that are to come
 };
 

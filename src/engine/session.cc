@@ -62,9 +62,23 @@ class ScoredRows : public ForwardingRows {
   RetentionCount count_;  // until count() the sum over layers, too
 };
 
+// Of the policy whose choice drafts attend to: what the sequence itself attends to is everything.
+SelectionSettings settings_for_drafts(SelectionSettings settings) {
+  settings.prefill = PrefillKind::kFull;
+  settings.remainder = false;
+  return settings;
+}
+
 // Throws before anything of the session is allocated.
 const SessionOptions& checked(const Engine& engine, const SessionOptions& options) {
   require_adapter(*options.policy, engine.adapters());
+  if (options.draft_policy != nullptr) {
+    require_adapter(*options.draft_policy, engine.adapters());
+    if (options.policy->selects() || !options.draft_policy->needs_adapter()) {
+      fail(ErrorCode::kInvalidArgument, "policy '{}' makes no drafts for '{}'",
+           options.draft_policy->name, options.policy->name);
+    }
+  }
   require_session_memory(engine, options);
   return options;
 }
@@ -78,15 +92,24 @@ Session::Session(const Engine& engine, const SessionOptions& options)
       cache_(engine.config(), options.ctx, options.kv_type),
       transformer_(engine.weights(), needs_.least_tokens, needs_.waiting_tokens),
       special_ids_(engine.special_ids()),
-      policy_(
-          make_policy(*options.policy, {.model = &engine.config(),
-                                        .adapter = adapter_for(*options.policy, engine.adapters()),
-                                        .settings = options.selection,
-                                        .special_ids = special_ids_,
-                                        .token_marks = engine.token_marks()})) {
+      policy_(made_policy(*options.policy, options.selection)) {
   if (options.audit_every > 0) audit_.emplace(*policy_, engine.config(), options.audit_every);
+  if (options.draft_policy != nullptr) {
+    drafting_ = std::make_unique<DraftSelection>(
+        made_policy(*options.draft_policy, settings_for_drafts(options.selection)), engine.config(),
+        needs_.least_tokens);
+  }
   tokens_.reserve(static_cast<size_t>(options.ctx));
   origins_.reserve(static_cast<size_t>(options.ctx));
+}
+
+std::unique_ptr<SelectionPolicy> Session::made_policy(const PolicyEntry& policy,
+                                                      const SelectionSettings& settings) const {
+  return make_policy(policy, {.model = &engine_.config(),
+                              .adapter = adapter_for(policy, engine_.adapters()),
+                              .settings = settings,
+                              .special_ids = special_ids_,
+                              .token_marks = engine_.token_marks()});
 }
 
 void Session::check_fits(int64_t n_tokens) const {
@@ -124,6 +147,9 @@ Range Session::run_block(RowSelector& selector, const CancelToken* cancel) {
   if (audit_) {
     AuditedRows audited(selector, *audit_, n_done_before);
     transformer_.forward(tokens, block.begin, cache_, audited);
+  } else if (drafting_) {
+    drafting_->follow(std::span(tokens_).first(static_cast<size_t>(block.begin)));
+    transformer_.forward(tokens, block.begin, cache_, drafting_->recorder(selector));
   } else {
     transformer_.forward(tokens, block.begin, cache_, selector);
   }
@@ -163,7 +189,10 @@ void Session::announce(Range positions) {
     for (; end < positions.end && origin(end) != Origin::kGenerated; ++end) {
       if (origin(end) == Origin::kPromptEnd) prompt_ends.push_back(end);
     }
-    if (end > begin) policy_->add_prompt({begin, end}, prompt_ends);
+    if (end > begin) {
+      policy_->add_prompt({begin, end}, prompt_ends);
+      if (drafting_) drafting_->add_prompt({begin, end}, prompt_ends);
+    }
     begin = std::max(end, begin + 1);
   }
 }
@@ -208,6 +237,20 @@ void Session::decode(std::span<const int32_t> tokens) {
   run_waiting();
 }
 
+bool Session::can_draft() {
+  if (!drafting_) return false;
+  drafting_->follow(tokens_);
+  return drafting_->is_sparse();
+}
+
+std::span<const float> Session::draft(std::span<const int32_t> drafted) {
+  check_fits(n_tokens() + std::ssize(drafted));
+  check_ids(drafted);
+  transformer_.forward(drafted.last(1), n_tokens() + std::ssize(drafted) - 1, cache_,
+                       drafting_->rows());
+  return transformer_.logits(0);
+}
+
 void Session::score(std::span<const int32_t> tokens, int64_t first, const OnLogits& on_logits,
                     RetentionCount& count, const Progress& progress, const CancelToken* cancel) {
   const auto n = static_cast<int64_t>(tokens.size());
@@ -247,6 +290,7 @@ void Session::rewind(int64_t n_tokens) {
   policy_->truncate(n_tokens);
   tokens_.resize(static_cast<size_t>(n_tokens));
   origins_.resize(static_cast<size_t>(n_tokens));
+  if (drafting_ && !drafting_->truncate(tokens_)) drafting_.reset();
 }
 
 int64_t Session::restore(std::span<const int32_t> tokens, std::span<const Origin> origins,
@@ -259,6 +303,7 @@ int64_t Session::restore(std::span<const int32_t> tokens, std::span<const Origin
   check_ids(tokens);
   tokens_.assign(tokens.begin(), tokens.end());
   origins_.assign(origins.begin(), origins.end());
+  drafting_.reset();  // what layers saw of the prefix is not saved
   announce({0, this->n_tokens()});
   policy_->restore(tokens, state);
   rewind(n_tokens);
@@ -331,36 +376,70 @@ class Drafted {
 
   // The next token of the answer: it ran already if the draft has it, else the draft is dropped and
   // a pass runs the token with a new one.
-  void take(int32_t token) {
+  void take(int32_t token, const Sampler& sampler) {
     const int64_t n = session_.n_tokens() - n_ahead_;
     if (n_ahead_ > 0 && session_.tokens()[static_cast<size_t>(n)] == token) {
       --n_ahead_;
-      ++result_.accepted_tokens;
+      ++count_->accepted_tokens;
       return;
     }
     drop();
+    const Timer timer;
     pass_.assign(1, token);
-    if (options_.drafts) {
-      // The pass itself gives a token more.
-      const int64_t most = std::min({options_.max_tokens - result_.generated_tokens - 1,
-                                     session_.options().ctx - n - 1, most_drafted()});
-      const auto draft = drafts_.next(history(), token, std::max<int64_t>(most, 0));
-      pass_.insert(pass_.end(), draft.begin(), draft.end());
-    }
+    if (options_.drafts) add_draft(sampler);
     session_.decode(pass_);
     session_.count_pass(result_.retention);
     n_ahead_ = n_drafted_ = std::ssize(pass_) - 1;
-    result_.drafted_tokens += n_drafted_;
+    seconds_ = timer.seconds();
+    if (n_drafted_ > 0) {
+      count_->drafted_tokens += n_drafted_;
+    } else {
+      pace_.report_plain(seconds_);
+    }
   }
 
   // Takes back what only the draft has.
   void drop() {
-    if (n_drafted_ > 0) drafts_.report(n_drafted_, n_drafted_ - n_ahead_);
+    if (n_drafted_ > 0) {
+      const int64_t n_accepted = n_drafted_ - n_ahead_;
+      if (count_ == &result_.by_lookup) {
+        lookup_.report(n_drafted_, n_accepted);
+      } else {
+        pace_.report(n_drafted_, n_accepted, seconds_);
+      }
+    }
     if (n_ahead_ > 0) session_.rewind(session_.n_tokens() - n_ahead_);
     n_ahead_ = n_drafted_ = 0;
   }
 
  private:
+  // Guesses at what follows the pass's first token: what followed it in the text, or else what the
+  // policy's choice makes of it.
+  void add_draft(const Sampler& sampler) {
+    // The pass itself gives a token more.
+    const int64_t most = std::max<int64_t>(
+        0, std::min({options_.max_tokens - result_.generated_tokens - 1,
+                     session_.options().ctx - session_.n_tokens() - 1, most_drafted()}));
+    const auto found = lookup_.next(history(), pass_.front(), most);
+    if (!found.empty()) {
+      count_ = &result_.by_lookup;
+      pass_.insert(pass_.end(), found.begin(), found.end());
+      return;
+    }
+    const int64_t n = pace_.next(most);
+    if (n == 0 || !session_.can_draft()) return;
+    count_ = &result_.by_policy;
+    Sampler guess = sampler;  // by the random numbers that will choose
+    std::vector<int32_t> before(history().begin(), history().end());
+    before.push_back(pass_.front());
+    for (int64_t i = 0; i < n; ++i) {
+      const int32_t token = guess.sample(session_.draft(pass_), before);
+      if (std::ranges::find(options_.eos_ids, token) != options_.eos_ids.end()) break;
+      pass_.push_back(token);
+      before.push_back(token);
+    }
+  }
+
   // So many that each token's logits are those of a pass of its own, bit for bit, where int8 inputs
   // meet quantised weights. Elsewhere they differ by rounding anyway.
   int64_t most_drafted() const {
@@ -371,10 +450,13 @@ class Drafted {
   Session& session_;
   const GenerateOptions& options_;
   GenerateResult& result_;
-  LookupDrafts drafts_;
+  LookupDrafts lookup_;
+  DraftPace pace_;  // of what the policy drafts
   std::vector<int32_t> pass_;
-  int64_t n_drafted_ = 0;  // of the last pass
-  int64_t n_ahead_ = 0;    // of those, that no token has reached
+  DraftCount* count_ = nullptr;  // of where the last draft came from
+  double seconds_ = 0;           // that the last pass took, and its draft
+  int64_t n_drafted_ = 0;        // of the last pass
+  int64_t n_ahead_ = 0;          // of those, that no token has reached
 };
 
 // Tokens after those that the session holds, from the logits of the last one on.
@@ -405,7 +487,7 @@ void run_answer(Session& session, const Tokenizer& tokenizer, const GenerateOpti
     result.ids.push_back(token);
     give(stops.push(decoder.push(token)));
     if (stops.stopped()) break;
-    if (result.generated_tokens < options.max_tokens) drafted.take(token);
+    if (result.generated_tokens < options.max_tokens) drafted.take(token, sampler);
   }
   drafted.drop();
   if (!stops.stopped()) give(stops.push(decoder.finish()));

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/cancel.h"
+#include "engine/draft_selection.h"
 #include "engine/engine.h"
 #include "engine/mass_audit.h"
 #include "engine/prompt.h"
@@ -29,6 +30,8 @@ struct SessionOptions {
   int64_t block_tokens = 512;              // most tokens of one prefill pass
   std::string_view ctx_options = "--ctx";  // what the user sets `ctx` with, for messages
   int64_t audit_every = 0;                 // refreshes between samples of missed mass; 0: none
+  // Beside `full`: the policy, made from adapters, whose choice drafts attend to; null: none.
+  const PolicyEntry* draft_policy = nullptr;
 };
 
 // What was attended, counted over the passes that yield a token.
@@ -101,6 +104,14 @@ class Session {
   void decode(std::span<const int32_t> tokens);
   void decode(int32_t token) { decode({&token, 1}); }
 
+  // Whether draft() is worth it: there is a policy for drafts, and it leaves out half of what is
+  // there or more. Brings it up to the last token.
+  bool can_draft();
+  // Logits [n_vocab] of the last of `drafted`, which follow the sequence's own tokens; the others
+  // ran so before. All layers attend by the choice that the policy for drafts made last. Changes
+  // nothing of the sequence, but for logits(). Throws Error as decode() does.
+  std::span<const float> draft(std::span<const int32_t> drafted);
+
   // Forgets all tokens from `n_tokens` on. Where the policy's state cannot be made again there, the
   // tokens of the last chunk wait, to run with what comes next. The logits are those of no token
   // until the next pass.
@@ -153,6 +164,8 @@ class Session {
   int64_t kv_bytes_stored() const { return n_tokens() * cache_.bytes_per_position(); }
 
  private:
+  std::unique_ptr<SelectionPolicy> made_policy(const PolicyEntry& policy,
+                                               const SelectionSettings& settings) const;
   void check_ids(std::span<const int32_t> tokens) const;
   // Takes in tokens that then wait, and tells the policy of them.
   void append(std::span<const int32_t> tokens, std::span<const Origin> origins);
@@ -170,6 +183,7 @@ class Session {
   std::vector<int32_t> special_ids_;
   std::unique_ptr<SelectionPolicy> policy_;
   std::optional<MassAudit> audit_;
+  std::unique_ptr<DraftSelection> drafting_;
   std::vector<int32_t> tokens_;
   std::vector<Origin> origins_;
   PrefillCount prefill_count_;
@@ -179,9 +193,15 @@ struct GenerateOptions {
   int64_t max_tokens = 128;
   SamplingOptions sampling = {};
   std::vector<int32_t> eos_ids = {};    // end the answer; not part of its text
-  bool drafts = false;                  // tokens of the text itself are checked several at once
+  bool drafts = false;                  // guesses at the next tokens are checked several at once
   bool ignores_turn_end = false;        // a prompt's turn end is never chosen and ends nothing
   std::vector<std::string> stops = {};  // texts that end the answer before them
+};
+
+// Guesses at tokens of an answer.
+struct DraftCount {
+  int64_t drafted_tokens = 0;
+  int64_t accepted_tokens = 0;  // of those
 };
 
 struct GenerateResult {
@@ -193,10 +213,13 @@ struct GenerateResult {
   int64_t generated_tokens = 0;  // the one that ended the answer included
   double prefill_seconds = 0;
   double decode_seconds = 0;
-  int64_t drafted_tokens = 0;
-  int64_t accepted_tokens = 0;  // of those
-  RetentionCount retention;     // over passes: less than a token each with drafts
-  PrefillCount prefill;         // of the prompt tokens that ran
+  DraftCount by_lookup;      // from the text itself
+  DraftCount by_policy;      // from the session's policy for drafts
+  RetentionCount retention;  // over passes: less than a token each with drafts
+  PrefillCount prefill;      // of the prompt tokens that ran
+
+  int64_t drafted_tokens() const { return by_lookup.drafted_tokens + by_policy.drafted_tokens; }
+  int64_t accepted_tokens() const { return by_lookup.accepted_tokens + by_policy.accepted_tokens; }
 };
 
 // Called with each piece of text as it becomes complete.

@@ -24,8 +24,13 @@ BlockNeeds block_needs_of(const PolicyShape& shape, const SessionOptions& option
   return needs;
 }
 
+// The policy that keeps an index: the session's own, or that of its drafts.
+const PolicyEntry& choosing_policy(const SessionOptions& options) {
+  return options.draft_policy != nullptr ? *options.draft_policy : *options.policy;
+}
+
 const AdapterConfig* adapter_config(const Engine& engine, const SessionOptions& options) {
-  const Adapter* adapter = adapter_for(*options.policy, engine.adapters());
+  const Adapter* adapter = adapter_for(choosing_policy(options), engine.adapters());
   return adapter != nullptr ? &adapter->config : nullptr;
 }
 
@@ -43,11 +48,15 @@ SessionMemory session_memory(const ModelConfig& config, const AdapterConfig* ada
   const BlockNeeds needs = block_needs_of(shape, options);
   memory.workspace_bytes =
       Transformer::workspace_bytes(config, needs.least_tokens, needs.waiting_tokens);
-  const PolicyEntry& policy = *options.policy;
+  const PolicyEntry& policy = choosing_policy(options);
+  if (options.draft_policy != nullptr) {
+    memory.workspace_bytes += DraftSelection::foretold_bytes(config, needs.least_tokens);
+  }
   if (policy.index_bytes != nullptr && has_shape(shape, policy)) {
     memory.chunk_index_bytes = policy.index_bytes(shape, options.ctx);
   }
-  if (options.selection.remainder && policy.reads(Setting::kRemainder)) {
+  if (options.selection.remainder && options.draft_policy == nullptr &&
+      policy.reads(Setting::kRemainder)) {
     memory.chunk_index_bytes +=
         config.n_layers * ChunkSums::foretold_bytes(config.kv_dim(), options.ctx);
   }

@@ -12,10 +12,10 @@ namespace chunkllm {
 struct SessionMemory {
   int64_t kv_bytes = 0;
   int64_t workspace_bytes = 0;
-  int64_t chunk_index_bytes = 0;  // of the policy
+  int64_t chunk_index_bytes = 0;  // of the policy, or that of drafts
   int64_t total_bytes() const { return kv_bytes + workspace_bytes + chunk_index_bytes; }
 };
-// `adapter` is that of the policy, null if there is none.
+// `adapter` is that of the policy, or of the one for drafts; null if there is none.
 SessionMemory session_memory(const ModelConfig& config, const AdapterConfig* adapter,
                              const SessionOptions& options);
 

@@ -58,7 +58,9 @@ TEST(Completion, ExactSaysWhatItDrafted) {
   EXPECT_EQ(with.at("policy"), "full");
   EXPECT_FALSE(without.contains("exact"));
   const json& lookup = with.at("exact").at("lookup");
-  EXPECT_EQ(with.at("exact").at("passes").get<int>() + lookup.at("accepted_tokens").get<int>(),
+  const json& chunk = with.at("exact").at("chunk");
+  EXPECT_EQ(with.at("exact").at("passes").get<int>() + lookup.at("accepted_tokens").get<int>() +
+                chunk.at("accepted_tokens").get<int>(),
             with.at("generated_tokens").get<int>());
   EXPECT_GT(lookup.at("drafted_tokens"), 0);
 

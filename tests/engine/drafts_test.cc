@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <optional>
 #include <vector>
 
 #include "convert/quantize.h"
@@ -17,6 +18,7 @@ namespace chunkllm {
 namespace {
 
 using test::needle_engine;
+using test::small_budget;
 using Tokens = std::vector<int32_t>;
 
 // `tokens` are new: of those before the last, drafts may know some.
@@ -67,12 +69,46 @@ TEST(LookupDrafts, GrowWhereTheyAreRightAndPauseWhereTheyAreNot) {
   EXPECT_GT(n_drafts, 7);  // it goes on trying
 }
 
+TEST(DraftPace, DraftsWhatPaysAndPausesWhereItDoesNot) {
+  DraftPace pace;
+  EXPECT_EQ(pace.next(7), 0) << "before it is known what a pass takes";
+  pace.report_plain(1.0);
+  EXPECT_EQ(pace.next(7), 2);
+  pace.report(2, 2, 2.0);  // three tokens in the time of two
+  EXPECT_EQ(pace.next(7), 3);
+  EXPECT_EQ(pace.next(1), 1);
+  EXPECT_EQ(pace.next(0), 0);
+  for (int i = 0; i < 10; ++i) {
+    const int64_t n = pace.next(20);
+    pace.report(n, n, 2.0);
+  }
+  EXPECT_EQ(pace.next(20), 7);
+  pace.report(7, 1, 3.0);  // two tokens in the time of three
+  EXPECT_EQ(pace.next(7), 1) << "at once, but shorter";
+  int64_t n_drafts = 0;
+  for (int i = 0; i < 1000; ++i) {
+    const int64_t n = pace.next(7);
+    if (n == 0) {
+      pace.report_plain(1.0);
+      continue;
+    }
+    pace.report(n, 0, 1.5);
+    ++n_drafts;
+  }
+  EXPECT_LT(n_drafts, 20);
+  EXPECT_GT(n_drafts, 7);  // it goes on trying
+}
+
 class ExactTest : public testing::Test {
  protected:
   GenerateResult answer(const std::vector<int32_t>& prompt, const GenerateOptions& options,
                         int64_t ctx = 2048) {
     SessionOptions session_options;
     session_options.ctx = ctx;
+    if (options.drafts) {
+      session_options.draft_policy = draft_policy_;
+      session_options.selection = small_budget().selection;
+    }
     Session session(needle_engine(), session_options);
     const std::vector<int64_t> end{std::ssize(prompt) - 1};
     GenerateResult result = generate(session, needle_engine().tokenizer(), prompt, end, options);
@@ -96,10 +132,12 @@ class ExactTest : public testing::Test {
     EXPECT_EQ(exact.generated_tokens, plain.generated_tokens);
     EXPECT_EQ(plain.retention.n_passes, plain.generated_tokens);
     EXPECT_LE(exact.retention.n_passes, plain.retention.n_passes);
-    EXPECT_EQ(exact.retention.n_passes + exact.accepted_tokens, exact.generated_tokens);
-    EXPECT_LE(exact.accepted_tokens, exact.drafted_tokens);
+    EXPECT_EQ(exact.retention.n_passes + exact.accepted_tokens(), exact.generated_tokens);
+    EXPECT_LE(exact.accepted_tokens(), exact.drafted_tokens());
     return exact;
   }
+  const PolicyEntry* draft_policy_ = nullptr;
+
   // Prose that begins again.
   std::vector<int32_t> repeating_prompt() {
     Rng rng(11);
@@ -111,7 +149,7 @@ class ExactTest : public testing::Test {
 
 TEST_F(ExactTest, AGreedyAnswerIsTheSameInFewerPasses) {
   const GenerateResult exact = expect_same(repeating_prompt(), {.max_tokens = 150});
-  EXPECT_GT(exact.accepted_tokens, 20);
+  EXPECT_GT(exact.accepted_tokens(), 20);
 }
 
 // Quantised weights that meet int8 inputs: rounding would make much of little.
@@ -172,7 +210,7 @@ TEST_F(ExactTest, EachTokenIsTheLikeliestOfItsOwnPassOrNearIt) {
   Session drafting(engine, options);
   const GenerateResult exact =
       generate(drafting, engine.tokenizer(), prompt, end, {.max_tokens = 120, .drafts = true});
-  EXPECT_GT(exact.accepted_tokens, 20);
+  EXPECT_GT(exact.accepted_tokens(), 20);
   Session session(engine, options);
   session.prefill(prompt, end);
   double largest_gap = 0;
@@ -196,6 +234,103 @@ TEST_F(ExactTest, ASampledAnswerIsTheSameByTheSameRandomNumbers) {
   }
 }
 
+TEST_F(ExactTest, APolicyDraftsWhereNothingIsRepeated) {
+  Rng rng(12);
+  const std::vector<int32_t> prompt =
+      needle_engine().tokenizer().encode(make_text(rng, 1500), {.add_special_tokens = true});
+  draft_policy_ = &policy_named("chunk");
+  const GenerateResult exact = expect_same(prompt, {.max_tokens = 100});
+  EXPECT_GT(exact.by_policy.drafted_tokens, 0);
+  GenerateOptions sampled{.max_tokens = 60};
+  sampled.sampling.temperature = 0.8;
+  sampled.sampling.repeat_penalty = 1.1;
+  EXPECT_GT(expect_same(prompt, sampled).by_policy.drafted_tokens, 0);
+  expect_same(prompt, {.max_tokens = 30}, std::ssize(prompt) + 29);
+}
+
+// What was drafted, right or wrong, and how often.
+TEST_F(ExactTest, DraftsLeaveNoTrace) {
+  const std::vector<int32_t> prompt = repeating_prompt();
+  const std::vector<int64_t> end{std::ssize(prompt) - 1};
+  SessionOptions options = small_budget();
+  options.policy = &full_policy();
+  Session plain(needle_engine(), options);
+  options.draft_policy = &policy_named("chunk");
+  Session drafting(needle_engine(), options);
+  for (Session* session : {&plain, &drafting}) session->prefill(prompt, end);
+  Rng rng(3);
+  std::vector<int32_t> drafted;
+  for (int64_t i = 0; i < 60; ++i) {
+    const auto token = static_cast<int32_t>(prompt[static_cast<size_t>(7 * i)]);
+    plain.decode(token);
+    drafting.decode(token);
+    ASSERT_TRUE(std::ranges::equal(drafting.logits(), plain.logits())) << i;
+    if (i == 0) continue;  // everything is attended to at a prompt's end
+    ASSERT_TRUE(drafting.can_draft()) << i;
+    drafted.clear();
+    for (int64_t n = rng.below(4); n > 0; --n) {
+      drafted.push_back(static_cast<int32_t>(rng.below(100)));
+      drafting.draft(drafted);
+    }
+    if (i % 3 != 0) continue;
+    // A pass that is taken back.
+    drafting.decode(std::span(prompt).first(static_cast<size_t>(1 + i % 16)));
+    drafting.rewind(plain.n_tokens());
+  }
+}
+
+// With a budget that holds nearly all, drafts attend to nearly all.
+TEST_F(ExactTest, DraftsAreNearWhatFullAttentionSays) {
+  const std::vector<int32_t> prompt = repeating_prompt();
+  const std::vector<int64_t> end{std::ssize(prompt) - 1};
+  SessionOptions options = small_budget(PrefillKind::kChunk, std::ssize(prompt) / 2 - 20);
+  options.policy = &full_policy();
+  options.draft_policy = &policy_named("chunk");
+  Session session(needle_engine(), options);
+  session.prefill(prompt, end);
+  int n_same = 0;
+  constexpr int kTokens = 40;
+  for (int i = 0; i < kTokens; ++i) {
+    const std::span<const float> logits = session.logits();
+    const auto token = static_cast<int32_t>(std::ranges::max_element(logits) - logits.begin());
+    std::optional<int32_t> guess;
+    if (session.can_draft()) {
+      const std::span<const float> drafted = session.draft({&token, 1});
+      guess = static_cast<int32_t>(std::ranges::max_element(drafted) - drafted.begin());
+    }
+    session.decode(token);
+    const std::span<const float> next = session.logits();
+    n_same += guess == std::ranges::max_element(next) - next.begin();
+  }
+  EXPECT_GE(n_same, kTokens * 3 / 4);
+}
+
+TEST_F(ExactTest, DraftsGoOnAfterAnotherTurnAndEndWhereNothingIsKnown) {
+  const std::vector<int32_t> prompt = repeating_prompt();
+  const std::vector<int64_t> end{std::ssize(prompt) - 1};
+  SessionOptions options = small_budget();
+  options.policy = &full_policy();
+  options.draft_policy = &policy_named("chunk");
+  options.block_tokens = 64;
+  options.ctx = 8192;
+  Session session(needle_engine(), options);
+  const auto turn = [&] {
+    session.prefill(prompt, end);
+    session.decode(std::span(prompt).first(3));
+    return session.can_draft();
+  };
+  EXPECT_TRUE(turn());
+  EXPECT_TRUE(turn());
+  session.rewind(session.n_tokens() - 20);
+  EXPECT_TRUE(turn());
+  session.rewind(0);
+  EXPECT_TRUE(turn());
+  while (session.n_tokens() < 1200) EXPECT_TRUE(turn());
+  // What layers saw at the begin is forgotten.
+  session.rewind(100);
+  EXPECT_FALSE(turn());
+}
+
 TEST_F(ExactTest, EndsWhereTheAnswerDoes) {
   const std::vector<int32_t> prompt = repeating_prompt();
   for (const int64_t max_tokens : {1, 2, 3, 7, 30}) {
@@ -207,6 +342,16 @@ TEST_F(ExactTest, EndsWhereTheAnswerDoes) {
   for (const size_t at : {5u, 17u, 40u}) {
     expect_same(prompt, {.max_tokens = 60, .eos_ids = {whole.ids[at]}});
     expect_same(prompt, {.max_tokens = 60, .stops = {whole.text.substr(3 * at, 4)}});
+  }
+}
+
+TEST_F(ExactTest, OnlyAPolicyWithAdaptersDraftsAndOnlyForFullAttention) {
+  for (const auto& [policy, drafts] : {std::pair{"chunk", "chunk"}, std::pair{"full", "meankey"}}) {
+    SessionOptions options = small_budget();
+    options.policy = &policy_named(policy);
+    options.draft_policy = &policy_named(drafts);
+    expect_error(ErrorCode::kInvalidArgument, "makes no drafts",
+                 [&] { const Session session(needle_engine(), options); });
   }
 }
 
