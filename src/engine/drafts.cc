@@ -47,9 +47,11 @@ void DraftPace::report_plain(double seconds) {
 }
 
 void DraftPace::report(int64_t n_drafted, int64_t n_accepted, double seconds) {
+  // What gains less than this is not worth the doubt.
+  constexpr double kLeastGain = 1.1;
   // The pass that checks a draft gives a token of its own.
   const double plain_seconds = plain_seconds_ * static_cast<double>(n_accepted + 1);
-  if (seconds >= plain_seconds) {
+  if (kLeastGain * seconds >= plain_seconds) {
     length_ = std::max<int64_t>(1, std::min(length_ - 1, n_accepted));
     n_to_pause_ = pause_;
     pause_ = std::min(2 * pause_ + 2, kLongestPause);

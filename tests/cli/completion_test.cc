@@ -52,6 +52,8 @@ TEST(Completion, ExactSaysWhatItDrafted) {
   exact.emplace_back("--exact");
   Arguments full = prompt;
   full.insert(full.end(), {"--policy", "full"});
+  EXPECT_FALSE(answer(exact).at("exact").contains("chunk")) << "there is no adapter";
+  exact.insert(exact.end(), {"--adapter", needle_adapter()});
   const json with = answer(exact);
   const json without = answer(full);
   EXPECT_EQ(with.at("text"), without.at("text"));

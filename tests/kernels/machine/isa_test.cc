@@ -44,6 +44,7 @@ TEST(Isa, OverrideIsTheActiveLevelElseTheBest) {
   }
 }
 
+#if HWY_ARCH_X86
 // A level is there only where the compiler's own look at the processor says so too.
 TEST(Isa, MachineLevelsAreTheProcessors) {
   const auto names = machine_isas();
@@ -75,6 +76,14 @@ TEST(Isa, OneDnnFollows) {
   EXPECT_EQ(has(cpu_isa::avx512_core_bf16), at_least("avx512_bf16"));
   EXPECT_EQ(has(cpu_isa::avx512_core_amx), at_least("amx"));
 }
+
+#else
+TEST(Isa, HighwayFollows) {
+  const int64_t targets = hwy::SupportedTargets();
+  EXPECT_EQ((targets & HWY_NEON) != 0, at_least("neon"));
+  EXPECT_NE(targets & (HWY_SCALAR | HWY_EMU128), 0);
+}
+#endif
 
 TEST(Isa, Bf16ProductsNeedTheirLevel) {
   EXPECT_EQ(bf16_products_available(), at_least("avx512_bf16"));
