@@ -15,6 +15,9 @@ namespace portable {
 const QuantDotKernel* quant_dot_kernels();
 ProductPeak f32_peak();
 }  // namespace portable
+namespace neon {
+ProductPeak f32_peak();
+}  // namespace neon
 namespace neon_dot {
 const QuantDotKernel* quant_dot_kernels();
 ProductPeak int8_peak();
@@ -30,16 +33,15 @@ constexpr Level kLevels[] = {
      .highway_targets = HWY_EMU128 | HWY_SCALAR,
      .kernels = {.quant_dot = portable::quant_dot_kernels, .f32_peak = portable::f32_peak}},
     {.name = "neon",
-     .folder = "",
+     .folder = "neon",
      .base = "",
-     .features = "arch=armv8-a+aes",  // Highway asks for it, and processors have both or neither
+     .features = "arch=armv8-a+aes",  // as Highway compiles for it
      .highway_targets = HWY_NEON,
-     .kernels = {}},
+     .kernels = {.f32_peak = neon::f32_peak}},
     {.name = "neon_dot",
      .folder = "neon_dot",
-     .base = "",
+     .base = "neon",
      .features = "arch=armv8.2-a+dotprod+aes",
-     .highway_targets = HWY_NEON,
      .kernels = {.quant_dot = neon_dot::quant_dot_kernels, .int8_peak = neon_dot::int8_peak}},
 };
 

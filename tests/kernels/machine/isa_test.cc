@@ -114,10 +114,16 @@ TEST(IsaTable, RowsBuildOnEarlierOnes) {
 }
 
 TEST(IsaTable, ALevelTakesWhatItLacksFromTheNextBelow) {
+#if HWY_ARCH_X86
   EXPECT_EQ(provider("amx", &KernelSet::quant_dot), "avx512_vnni");
   EXPECT_EQ(provider("avx512", &KernelSet::quant_dot), "avx2");
   EXPECT_EQ(provider("amx", &KernelSet::tile_packing), "avx512_bf16");
   EXPECT_EQ(provider("amx", &KernelSet::int8_peak), "avx512_vnni");
+  EXPECT_EQ(provider("avx2_vnni", &KernelSet::f32_peak), "avx2");
+#else
+  EXPECT_EQ(provider("neon", &KernelSet::quant_dot), "");
+  EXPECT_EQ(provider("neon_dot", &KernelSet::f32_peak), "neon");
+#endif
   const KernelSet& active = active_kernels();
   for (const Level& level : isa_levels()) {
     if (level.name != active_isa()) continue;
