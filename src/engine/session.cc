@@ -93,7 +93,9 @@ Session::Session(const Engine& engine, const SessionOptions& options)
       transformer_(engine.weights(), needs_.least_tokens, needs_.waiting_tokens),
       special_ids_(engine.special_ids()),
       policy_(made_policy(*options.policy, options.selection)) {
-  if (options.audit_every > 0) audit_.emplace(*policy_, engine.config(), options.audit_every);
+  if (options.draft_policy == nullptr && options.audit_every > 0) {
+    audit_.emplace(*policy_, engine.config(), options.audit_every);
+  }
   if (options.draft_policy != nullptr) {
     drafting_ = std::make_unique<DraftSelection>(
         made_policy(*options.draft_policy, settings_for_drafts(options.selection)), engine.config(),

@@ -29,7 +29,8 @@ struct SessionOptions {
   KvType kv_type = KvType::kF32;
   int64_t block_tokens = 512;              // most tokens of one prefill pass
   std::string_view ctx_options = "--ctx";  // what the user sets `ctx` with, for messages
-  int64_t audit_every = 0;                 // refreshes between samples of missed mass; 0: none
+  int64_t audit_every = 0;                 // refreshes between samples of missed mass; 0: none;
+                                           // beside a policy for drafts there are none
   // Beside `full`: the policy, made from adapters, whose choice drafts attend to; null: none.
   const PolicyEntry* draft_policy = nullptr;
 };

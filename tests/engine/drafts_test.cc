@@ -313,6 +313,7 @@ TEST_F(ExactTest, DraftsGoOnAfterAnotherTurnAndEndWhereNothingIsKnown) {
   options.draft_policy = &policy_named("chunk");
   options.block_tokens = 64;
   options.ctx = 8192;
+  options.audit_every = 1;  // there is nothing to look at
   Session session(needle_engine(), options);
   const auto turn = [&] {
     session.prefill(prompt, end);
