@@ -32,7 +32,7 @@ void LookupDrafts::report(int64_t n_drafted, int64_t n_accepted) {
 }
 
 int64_t DraftPace::next(int64_t most) {
-  if (plain_seconds_ == 0) return 0;
+  if (n_plain_ < kPlainFirst || n_since_plain_ >= kDraftsPerPlain) return 0;
   if (n_to_pause_ > 0) {
     --n_to_pause_;
     return 0;
@@ -42,11 +42,13 @@ int64_t DraftPace::next(int64_t most) {
 
 void DraftPace::report_plain(double seconds) {
   constexpr double kWeight = 0.25;
-  plain_seconds_ =
-      plain_seconds_ == 0 ? seconds : plain_seconds_ + kWeight * (seconds - plain_seconds_);
+  const double weight = std::max(kWeight, 1.0 / static_cast<double>(++n_plain_));
+  plain_seconds_ += weight * (seconds - plain_seconds_);
+  n_since_plain_ = 0;
 }
 
 void DraftPace::report(int64_t n_drafted, int64_t n_accepted, double seconds) {
+  ++n_since_plain_;
   // What gains less than this is not worth the doubt.
   constexpr double kLeastGain = 1.1;
   // The pass that checks a draft gives a token of its own.

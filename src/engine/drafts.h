@@ -48,11 +48,15 @@ class DraftPace {
   void report(int64_t n_drafted, int64_t n_accepted, double seconds);
 
  private:
+  static constexpr int64_t kPlainFirst = 3;      // passes without a draft, to know what they take
+  static constexpr int64_t kDraftsPerPlain = 8;  // after so many drafts the next of them
   static constexpr int64_t kFirst = 2;
   static constexpr int64_t kMost = 7;
   static constexpr int64_t kLongestPause = 128;
 
-  double plain_seconds_ = 0;  // of a pass over one token, a running mean; 0: none was seen
+  double plain_seconds_ = 0;  // of a pass over one token, a running mean
+  int64_t n_plain_ = 0;
+  int64_t n_since_plain_ = 0;  // drafts
   int64_t length_ = kFirst;
   int64_t pause_ = 0;       // passes without a draft after the next one that does not pay
   int64_t n_to_pause_ = 0;  // of them that are to come
