@@ -95,9 +95,7 @@ std::unique_ptr<Completer> open_completer(const CompletionArgs& args) {
   }
   const PolicyEntry& best = default_policy(engine.adapters());
   if (args.exact && best.needs_adapter()) completer->session.draft_policy = &best;
-  const PolicyEntry* chooses = completer->session.draft_policy != nullptr
-                                   ? completer->session.draft_policy
-                                   : completer->session.policy;
+  const PolicyEntry* chooses = &completer->session.choosing_policy();
   note_unread_settings(args.selection, {&chooses, 1});
   note_small_budget(settings.budget, settings, {&chooses, 1}, engine.adapters());
   completer->session.selection = settings;

@@ -8,10 +8,7 @@ std::span<const int32_t> LookupDrafts::next(std::span<const int32_t> before, int
                                             int64_t most) {
   lookup_.extend(0, before);
   lookup_.extend(std::ssize(before), {&token, 1});
-  if (n_to_pause_ > 0) {
-    --n_to_pause_;
-    return {};
-  }
+  if (pauses_.take()) return {};
   const int64_t place = lookup_.best_place();
   if (place < 0) return {};
   const int64_t n = std::min({most, length_, lookup_.n_tokens() - 1 - place});
@@ -23,20 +20,16 @@ void LookupDrafts::report(int64_t n_drafted, int64_t n_accepted) {
   // Rows beside others cost about half a pass where memory does not set the pace.
   if (2 * n_accepted < n_drafted) {
     length_ = std::max((length_ - 1) / 2, kLeast);
-    n_to_pause_ = pause_;
-    pause_ = std::min(2 * pause_ + 2, kLongestPause);
+    pauses_.begin();
     return;
   }
-  pause_ = 0;
+  pauses_.forget();
   if (n_accepted == n_drafted) length_ = std::min(2 * length_ + 1, kMost);
 }
 
 int64_t DraftPace::next(int64_t most) {
   if (n_plain_ < kPlainFirst || n_since_plain_ >= kDraftsPerPlain) return 0;
-  if (n_to_pause_ > 0) {
-    --n_to_pause_;
-    return 0;
-  }
+  if (pauses_.take()) return 0;
   return std::clamp<int64_t>(length_, 0, most);
 }
 
@@ -55,11 +48,10 @@ void DraftPace::report(int64_t n_drafted, int64_t n_accepted, double seconds) {
   const double plain_seconds = plain_seconds_ * static_cast<double>(n_accepted + 1);
   if (kLeastGain * seconds >= plain_seconds) {
     length_ = std::max<int64_t>(1, std::min(length_ - 1, n_accepted));
-    n_to_pause_ = pause_;
-    pause_ = std::min(2 * pause_ + 2, kLongestPause);
+    pauses_.begin();
     return;
   }
-  pause_ /= 2;
+  pauses_.halve();
   if (n_accepted == n_drafted) length_ = std::min(length_ + 1, kMost);
 }
 

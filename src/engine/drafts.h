@@ -2,6 +2,7 @@
 // (arXiv 2211.17192) with drafts from the text itself (prompt lookup).
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 
@@ -9,6 +10,27 @@
 #include "select/chunk/token_lookup.h"
 
 namespace chunkllm {
+
+// Passes without a draft after one that was of no use: none at first, then ever more.
+class DraftPauses {
+ public:
+  explicit DraftPauses(int64_t longest) : longest_(longest) {}
+
+  // Whether the next pass is one of them.
+  bool take() { return n_left_ > 0 && n_left_-- > 0; }
+  void begin() {
+    n_left_ = length_;
+    length_ = std::min(2 * length_ + 2, longest_);
+  }
+  // Of those to come.
+  void halve() { length_ /= 2; }
+  void forget() { length_ = 0; }
+
+ private:
+  int64_t longest_;
+  int64_t length_ = 0;
+  int64_t n_left_ = 0;
+};
 
 // Drafts go on as the text did where it last had the same tokens. How long they are and how often
 // they are made follows what became of those before, so that they cost little where nothing is
@@ -27,12 +49,10 @@ class LookupDrafts {
   // once.
   static constexpr int64_t kLeast = 3;
   static constexpr int64_t kMost = kFewQueries - 1;
-  static constexpr int64_t kLongestPause = 64;
 
   TokenLookup lookup_;
   int64_t length_ = kLeast;
-  int64_t pause_ = 0;       // passes without a draft after the next one that fails
-  int64_t n_to_pause_ = 0;  // of them that are to come
+  DraftPauses pauses_{64};
 };
 
 // How many tokens a policy drafts at a time, one by one: as many as pay by what passes took and by
@@ -52,14 +72,12 @@ class DraftPace {
   static constexpr int64_t kDraftsPerPlain = 8;  // after so many drafts the next of them
   static constexpr int64_t kFirst = 2;
   static constexpr int64_t kMost = 7;
-  static constexpr int64_t kLongestPause = 128;
 
   double plain_seconds_ = 0;  // of a pass over one token, a running mean
   int64_t n_plain_ = 0;
   int64_t n_since_plain_ = 0;  // drafts
   int64_t length_ = kFirst;
-  int64_t pause_ = 0;       // passes without a draft after the next one that does not pay
-  int64_t n_to_pause_ = 0;  // of them that are to come
+  DraftPauses pauses_{128};
 };
 
 }  // namespace chunkllm

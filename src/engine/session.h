@@ -33,6 +33,11 @@ struct SessionOptions {
                                            // beside a policy for drafts there are none
   // Beside `full`: the policy, made from adapters, whose choice drafts attend to; null: none.
   const PolicyEntry* draft_policy = nullptr;
+
+  // The one that chooses, be it for drafts.
+  const PolicyEntry& choosing_policy() const {
+    return draft_policy != nullptr ? *draft_policy : *policy;
+  }
 };
 
 // What was attended, counted over the passes that yield a token.

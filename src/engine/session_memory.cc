@@ -24,13 +24,8 @@ BlockNeeds block_needs_of(const PolicyShape& shape, const SessionOptions& option
   return needs;
 }
 
-// The policy that keeps an index: the session's own, or that of its drafts.
-const PolicyEntry& choosing_policy(const SessionOptions& options) {
-  return options.draft_policy != nullptr ? *options.draft_policy : *options.policy;
-}
-
 const AdapterConfig* adapter_config(const Engine& engine, const SessionOptions& options) {
-  const Adapter* adapter = adapter_for(choosing_policy(options), engine.adapters());
+  const Adapter* adapter = adapter_for(options.choosing_policy(), engine.adapters());
   return adapter != nullptr ? &adapter->config : nullptr;
 }
 
@@ -48,7 +43,7 @@ SessionMemory session_memory(const ModelConfig& config, const AdapterConfig* ada
   const BlockNeeds needs = block_needs_of(shape, options);
   memory.workspace_bytes =
       Transformer::workspace_bytes(config, needs.least_tokens, needs.waiting_tokens);
-  const PolicyEntry& policy = choosing_policy(options);
+  const PolicyEntry& policy = options.choosing_policy();
   if (options.draft_policy != nullptr) {
     memory.workspace_bytes += DraftSelection::foretold_bytes(config, needs.least_tokens);
   }
