@@ -389,14 +389,16 @@ class Drafted {
     const Timer timer;
     pass_.assign(1, token);
     if (options_.drafts) add_draft(sampler);
+    const Timer pass_timer;
     session_.decode(pass_);
+    const double pass_seconds = pass_timer.seconds();
     session_.count_pass(result_.retention);
     n_ahead_ = n_drafted_ = std::ssize(pass_) - 1;
     seconds_ = timer.seconds();
     if (n_drafted_ > 0) {
       count_->drafted_tokens += n_drafted_;
     } else {
-      pace_.report_plain(seconds_);
+      pace_.report_plain(pass_seconds);  // a draft may have been tried and have come to nothing
     }
   }
 
