@@ -8,7 +8,7 @@
 
 #include "cli/common.h"
 #include "cli/prompt_source.h"
-#include "engine/session.h"
+#include "engine/generate.h"
 
 namespace chunkllm::cli {
 

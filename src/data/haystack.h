@@ -11,8 +11,8 @@
 #include "data/prompt_maker.h"
 #include "data/tasks.h"
 #include "engine/engine.h"
+#include "engine/generate.h"
 #include "engine/prompt.h"
-#include "engine/session.h"
 
 namespace chunkllm {
 

@@ -6,8 +6,8 @@
 #include <string>
 
 #include "engine/engine.h"
+#include "engine/generate.h"
 #include "engine/prompt.h"
-#include "engine/session.h"
 
 namespace chunkllm {
 

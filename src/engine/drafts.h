@@ -55,27 +55,70 @@ class LookupDrafts {
   DraftPauses pauses_{64};
 };
 
+// What passes with drafts took and gave beside passes over one token, so that no answer takes much
+// longer than without drafts: what the next draft may lose was gained before, or is a small share
+// of the answer so far. Unit: passes over one token. One thread at a time.
+class DraftAccount {
+ public:
+  // A pass over a token and `n_drafted` others, which took so long to make and to check. The first
+  // one has none.
+  void add_pass(int64_t n_drafted, double making_seconds, double checking_seconds);
+  // Drafted tokens that were right.
+  void add_accepted(int64_t n_tokens);
+
+  // How many tokens may be drafted now that take `making` passes each to make.
+  int64_t affordable(double making) const;
+
+  // Whether it is known what a pass over one token takes.
+  bool is_known() const { return n_plain_ >= kPlainFirst; }
+  double in_passes(double seconds) const { return seconds / plain_seconds_; }
+  // What a drafted token adds to the pass that checks it.
+  double checking() const { return checking_; }
+
+ private:
+  static constexpr int64_t kPlainFirst = 3;
+  static constexpr double kFirstBalance = 2;
+  static constexpr double kShare = 0.03;  // of the answer, that may be lost
+  // What was gained long ago is no reason to lose much now, nor is what another program took.
+  static constexpr double kMostBalance = 8;
+
+  void add_to_balance(double passes);
+
+  double plain_seconds_ = 0;  // of a pass over one token, a running mean
+  int64_t n_plain_ = 0;
+  double checking_ = 0.3;  // where arithmetic sets the pace; a running mean of what is seen
+  int64_t n_checked_ = 0;
+  double balance_ = kFirstBalance;
+};
+
 // How many tokens a policy drafts at a time, one by one: as many as pay by what passes took and by
 // what became of earlier drafts. One thread at a time.
 class DraftPace {
  public:
+  explicit DraftPace(const DraftAccount& account) : account_(account) {}
+
   // Tokens to draft before the next pass, at most `most`; 0: none.
   int64_t next(int64_t most);
 
-  // A pass over one token, without a draft.
-  void report_plain(double seconds);
+  void report_plain() { n_since_plain_ = 0; }
   // What became of a draft, and what it took to make and to check it.
-  void report(int64_t n_drafted, int64_t n_accepted, double seconds);
+  void report(int64_t n_drafted, int64_t n_accepted, double making_seconds,
+              double checking_seconds);
+
+  // Whether drafts would not pay if all of their tokens were right.
+  bool is_hopeless() const;
 
  private:
-  static constexpr int64_t kPlainFirst = 3;      // passes without a draft, to know what they take
-  static constexpr int64_t kDraftsPerPlain = 8;  // after so many drafts the next of them
+  static constexpr int64_t kDraftsPerPlain = 8;  // then a pass without, to know what it takes
   static constexpr int64_t kFirst = 2;
   static constexpr int64_t kMost = 7;
+  static constexpr int64_t kLeastReports = 2;  // before there is no hope
+  static constexpr double kLeastGain = 1.1;    // less is not worth the doubt
 
-  double plain_seconds_ = 0;  // of a pass over one token, a running mean
-  int64_t n_plain_ = 0;
+  const DraftAccount& account_;
   int64_t n_since_plain_ = 0;  // drafts
+  int64_t n_reports_ = 0;
+  double making_ = 1;  // passes a token, a running mean
   int64_t length_ = kFirst;
   DraftPauses pauses_{128};
 };

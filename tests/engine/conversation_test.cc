@@ -5,6 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "engine/generate.h"
 #include "engine/needle_engine.h"
 #include "engine/session_cases.h"
 #include "testing/expect_error.h"

@@ -9,8 +9,8 @@
 
 #include "convert/quantize.h"
 #include "data/synthetic.h"
+#include "engine/generate.h"
 #include "engine/needle_engine.h"
-#include "engine/session.h"
 #include "testing/expect_error.h"
 #include "testing/temp_folder.h"
 
@@ -69,40 +69,126 @@ TEST(LookupDrafts, GrowWhereTheyAreRightAndPauseWhereTheyAreNot) {
   EXPECT_GT(n_drafts, 7);  // it goes on trying
 }
 
+// Passes over one token that take a second.
+DraftAccount account_after(int n_plain) {
+  DraftAccount account;
+  for (int i = 0; i < n_plain; ++i) account.add_pass(0, 0.0, 1.0);
+  return account;
+}
+
+TEST(DraftAccount, WrongDraftsCostASmallShareOfTheAnswer) {
+  for (const double checking : {0.05, 0.3, 1.0}) {
+    DraftAccount account;
+    EXPECT_EQ(account.affordable(0), 0) << "before it is known what a pass takes";
+    double seconds = 0;
+    int64_t n_drafts = 0;
+    constexpr int kTokens = 1000;
+    for (int i = 0; i < kTokens; ++i) {
+      const int64_t n = std::min<int64_t>(account.affordable(0.5), 7);
+      const auto drafted = static_cast<double>(n);
+      account.add_pass(n, 0.5 * drafted, 1.0 + checking * drafted);
+      seconds += 1.0 + (0.5 + checking) * drafted;
+      n_drafts += n > 0;
+      if (i == 119) {
+        EXPECT_LT(seconds, 120 * 1.06) << checking;
+      }
+    }
+    EXPECT_LT(seconds, kTokens * 1.04) << checking;
+    EXPECT_GT(n_drafts, 15) << "it goes on trying";
+  }
+}
+
+TEST(DraftAccount, RightDraftsPayForLongerOnes) {
+  DraftAccount account = account_after(1);
+  for (const int64_t most : {3, 7, 15, 15}) {
+    const int64_t n = std::min(account.affordable(0), most);
+    EXPECT_EQ(n, most);
+    account.add_pass(n, 0.0, 1.0 + 0.3 * static_cast<double>(n));
+    account.add_accepted(n);
+  }
+  // What was gained is spent in the end.
+  int64_t n_drafted = 0;
+  for (int i = 0; i < 20; ++i) {
+    const int64_t n = std::min<int64_t>(account.affordable(0), 15);
+    account.add_pass(n, 0.0, 1.0 + 0.3 * static_cast<double>(n));
+    n_drafted += n;
+  }
+  EXPECT_GE(n_drafted, 15);
+  EXPECT_LT(n_drafted, 40);
+}
+
+// Another program took the processor in the middle of a pass.
+TEST(DraftAccount, AHiccupDoesNotEndDrafts) {
+  DraftAccount account = account_after(5);
+  account.add_pass(0, 0.0, 50.0);
+  account.add_pass(0, 50.0, 1.0);
+  for (int i = 0; i < 100; ++i) account.add_pass(0, 0.0, 1.0);
+  EXPECT_GT(account.affordable(0), 0);
+}
+
 TEST(DraftPace, DraftsWhatPaysAndPausesWhereItDoesNot) {
-  DraftPace pace;
+  DraftAccount account;
+  DraftPace pace(account);
+  const auto plain = [&] {
+    account.add_pass(0, 0.0, 1.0);
+    pace.report_plain();
+  };
+  const auto draft = [&](int64_t n_drafted, int64_t n_accepted, double making, double checking) {
+    account.add_pass(n_drafted, making, checking);
+    account.add_accepted(n_accepted);
+    pace.report(n_drafted, n_accepted, making, checking);
+  };
   for (int i = 0; i < 3; ++i) {
     EXPECT_EQ(pace.next(7), 0) << "before it is known what a pass takes";
-    pace.report_plain(1.0);
+    plain();
   }
-  EXPECT_EQ(pace.next(7), 2);
-  pace.report(2, 2, 2.0);  // three tokens in the time of two
+  EXPECT_EQ(pace.next(7), 1) << "all that may be lost";
+  draft(1, 1, 0.2, 1.1);
   EXPECT_EQ(pace.next(7), 3);
   EXPECT_EQ(pace.next(1), 1);
   EXPECT_EQ(pace.next(0), 0);
-  for (int i = 0; i < 10; ++i) {
+  for (int i = 0; i < 20; ++i) {
     const int64_t n = pace.next(20);
     if (n == 0) {
-      pace.report_plain(1.0);  // now and then, to know still what a pass takes
+      plain();  // now and then, to know still what a pass takes
     } else {
-      pace.report(n, n, 2.0);
+      draft(n, n, 0.2 * static_cast<double>(n), 1.1);
     }
   }
   EXPECT_EQ(pace.next(20), 7);
-  pace.report(7, 1, 3.0);  // two tokens in the time of three
+  EXPECT_FALSE(pace.is_hopeless());
+  draft(7, 1, 1.4, 1.6);  // two tokens in the time of three
   EXPECT_EQ(pace.next(7), 1) << "at once, but shorter";
   int64_t n_drafts = 0;
   for (int i = 0; i < 1000; ++i) {
     const int64_t n = pace.next(7);
     if (n == 0) {
-      pace.report_plain(1.0);
+      plain();
       continue;
     }
-    pace.report(n, 0, 1.5);
+    draft(n, 0, 0.2, 1.3);
     ++n_drafts;
   }
   EXPECT_LT(n_drafts, 20);
   EXPECT_GT(n_drafts, 7);  // it goes on trying
+  EXPECT_FALSE(pace.is_hopeless()) << "what is wrong now may be right again";
+}
+
+TEST(DraftPace, KnowsWhenEvenRightDraftsDoNotPay) {
+  const auto is_hopeless = [](double making, double checking) {
+    DraftAccount account = account_after(3);
+    DraftPace pace(account);
+    for (int i = 0; i < 2; ++i) {
+      EXPECT_FALSE(pace.is_hopeless()) << "one reading may be wrong";
+      account.add_pass(1, making, 1.0 + checking);
+      pace.report(1, 1, making, 1.0 + checking);
+    }
+    return pace.is_hopeless();
+  };
+  EXPECT_TRUE(is_hopeless(0.9, 0.3));
+  EXPECT_TRUE(is_hopeless(0.5, 0.45));
+  EXPECT_FALSE(is_hopeless(0.5, 0.3));
+  EXPECT_FALSE(is_hopeless(0.2, 0.05));
 }
 
 class ExactTest : public testing::Test {
@@ -336,6 +422,24 @@ TEST_F(ExactTest, DraftsGoOnAfterAnotherTurnAndEndWhereNothingIsKnown) {
   // What layers saw at the begin is forgotten.
   session.rewind(100);
   EXPECT_FALSE(turn());
+}
+
+TEST_F(ExactTest, DraftsEndWhereTheyAreNotWantedAnyMore) {
+  const std::vector<int32_t> prompt = repeating_prompt();
+  const std::vector<int64_t> end{std::ssize(prompt) - 1};
+  SessionOptions options = small_budget();
+  options.policy = &full_policy();
+  options.draft_policy = &policy_named("chunk");
+  Session session(needle_engine(), options);
+  session.prefill(prompt, end);
+  session.decode(prompt[3]);
+  EXPECT_TRUE(session.can_draft());
+  session.stop_drafting();
+  session.decode(prompt[4]);
+  EXPECT_FALSE(session.can_draft());
+  session.rewind(session.n_tokens() - 10);
+  session.decode(prompt[5]);
+  EXPECT_FALSE(session.can_draft());
 }
 
 TEST_F(ExactTest, EndsWhereTheAnswerDoes) {

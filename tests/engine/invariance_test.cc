@@ -5,8 +5,8 @@
 #include <cmath>
 #include <functional>
 
+#include "engine/generate.h"
 #include "engine/needle_engine.h"
-#include "engine/session.h"
 #include "engine/session_cases.h"
 #include "testing/models.h"
 #include "testing/relative_error.h"

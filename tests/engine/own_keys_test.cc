@@ -1,6 +1,7 @@
 // Policies that choose by the model's own keys, run by the demonstration model.
 #include <gtest/gtest.h>
 
+#include "engine/generate.h"
 #include "engine/needle_engine.h"
 #include "engine/prompt_cache.h"
 #include "engine/session_cases.h"

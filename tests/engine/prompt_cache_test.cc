@@ -8,6 +8,7 @@
 #include <functional>
 #include <nlohmann/json.hpp>
 
+#include "engine/generate.h"
 #include "engine/needle_engine.h"
 #include "engine/session_cases.h"
 #include "formats/safetensors.h"

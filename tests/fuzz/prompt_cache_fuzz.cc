@@ -1,6 +1,7 @@
 // A saved prompt cache: the file as it is, or, after a first byte of 'S', another state under a
 // checksum that is right; what follows "%%" is laid over the bytes of the small tensors.
 #include "engine/engine.h"
+#include "engine/generate.h"
 #include "engine/prompt_cache.h"
 #include "fuzz_folder.h"
 #include "testing/open_cache.h"
