@@ -113,11 +113,13 @@ void AtomicFile::write(std::span<const std::byte> bytes) {
 
 void AtomicFile::write(std::string_view text) { write(std::as_bytes(std::span(text))); }
 
-void AtomicFile::commit() {
-  if (::fsync(file_.get()) != 0) fail_write("write");
+void AtomicFile::commit(Durability durability) {
+  const bool at_once = durability == Durability::kAtOnce;
+  if (at_once && ::fsync(file_.get()) != 0) fail_write("write");
   if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail_write("replace");
   file_.close();
   forget_unfinished(slot_);
+  if (!at_once) return;
   const FileDescriptor folder(::open(parent_of(path_).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (folder.is_open()) ::fsync(folder.get());
 }

@@ -12,10 +12,16 @@
 
 namespace chunkllm {
 
+// When a file is on the disk.
+enum class Durability {
+  kAtOnce,  // before commit() returns
+  kInTime,  // when the system writes it: after a crash it may be there in part
+};
+
 // Collects a file beside its final path and moves it there in commit(): write, fsync, rename, fsync
-// of the folder. A link to a file stays, and its file is replaced. Without commit() the destructor
-// removes what was written. Every failure is an Error (kIo) that names the path; folders, devices,
-// pipes and sockets are refused. One thread at a time.
+// of the folder; with kInTime without fsync. A link to a file stays, and its file is replaced.
+// Without commit() the destructor removes what was written. Every failure is an Error (kIo) that
+// names the path; folders, devices, pipes and sockets are refused. One thread at a time.
 class AtomicFile {
  public:
   explicit AtomicFile(const std::filesystem::path& path);
@@ -25,7 +31,7 @@ class AtomicFile {
 
   void write(std::span<const std::byte> bytes);
   void write(std::string_view text);
-  void commit();
+  void commit(Durability durability = Durability::kAtOnce);
 
  private:
   [[noreturn]] void fail_write(const char* what) const;

@@ -254,7 +254,7 @@ void run(const BenchArgs& args) {
   note_unread_settings(args.selection, policies);
   warn_of_positions("-d with -p or -n", options.ctx, engine.config().max_positions);
   require_session_memory(engine, options);
-  engine.load_weights();
+  load_weights(engine);
   for (const PolicyEntry* policy : policies) {
     if (!policy->needs_adapter() || adapter_for(*policy, engine.adapters()) != nullptr) continue;
     Rng rng(static_cast<uint64_t>(args.seed));

@@ -238,7 +238,7 @@ void run(const CompletionArgs& args) {
   completer->session.ctx =
       args.ctx > 0 ? args.ctx : std::min(engine.config().max_positions, kDefaultCtx);
   require_session_memory(engine, completer->session);
-  engine.load_weights();
+  load_weights(engine);
   settle_policy(*completer, completer->session.ctx);
   Session session(engine, completer->session);
   Chat(*completer, session, args).run();

@@ -8,12 +8,14 @@
 #include <cmath>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <set>
 #include <system_error>
 #include <thread>
 
 #include "base/atomic_file.h"
 #include "base/error.h"
+#include "base/memory.h"
 #include "base/threads.h"
 #include "cli/options.h"
 #include "engine/adapter_search.h"
@@ -74,7 +76,22 @@ void add_engine_options(CLI::App& app, EngineArgs& args, bool with_adapter) {
   add_dtype_option(app, args.dtype);
   app.add_option("-t,--threads", args.threads, "Threads; default: the cores this process may use")
       ->transform(whole_number(1, 4096));
+  app.add_flag("--no-pack-cache", args.no_pack_cache,
+               "Neither use nor keep a packed copy of a quantised model's weights");
 }
+
+namespace {
+
+// As the XDG base directory specification has it; empty without a home.
+std::filesystem::path packed_copies_folder() {
+  const std::filesystem::path own = "chunkllm/packed";
+  const char* cache = std::getenv("XDG_CACHE_HOME");
+  if (cache != nullptr && std::filesystem::path(cache).is_absolute()) return cache / own;
+  const char* home = std::getenv("HOME");
+  return home == nullptr || *home == '\0' ? std::filesystem::path() : home / (".cache" / own);
+}
+
+}  // namespace
 
 Engine open_engine(const EngineArgs& args) {
   active_isa();
@@ -88,7 +105,22 @@ Engine open_engine(const EngineArgs& args) {
   }
   if (!names_none) options.adapters.assign(args.adapters.begin(), args.adapters.end());
   options.dtype = args.dtype;
+  if (!args.no_pack_cache) options.packed_copies.path = packed_copies_folder();
   return Engine(options);
+}
+
+void load_weights(Engine& engine) {
+  engine.load_weights();
+  std::string note;
+  try {
+    if (!engine.keep_packed_copy()) return;
+    const PackedWeights& copy = *engine.weights().copy;
+    note = fmt::format("a packed copy of the model ({}) is kept in {}, so that it loads faster",
+                       format_bytes(copy.size_bytes()), copy.path().parent_path().string());
+  } catch (const Error& error) {
+    note = fmt::format("no packed copy of the model is kept: {}", error.what());
+  }
+  std::fputs(fmt::format("note: {}; --no-pack-cache: none\n", note).c_str(), stderr);
 }
 
 void find_adapters_if_not_named(const EngineArgs& args,

@@ -33,10 +33,14 @@ struct EngineArgs {
   std::vector<std::string> adapters;  // empty: those that are found; kNoAdapter alone: none
   DtypeChoice dtype = DtypeChoice::kAuto;
   int threads = 0;  // 0: usable_cores()
+  bool no_pack_cache = false;
 };
 void add_engine_options(CLI::App& app, EngineArgs& args, bool with_adapter);
 // Sets the number of threads, then opens the engine without its weights.
 Engine open_engine(const EngineArgs& args);
+// Loads its weights, keeps a packed copy of them for the next time, and says on stderr if it made
+// one or why there is none.
+void load_weights(Engine& engine);
 // Looks for the adapters of the engine's model that `policies` need, or without policies for those
 // of the default, if the options name none, and says on stderr what it takes and what it skips.
 void find_adapters_if_not_named(const EngineArgs& args,

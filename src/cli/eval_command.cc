@@ -165,7 +165,7 @@ void run(const EvalArgs& args) {
     warn_of_positions("--ctx", ctx, engine.config().max_positions);
   }
   make_run_folder(args.out);
-  engine.load_weights();
+  load_weights(engine);
 
   EvalReport report;
   {

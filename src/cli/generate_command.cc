@@ -150,7 +150,7 @@ void run_one(const GenerateArgs& args, Completer& completer) {
   completer.session.ctx = choose_ctx(engine, args, prompt.n_tokens(), "the prompt");
   completer.session.audit_every = args.audit_every;
   require_session_memory(engine, completer.session);
-  engine.load_weights();
+  load_weights(engine);
   settle_policy(completer, prompt.n_tokens());
   const bool has_sources = args.show_chunks && completer.session.policy->shows_chunks;
   const bool is_audited = args.audit_every > 0 && completer.session.policy->selects();
@@ -202,7 +202,7 @@ void run_batch(const GenerateArgs& args, Completer& completer) {
   Timer timer;
   if (n_before < items.size()) {
     require_session_memory(completer.engine, completer.session);
-    completer.engine.load_weights();
+    load_weights(completer.engine);
     if (completer.auto_policy && n_before > 0) {
       // A second measurement might choose otherwise than that of the results that are there.
       completer.session.policy = &policy_named(output.policy());

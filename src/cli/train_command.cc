@@ -204,7 +204,7 @@ void run(const TrainArgs& args) {
   const Corpus data =
       args.data.empty() ? make_default_corpus(options.seed, kDefaultCorpusBytes) : read(args.data);
   const Corpus eval_data = args.eval_data.empty() ? Corpus{} : read(args.eval_data);
-  engine.load_weights();
+  load_weights(engine);
 
   TrainResult result;
   {

@@ -70,12 +70,14 @@ std::optional<Engine::LoadedAdapter>& Engine::slot(AdapterKind kind) {
 }
 
 void Engine::load_weights() {
-  weights_ = chunkllm::load_weights(options_.model, precision_);
+  weights_ = chunkllm::load_weights(options_.model, precision_, options_.packed_copies);
   config_.tied_embeddings = weights_->config.tied_embeddings;
   for (const auto* loaded : {&sentence_adapter_, &fixed_adapter_}) {
     if (*loaded) check_adapter_fits((*loaded)->adapter, *weights_, (*loaded)->folder);
   }
 }
+
+bool Engine::keep_packed_copy() { return weights_->copy && weights_->copy->save(); }
 
 int64_t Engine::weights_bytes() const {
   if (weights_) return weights_->packed_bytes();

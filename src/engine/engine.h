@@ -25,6 +25,7 @@ struct EngineOptions {
   std::vector<std::filesystem::path> adapters = {};  // folders, at most one of each kind
   DtypeChoice dtype = DtypeChoice::kAuto;  // kAuto: bf16 where the processor multiplies it, else
                                            // float32 with decode in int8
+  PackedFolder packed_copies = {};         // of quantised weights; without a path there are none
 };
 
 // Owns what it loads. No one may change it while a session uses it.
@@ -34,8 +35,12 @@ class Engine {
   // Error; (kInvalidArgument) for two adapters of a kind.
   explicit Engine(const EngineOptions& options);
 
-  // Reads and packs the weights and checks that the adapters belong to them. Throws Error.
+  // Reads and packs the weights, or takes the copy that is kept of them, and checks that the
+  // adapters belong to them. Throws Error.
   void load_weights();
+  // Keeps a copy for the next time, if options and size ask for one and there is none; whether it
+  // did. Throws Error (kIo, kMemory) if it cannot be kept.
+  bool keep_packed_copy();
 
   // Takes the adapter in `folder` in place of that of its kind, before load_weights() or after.
   // Throws Error as load_adapter() does, (kData) if it was made for another model; nothing has

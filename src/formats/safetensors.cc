@@ -172,8 +172,8 @@ std::vector<float> SafetensorsFile::require_floats(std::string_view name,
 }
 
 void write_safetensors(const std::filesystem::path& path, std::vector<TensorToWrite> tensors,
-                       const std::map<std::string, std::string>& metadata) {
-  // Wider types first: with a header of a multiple of 8 bytes every element is aligned.
+                       const std::map<std::string, std::string>& metadata, Durability durability) {
+  // Wider types first: behind a header of a multiple of their sizes every element is aligned.
   std::ranges::sort(tensors, {}, [](const TensorToWrite& tensor) {
     return std::pair(-dtype_bytes(tensor.dtype), std::string_view(tensor.name));
   });
@@ -203,7 +203,10 @@ void write_safetensors(const std::filesystem::path& path, std::vector<TensorToWr
     fail(ErrorCode::kInvalidArgument,
          "{}: a name or its metadata is not UTF-8; nothing was written", path.string());
   }
-  text.resize((text.size() + 7) / 8 * 8, ' ');
+  constexpr size_t kAlignment = 64;  // as mappings are, and more
+  const size_t header_bytes =
+      (kLengthBytes + text.size() + kAlignment - 1) / kAlignment * kAlignment;
+  text.resize(header_bytes - kLengthBytes, ' ');
 
   AtomicFile file(path);
   std::array<std::byte, kLengthBytes> length;
@@ -212,7 +215,7 @@ void write_safetensors(const std::filesystem::path& path, std::vector<TensorToWr
   file.write(length);
   file.write(text);
   for (const TensorToWrite& tensor : tensors) file.write(tensor.bytes);
-  file.commit();
+  file.commit(durability);
 }
 
 }  // namespace chunkllm

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/atomic_file.h"
 #include "base/dtype.h"
 #include "base/error.h"
 #include "base/mapped_file.h"
@@ -61,9 +62,10 @@ struct TensorToWrite {
 };
 
 // Writes the tensors as one atomic file: wider types first, then by name, every element aligned to
-// its size. Throws Error (kIo; kInvalidArgument for a name given twice or bytes that do not fit the
-// shape).
+// its size, and to 64 bytes all tensors whose sizes are multiples of it. Throws Error (kIo;
+// kInvalidArgument for a name given twice or bytes that do not fit the shape).
 void write_safetensors(const std::filesystem::path& path, std::vector<TensorToWrite> tensors,
-                       const std::map<std::string, std::string>& metadata = {});
+                       const std::map<std::string, std::string>& metadata = {},
+                       Durability durability = Durability::kAtOnce);
 
 }  // namespace chunkllm

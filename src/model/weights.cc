@@ -45,8 +45,8 @@ struct Part {
 // Packs the products of one checkpoint.
 class ProductReader {
  public:
-  ProductReader(const Checkpoint& checkpoint, Precision precision)
-      : checkpoint_(checkpoint), precision_(precision) {}
+  ProductReader(const Checkpoint& checkpoint, Precision precision, PackedMatrices* kept)
+      : checkpoint_(checkpoint), precision_(precision), kept_(kept) {}
 
   // The stacked projections, each called `at` and its name, packed. The file's pages are given
   // back.
@@ -62,7 +62,7 @@ class ProductReader {
       const std::vector<float> values = vector(at + part.name + ".bias", part.n_out);
       bias.insert(bias.end(), values.begin(), values.end());
     }
-    Linear packed(views, precision_, std::move(bias));
+    Linear packed(views, precision_, std::move(bias), kept_);
     for (const Part& part : parts) checkpoint_.release(at + part.name + ".weight");
     return packed;
   }
@@ -74,6 +74,7 @@ class ProductReader {
  private:
   const Checkpoint& checkpoint_;
   Precision precision_;
+  PackedMatrices* kept_;
 };
 
 // Asks for the same tensors and packs nothing.
@@ -201,12 +202,14 @@ int64_t packed_weights_bytes(const Checkpoint& checkpoint, const ModelConfig& c,
   return n_bytes;
 }
 
-ModelWeights load_weights(const std::filesystem::path& model, Precision precision) {
+ModelWeights load_weights(const std::filesystem::path& model, Precision precision,
+                          const PackedFolder& copies) {
   ModelConfig config = read_model_config(model);
   Checkpoint checkpoint(model, config);
   ModelWeights weights{.config = std::move(config),
                        .precision = precision,
                        .checkpoint = std::move(checkpoint),
+                       .copy = {},
                        .embedding = {},
                        .layers = {},
                        .final_norm = {},
@@ -219,7 +222,10 @@ ModelWeights load_weights(const std::filesystem::path& model, Precision precisio
                  precision.products != ProductType::kBf16 ? "try --dtype bf16 or a smaller model"
                                                           : "use a smaller model");
   refuse_unknown_biases(weights.checkpoint, c);
-  const ProductReader reader(weights.checkpoint, precision);
+  if (!copies.path.empty() && is_gguf_file(model)) {
+    weights.copy = std::make_unique<PackedWeights>(copies, model);
+  }
+  const ProductReader reader(weights.checkpoint, precision, weights.copy.get());
   weights.embedding = weights.checkpoint.matrix(kEmbedding, c.n_vocab, c.d_model).view;
   weights.final_norm = reader.vector(kFinalNorm, c.d_model);
   for (int64_t i = 0; i < c.n_layers; ++i) {

@@ -3,12 +3,14 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "kernels/linear/linear.h"
 #include "model/checkpoint.h"
 #include "model/config.h"
+#include "model/packed_weights.h"
 
 namespace chunkllm {
 
@@ -24,12 +26,14 @@ struct LayerWeights {
   std::vector<float> post_ffn_norm;        // [d_model], or empty
 };
 
-// Owns the packed weights and the mapping of the files that the embedding rows are read from.
+// Owns the packed weights, or the mapping of a copy of them, and the mapping of the files that the
+// embedding rows are read from.
 struct ModelWeights {
   ModelConfig config;
   Precision precision = kF32Precision;
   Checkpoint checkpoint;
-  MatrixView embedding;  // [n_vocab, d_model], in `checkpoint`; may be quantised
+  std::unique_ptr<PackedWeights> copy;  // null if none is kept
+  MatrixView embedding;                 // [n_vocab, d_model], in `checkpoint`; may be quantised
   std::vector<LayerWeights> layers;
   std::vector<float> final_norm;  // [d_model]
   Linear lm_head;                 // [n_vocab, d_model]
@@ -48,8 +52,10 @@ struct ModelWeights {
 // Reads the tensors of a Hugging Face folder or GGUF file. Throws Error: kIo, kData (missing
 // tensor, wrong shape or type, non-finite norm or bias), kUnsupported (a bias that config.json does
 // not announce, a tensor of a GGUF file that has no part in the model), kMemory before anything
-// large is allocated.
-ModelWeights load_weights(const std::filesystem::path& model, Precision precision);
+// large is allocated. Quantised matrices are those of the model's copy in `copies`, if it has one;
+// ModelWeights::copy can then write one.
+ModelWeights load_weights(const std::filesystem::path& model, Precision precision,
+                          const PackedFolder& copies = {});
 
 // ModelWeights::fingerprint() of a checkpoint, of which it reads the norms alone. Throws Error as
 // load_weights() does for those.

@@ -282,10 +282,11 @@ struct Linear::Impl {
   }
 };
 
-Linear::Linear(std::span<const MatrixView> parts, Precision precision, std::vector<float> bias)
+Linear::Linear(std::span<const MatrixView> parts, Precision precision, std::vector<float> bias,
+               PackedMatrices* kept)
     : impl_(std::make_unique<Impl>()) {
   impl_->precision = precision;
-  impl_->matrices = pack_stacked(parts, precision);
+  impl_->matrices = pack_stacked(parts, precision, kept);
   impl_->n_in = parts.front().n_cols;
   for (const MatrixView& part : parts) impl_->n_out += part.n_rows;
   if (!bias.empty() && static_cast<int64_t>(bias.size()) != impl_->n_out) {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/dtype.h"
+#include "kernels/linear/packed_matrices.h"
 #include "kernels/linear/precision.h"
 
 namespace chunkllm {
@@ -22,9 +23,11 @@ class Linear {
   // converted to the type of the products; quantised ones stay as they are, at about the file's
   // bits per weight, and their rows must be whole blocks. Types may differ between parts: runs of
   // equal types share a product. The views are not used afterwards. `bias` [n_out] is added to
-  // every row of the result; empty: none. Throws Error (kMemory, kUnsupported; kInvalidArgument for
-  // a bias of another length).
-  Linear(std::span<const MatrixView> parts, Precision precision, std::vector<float> bias = {});
+  // every row of the result; empty: none. Quantised matrices may be in `kept`, which must then
+  // outlive the object. Throws Error (kMemory, kUnsupported; kInvalidArgument for a bias of another
+  // length).
+  Linear(std::span<const MatrixView> parts, Precision precision, std::vector<float> bias = {},
+         PackedMatrices* kept = nullptr);
   ~Linear();
   Linear(Linear&&) noexcept;
   Linear& operator=(Linear&&) noexcept;

@@ -21,7 +21,7 @@ constexpr int64_t kFloatSlabBytes = 2 << 20;
 
 }  // namespace
 
-QuantMatrix::QuantMatrix(std::span<const MatrixView> parts) {
+QuantMatrix::QuantMatrix(std::span<const MatrixView> parts, PackedMatrices* kept) {
   const QuantUnit unit = quant_unit(parts.front().dtype);
   panels_.dtype = parts.front().dtype;
   panels_.n_in = parts.front().n_cols;
@@ -29,11 +29,13 @@ QuantMatrix::QuantMatrix(std::span<const MatrixView> parts) {
   panels_.n_panels = (panels_.n_out + kOutputs - 1) / kOutputs;
   panels_.n_units = (panels_.n_in + unit.n_inputs - 1) / unit.n_inputs;
   panels_.panel_bytes = panels_.n_units * unit.bytes;
-  buffer_ =
-      ReservedBuffer(static_cast<size_t>(panels_.n_panels * panels_.panel_bytes), Pages::kLarge);
+  if (kept != nullptr) panels_.data = kept->find(panels_);
+  if (panels_.data != nullptr) return;
+  buffer_ = ReservedBuffer(static_cast<size_t>(size_bytes()), Pages::kLarge);
   auto* data = reinterpret_cast<uint8_t*>(buffer_.data());
   panels_.data = data;
   pack_quantized(parts, panels_, data);
+  if (kept != nullptr) kept->packed(panels_);
 }
 
 void QuantMatrix::multiply_int8(const Int8Rows& x, float* y, int64_t y_stride) const {

@@ -7,21 +7,24 @@
 
 #include "base/dtype.h"
 #include "base/memory.h"
+#include "kernels/linear/packed_matrices.h"
 #include "kernels/linear/tile_source.h"
 #include "kernels/quant/layout.h"
 
 namespace chunkllm {
 
-// Owns the packed matrix; no other copy is kept. Any number of threads may call an object; the
-// products use all threads. In all of them y[t * y_stride + o] is output o of token t.
+// Owns the packed matrix, unless one was kept; no other copy is kept. Any number of threads may
+// call an object; the products use all threads. In all of them y[t * y_stride + o] is output o of
+// token t.
 class QuantMatrix {
  public:
   // Packs `parts`, all of one quantised type and the same number of columns (whole blocks), stacked
-  // by rows. The views are not used afterwards. Throws Error (kMemory).
-  explicit QuantMatrix(std::span<const MatrixView> parts);
+  // by rows, or takes what `kept` has of them, which must then outlive the object. The views are
+  // not used afterwards. Throws Error (kMemory).
+  explicit QuantMatrix(std::span<const MatrixView> parts, PackedMatrices* kept = nullptr);
 
   int64_t n_in() const { return panels_.n_in; }
-  int64_t size_bytes() const { return static_cast<int64_t>(buffer_.size_bytes()); }
+  int64_t size_bytes() const { return panels_.n_panels * panels_.panel_bytes; }
 
   // In float32, with the exact values of the weights: x [n_tokens, n_in].
   void multiply_f32(const float* x, int64_t n_tokens, float* y, int64_t y_stride) const;
@@ -35,7 +38,7 @@ class QuantMatrix {
   TileSource tiles() const;
 
  private:
-  ReservedBuffer buffer_;
+  ReservedBuffer buffer_;  // empty if the matrix was kept
   QuantPanels panels_;
 };
 

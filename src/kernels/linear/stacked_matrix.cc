@@ -37,10 +37,10 @@ void check_parts(std::span<const MatrixView> parts) {
 // Whether a matrix of the type of `a` takes `b` as well.
 bool share_a_matrix(DType a, DType b) { return a == b || (is_floating(a) && is_floating(b)); }
 
-StackedMatrix pack(std::span<const MatrixView> parts, ProductType products) {
+StackedMatrix pack(std::span<const MatrixView> parts, ProductType products, PackedMatrices* kept) {
   const bool tiled = products == ProductType::kBf16;
   if (is_quantized(parts.front().dtype)) {
-    QuantMatrix matrix(parts);
+    QuantMatrix matrix(parts, kept);
     const TileSource tiles = tiled ? matrix.tiles() : TileSource{};
     return {.matrix = std::move(matrix), .tiles = tiles};
   }
@@ -54,7 +54,8 @@ StackedMatrix pack(std::span<const MatrixView> parts, ProductType products) {
 
 }  // namespace
 
-std::vector<StackedMatrix> pack_stacked(std::span<const MatrixView> parts, Precision precision) {
+std::vector<StackedMatrix> pack_stacked(std::span<const MatrixView> parts, Precision precision,
+                                        PackedMatrices* kept) {
   if (precision.products == ProductType::kBf16 && !bf16_products_available()) {
     fail(ErrorCode::kUnsupported,
          "bfloat16 products need avx512_bf16, this process uses {}; use float32", active_isa());
@@ -65,7 +66,7 @@ std::vector<StackedMatrix> pack_stacked(std::span<const MatrixView> parts, Preci
   while (!parts.empty()) {
     size_t n = 1;
     while (n < parts.size() && share_a_matrix(parts.front().dtype, parts[n].dtype)) ++n;
-    matrices.push_back(pack(parts.first(n), precision.products));
+    matrices.push_back(pack(parts.first(n), precision.products, kept));
     matrices.back().first_output = first_output;
     for (const MatrixView& part : parts.first(n)) first_output += part.n_rows;
     parts = parts.subspan(n);

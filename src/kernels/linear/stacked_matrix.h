@@ -33,7 +33,9 @@ struct StackedMatrix {
 // Packs `parts` (each [n_rows, n_cols], the same n_cols), stacked by rows: a matrix for each run of
 // parts that can share a product, which are those of one quantised type and those of any floating
 // types. Throws Error (kMemory; kUnsupported for parts that cannot be stacked or multiplied, and
-// for products that the level in use lacks).
-std::vector<StackedMatrix> pack_stacked(std::span<const MatrixView> parts, Precision precision);
+// for products that the level in use lacks). Quantised ones may be in `kept`, as QuantMatrix has
+// it.
+std::vector<StackedMatrix> pack_stacked(std::span<const MatrixView> parts, Precision precision,
+                                        PackedMatrices* kept = nullptr);
 
 }  // namespace chunkllm
