@@ -106,12 +106,17 @@ void report_speed(const GenerateResult& result, std::string_view policy) {
       stderr);
 }
 
-void report_drafts(const GenerateResult& result) {
-  std::fputs(fmt::format("exact: {} pass{}, {} of {} drafted tokens accepted\n",
-                         result.retention.n_passes, result.retention.n_passes == 1 ? "" : "es",
-                         result.accepted_tokens(), result.drafted_tokens())
-                 .c_str(),
-             stderr);
+void report_drafts(const GenerateResult& result, const PolicyEntry* policy) {
+  const auto accepted = [](const DraftCount& drafts, std::string_view source) {
+    return fmt::format(", {} of {} tokens accepted that {} drafted", drafts.accepted_tokens,
+                       drafts.drafted_tokens, source);
+  };
+  std::fputs(
+      fmt::format("exact: {} pass{}{}{}\n", result.retention.n_passes,
+                  result.retention.n_passes == 1 ? "" : "es", accepted(result.by_lookup, "lookup"),
+                  policy != nullptr ? accepted(result.by_policy, policy->name) : "")
+          .c_str(),
+      stderr);
 }
 
 void report_missed_mass(const MissedMassReport& report) {
@@ -176,7 +181,7 @@ void run_one(const GenerateArgs& args, Completer& completer) {
   } else {
     std::puts("");
     report_speed(result, completer.session.policy->name);
-    if (args.completion.exact) report_drafts(result);
+    if (args.completion.exact) report_drafts(result, session.options().draft_policy);
     if (is_audited) report_missed_mass(*session.missed_mass());
     if (has_sources) print_sources(sources);
   }

@@ -113,7 +113,10 @@ ChatMessage parse_message(const nlohmann::ordered_json& json, const std::string&
 
 std::vector<ChatMessage> parse_messages(const nlohmann::ordered_json& json,
                                         const std::string& where) {
-  if (!json.is_array() || json.empty()) {
+  if (json.is_array() && json.empty()) {
+    fail(ErrorCode::kData, "{} holds no message; give one at least", where);
+  }
+  if (!json.is_array()) {
     fail(ErrorCode::kData,
          "{} must be a JSON array of messages, {{\"role\": ..., \"content\": ...}}", where);
   }

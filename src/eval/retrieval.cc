@@ -30,6 +30,11 @@ class RetrievalWork : public EvalWork {
   RetrievalWork(const Engine& engine, const EvalOptions& options)
       : engine_(engine), options_(options), prompts_(engine) {
     if (options_.n_samples == 0) options_.n_samples = kDefaultSamples;
+    if (options_.n_pairs > 0 && options_.n_questions > options_.n_pairs) {
+      fail(ErrorCode::kInvalidArgument,
+           "--questions {} asks for more than the --pairs {}; give fewer questions or more pairs",
+           options_.n_questions, options_.n_pairs);
+    }
     if (options_.n_questions == 0) options_.n_questions = kDefaultQuestions;
     if (options_.ctx.empty()) {
       options_.ctx = {std::min(kDefaultTokens, engine.config().max_positions)};
@@ -186,7 +191,13 @@ class RetrievalWork : public EvalWork {
     Rng of_length(options_.seed * 1000003 + static_cast<uint64_t>(ctx));
     Rng of_task(of_length.next() + static_cast<uint64_t>(task));
     Rng rng(of_task.next() + static_cast<uint64_t>(sample));
-    const int64_t most_tokens = ctx - answer_options(task).max_tokens;
+    const int64_t answer_tokens = answer_options(task).max_tokens;
+    if (answer_tokens >= ctx) {
+      fail(ErrorCode::kInvalidArgument,
+           "--ctx {} leaves no room beside an answer of {} tokens; give a larger one", ctx,
+           answer_tokens);
+    }
+    const int64_t most_tokens = ctx - answer_tokens;
     RulerText text;
     fit_to_tokens(rng, most_tokens, ctx * kBytesPerToken, [&](Rng& draw, int64_t n_bytes) {
       text = make_text_of_task(draw, ctx, task, sample, n_bytes);

@@ -245,7 +245,7 @@ TEST(Messages, AreCheckedOneByOne) {
   EXPECT_FALSE(more[2].given.contains("content"));
   EXPECT_EQ(more[3].content, "t");
   const std::vector<std::pair<std::string, std::string>> bad{
-      {"[]", "array"},
+      {"[]", "holds no message"},
       {"{}", "array"},
       {"[3]", "message 1"},
       {R"([{"role":"user"}])", "content"},

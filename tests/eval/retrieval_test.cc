@@ -147,6 +147,15 @@ TEST_F(RetrievalTest, WhatCannotBeAskedIsSaid) {
   options_.ctx = {4000, 1400};
   expect_error(ErrorCode::kInvalidArgument, "--pairs 1000000 cannot fit into 1400 tokens",
                [&] { run(); });
+  options_.n_pairs = 3;
+  options_.n_questions = 10;
+  expect_error(ErrorCode::kInvalidArgument, "--questions 10 asks for more than the --pairs 3",
+               [&] { run(); });
+  options_.n_pairs = 0;
+  options_.tasks = {"cwe"};
+  options_.ctx = {100};
+  expect_error(ErrorCode::kInvalidArgument,
+               "--ctx 100 leaves no room beside an answer of 120 tokens", [&] { run(); });
 }
 
 }  // namespace

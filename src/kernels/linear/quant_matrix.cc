@@ -4,6 +4,7 @@
 
 #include "base/scratch.h"
 #include "base/thread_pool.h"
+#include "base/threads.h"
 #include "kernels/linear/for_each_panel.h"
 #include "kernels/linear/sgemm.h"
 #include "kernels/machine/kernel_set.h"
@@ -15,6 +16,9 @@ namespace chunkllm {
 namespace {
 
 constexpr int64_t kOutputs = kQuantPanelOutputs;
+
+// Fewer tokens than these unpack codes as they go.
+constexpr int64_t kLeastToUnpack = 4 * kMaxDotTokens;
 
 // Float32 slabs: about what a second-level cache holds.
 constexpr int64_t kFloatSlabBytes = 2 << 20;
@@ -38,25 +42,54 @@ QuantMatrix::QuantMatrix(std::span<const MatrixView> parts, PackedMatrices* kept
   if (kept != nullptr) kept->packed(panels_);
 }
 
+template <typename Compute>
+void QuantMatrix::with_rows(const Int8Rows& x, int64_t t, int64_t n_tokens, int64_t p, float* y,
+                            int64_t y_stride, const Compute& compute) const {
+  const Int8Rows rows{x.values + t * x.n_blocks * kQuantBlock, x.scales + t * x.n_blocks,
+                      x.sums + 2 * t * x.n_blocks, n_tokens, x.n_blocks};
+  float* target = y + t * y_stride + p * kOutputs;
+  const int64_t n_outputs = std::min(kOutputs, panels_.n_out - p * kOutputs);
+  if (n_outputs == kOutputs) return compute(rows, target, y_stride);
+  float last[kMaxDotTokens * kOutputs];
+  compute(rows, last, kOutputs);
+  for (int64_t r = 0; r < n_tokens; ++r) {
+    std::copy_n(last + r * kOutputs, n_outputs, target + r * y_stride);
+  }
+}
+
 void QuantMatrix::multiply_int8(const Int8Rows& x, float* y, int64_t y_stride) const {
-  const QuantDotKernel kernel = quant_dot_kernel(panels_.dtype);
-  for_each_panel(panels_.n_panels, panels_.panel_bytes, [&](int64_t p) {
+  const QuantDot& dot = quant_dot(panels_.dtype);
+  const auto few = [&](int64_t p, int64_t t, int64_t n_tokens) {
     const uint8_t* panel = panels_.data + p * panels_.panel_bytes;
-    const int64_t n_outputs = std::min(kOutputs, panels_.n_out - p * kOutputs);
-    for (int64_t t = 0; t < x.n_tokens; t += kMaxDotTokens) {
-      const int64_t n_tokens = std::min(kMaxDotTokens, x.n_tokens - t);
-      const Int8Rows rows{x.values + t * x.n_blocks * kQuantBlock, x.scales + t * x.n_blocks,
-                          x.sums + 2 * t * x.n_blocks, n_tokens, x.n_blocks};
-      float* target = y + t * y_stride + p * kOutputs;
-      if (n_outputs == kOutputs) {
-        kernel(panel, panels_.n_units, rows, n_tokens, target, y_stride);
-        continue;
+    with_rows(x, t, n_tokens, p, y, y_stride, [&](const Int8Rows& rows, float* to, int64_t stride) {
+      dot.few(panel, panels_.n_units, rows, n_tokens, to, stride);
+    });
+  };
+  if (dot.unpack == nullptr || x.n_tokens < kLeastToUnpack) {
+    for_each_panel(panels_.n_panels, panels_.panel_bytes, [&](int64_t p) {
+      for (int64_t t = 0; t < x.n_tokens; t += kMaxDotTokens) {
+        few(p, t, std::min(kMaxDotTokens, x.n_tokens - t));
       }
-      float last[kMaxDotTokens * kOutputs];
-      kernel(panel, panels_.n_units, rows, n_tokens, last, kOutputs);
-      for (int64_t r = 0; r < n_tokens; ++r) {
-        std::copy_n(last + r * kOutputs, n_outputs, target + r * y_stride);
+    });
+    return;
+  }
+  thread_local Scratch<uint8_t> scratch;
+  const int64_t codes_bytes = x.n_blocks * kUnpackedBlockBytes;
+  // Here, where a failure can be told.
+  uint8_t* rooms = scratch.get(current_threads() * codes_bytes);
+  parallel_for(panels_.n_panels, 1, [&](int64_t begin, int64_t end, int thread) {
+    uint8_t* codes = rooms + thread * codes_bytes;
+    for (int64_t p = begin; p < end; ++p) {
+      const uint8_t* panel = panels_.data + p * panels_.panel_bytes;
+      dot.unpack(panel, panels_.n_units, codes);
+      int64_t t = 0;
+      for (; t + kMaxDotTokens <= x.n_tokens; t += kMaxDotTokens) {
+        with_rows(x, t, kMaxDotTokens, p, y, y_stride,
+                  [&](const Int8Rows& rows, float* to, int64_t stride) {
+                    dot.unpacked(panel, codes, panels_.n_units, rows, to, stride);
+                  });
       }
+      if (t < x.n_tokens) few(p, t, x.n_tokens - t);
     }
   });
 }

@@ -29,8 +29,8 @@ class QuantMatrix {
   // In float32, with the exact values of the weights: x [n_tokens, n_in].
   void multiply_f32(const float* x, int64_t n_tokens, float* y, int64_t y_stride) const;
 
-  // With inputs rounded to int8: integer products inside a block, float32 sums of blocks. Reads the
-  // weights once for every four tokens.
+  // With inputs rounded to int8: integer products inside a block, float32 sums of blocks. A token's
+  // result does not depend on the others.
   void multiply_int8(const Int8Rows& x, float* y, int64_t y_stride) const;
 
   // For products of many tokens with inputs and weights rounded to bfloat16. Needs avx512_bf16.
@@ -38,6 +38,12 @@ class QuantMatrix {
   TileSource tiles() const;
 
  private:
+  // Output panel p of n_tokens tokens from the t-th on, which `compute(rows, y, y_stride)` writes
+  // for all outputs of a panel.
+  template <typename Compute>
+  void with_rows(const Int8Rows& x, int64_t t, int64_t n_tokens, int64_t p, float* y,
+                 int64_t y_stride, const Compute& compute) const;
+
   ReservedBuffer buffer_;  // empty if the matrix was kept
   QuantPanels panels_;
 };

@@ -14,7 +14,7 @@ struct ProductPeak;          // kernels/machine/peaks.h
 // own, and takes what its base has (levels.h).
 struct KernelSet {
   // An array with a kernel for each row of kQuantFormats; never null once chosen.
-  const QuantDotKernel* (*quant_dot)() = nullptr;
+  const QuantDot* (*quant_dot)() = nullptr;
   TilePacking (*tile_packing)() = nullptr;            // null below avx512_bf16
   TileKernels (*tile_product)() = nullptr;            // null below avx512_bf16
   AttentionTileKernel (*attention_tile)() = nullptr;  // null below avx512_bf16

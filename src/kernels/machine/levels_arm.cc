@@ -12,14 +12,14 @@ namespace chunkllm {
 
 // The kernels that stand in each folder; those for any machine stand beside them.
 namespace portable {
-const QuantDotKernel* quant_dot_kernels();
+const QuantDot* quant_dot_kernels();
 ProductPeak f32_peak();
 }  // namespace portable
 namespace neon {
 ProductPeak f32_peak();
 }  // namespace neon
 namespace neon_dot {
-const QuantDotKernel* quant_dot_kernels();
+const QuantDot* quant_dot_kernels();
 ProductPeak int8_peak();
 }  // namespace neon_dot
 

@@ -13,23 +13,23 @@ namespace chunkllm {
 
 // The kernels that stand in each folder; those for any machine stand beside them.
 namespace portable {
-const QuantDotKernel* quant_dot_kernels();
+const QuantDot* quant_dot_kernels();
 ProductPeak f32_peak();
 }  // namespace portable
 namespace avx2 {
-const QuantDotKernel* quant_dot_kernels();
+const QuantDot* quant_dot_kernels();
 ProductPeak f32_peak();
 ProductPeak int8_peak();
 }  // namespace avx2
 namespace avx2_vnni {
-const QuantDotKernel* quant_dot_kernels();
+const QuantDot* quant_dot_kernels();
 ProductPeak int8_peak();
 }  // namespace avx2_vnni
 namespace avx512 {
 ProductPeak f32_peak();
 }  // namespace avx512
 namespace avx512_vnni {
-const QuantDotKernel* quant_dot_kernels();
+const QuantDot* quant_dot_kernels();
 ProductPeak int8_peak();
 }  // namespace avx512_vnni
 namespace avx512_bf16 {

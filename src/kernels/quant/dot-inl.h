@@ -15,7 +15,8 @@
 //   broadcast(i), to_float(ints)
 //   zero(), broadcast(f), half(p), bfloat(p), unsigned_bytes(p), signed_bytes(p), low_nibbles(p),
 //     high_nibbles(p) (16 each, as Floats), multiply, multiply_add(a, b, c) = a b + c, store(p, f)
-//   prefetch(p)
+//   prefetch(p), store(p, bytes)
+//   kUnpacks: whether codes are unpacked once for many rows
 
 // Far enough ahead of the loads that memory answers in time, across the page ends that stop the
 // hardware's own prefetching.
@@ -52,6 +53,16 @@ inline typename V::Bytes numbers(const uint8_t* low, const uint8_t* high) {
   }
 }
 
+// The same, or where the codes of a block are unpacked (`low` is where) those.
+template <class V, int kIndex, int kGroup, bool kUnpacked>
+inline typename V::Bytes codes_of(const uint8_t* low, const uint8_t* high) {
+  if constexpr (kUnpacked) {
+    return V::load(low + kGroup * kQuantVectorBytes);
+  } else {
+    return numbers<V, kIndex, kGroup>(low, high);
+  }
+}
+
 // Whether numbers need all eight bits: they are signed and 128 is added.
 template <int kIndex>
 constexpr bool kEightBits =
@@ -62,33 +73,35 @@ template <int kIndex>
 constexpr int kPairGroups = 32767 / (2 * 127 * ((1 << UnitLayout<kIndex>::kCodes.bits) - 1));
 
 // Adds the products of groups [kGroup, kEnd) to pairs[t], or begins with them.
-template <class V, int kIndex, int kTokens, int kGroup, int kEnd, bool kFirst = true>
+template <class V, int kIndex, int kTokens, bool kUnpacked, int kGroup, int kEnd,
+          bool kFirst = true>
 [[gnu::always_inline]] inline void pair_groups(const uint8_t* low, const uint8_t* high,
                                                const int8_t* x, int64_t x_stride,
                                                typename V::Pairs* pairs) {
   if constexpr (kGroup < kEnd) {
-    const auto weights = numbers<V, kIndex, kGroup>(low, high);
+    const auto weights = codes_of<V, kIndex, kGroup, kUnpacked>(low, high);
     for (int t = 0; t < kTokens; ++t) {
       const auto products = V::pairs(weights, x + t * x_stride + 4 * kGroup);
       pairs[t] = kFirst ? products : V::add(pairs[t], products);
     }
-    pair_groups<V, kIndex, kTokens, kGroup + 1, kEnd, false>(low, high, x, x_stride, pairs);
+    pair_groups<V, kIndex, kTokens, kUnpacked, kGroup + 1, kEnd, false>(low, high, x, x_stride,
+                                                                        pairs);
   }
 }
 
 // Adds the products of groups [kGroup, kEnd) to sums[t]; x + t * x_stride is row t of the block.
-template <class V, int kIndex, int kTokens, int kGroup, int kEnd>
+template <class V, int kIndex, int kTokens, bool kUnpacked, int kGroup, int kEnd>
 [[gnu::always_inline]] inline void dot_groups(const uint8_t* low, const uint8_t* high,
                                               const int8_t* x, int64_t x_stride,
                                               typename V::Ints* sums) {
   if constexpr (kGroup < kEnd && V::kHasPairs && !kEightBits<kIndex>) {
     constexpr int kNext = kEnd - kGroup < kPairGroups<kIndex> ? kEnd : kGroup + kPairGroups<kIndex>;
     typename V::Pairs pairs[kTokens];
-    pair_groups<V, kIndex, kTokens, kGroup, kNext>(low, high, x, x_stride, pairs);
+    pair_groups<V, kIndex, kTokens, kUnpacked, kGroup, kNext>(low, high, x, x_stride, pairs);
     for (int t = 0; t < kTokens; ++t) sums[t] = V::dot(sums[t], pairs[t]);
-    dot_groups<V, kIndex, kTokens, kNext, kEnd>(low, high, x, x_stride, sums);
+    dot_groups<V, kIndex, kTokens, kUnpacked, kNext, kEnd>(low, high, x, x_stride, sums);
   } else if constexpr (kGroup < kEnd) {
-    const auto weights = numbers<V, kIndex, kGroup>(low, high);
+    const auto weights = codes_of<V, kIndex, kGroup, kUnpacked>(low, high);
     for (int t = 0; t < kTokens; ++t) {
       const int8_t* four = x + t * x_stride + 4 * kGroup;
       if constexpr (kEightBits<kIndex>) {
@@ -97,7 +110,7 @@ template <class V, int kIndex, int kTokens, int kGroup, int kEnd>
         sums[t] = V::dot(sums[t], weights, four);
       }
     }
-    dot_groups<V, kIndex, kTokens, kGroup + 1, kEnd>(low, high, x, x_stride, sums);
+    dot_groups<V, kIndex, kTokens, kUnpacked, kGroup + 1, kEnd>(low, high, x, x_stride, sums);
   }
 }
 
@@ -133,8 +146,10 @@ inline typename V::Floats inner_min(const uint8_t* unit, int64_t at) {
   }
 }
 
-template <class V, int kIndex, int kTokens>
-void dot_rows(const uint8_t* unit, int64_t n_units, const Int8Rows& x, float* y, int64_t y_stride) {
+// `codes` are looked at with kUnpacked alone.
+template <class V, int kIndex, int kTokens, bool kUnpacked = false>
+void dot_rows(const uint8_t* unit, int64_t n_units, const Int8Rows& x, float* y, int64_t y_stride,
+              [[maybe_unused]] const uint8_t* codes = nullptr) {
   using Unit = UnitLayout<kIndex>;
   using Floats = typename V::Floats;
   constexpr int kOffset = kEightBits<kIndex> ? V::kEightBitOffset : Unit::kCodes.offset;
@@ -143,13 +158,16 @@ void dot_rows(const uint8_t* unit, int64_t n_units, const Int8Rows& x, float* y,
   Floats totals[kTokens];
   for (int t = 0; t < kTokens; ++t) totals[t] = V::zero();
   for (int64_t u = 0; u < n_units; ++u, unit += Unit::kUnitBytes) {
-    for (int64_t at = 0; at < Unit::kUnitBytes; at += 64) V::prefetch(unit + at + kPrefetchBytes);
+    if constexpr (!kUnpacked) {
+      for (int64_t at = 0; at < Unit::kUnitBytes; at += 64) V::prefetch(unit + at + kPrefetchBytes);
+    }
     Floats scaled[kTokens];  // kSuper: sums over the unit, still to be multiplied by d
     Floats mins[kTokens];
     for (int t = 0; t < kTokens; ++t) scaled[t] = mins[t] = V::zero();
     for (int64_t b = 0; b < Unit::kBlocks; ++b) {
       const int64_t block = u * Unit::kBlocks + b;
-      const uint8_t* low = unit + b * Unit::kLowBlock;
+      const uint8_t* low =
+          kUnpacked ? codes + block * kUnpackedBlockBytes : unit + b * Unit::kLowBlock;
       const uint8_t* high = unit + Unit::kHigh + b * Unit::kHighBlock;
       const int8_t* values = x.values + block * kQuantBlock;
       const float* x_scale = x.scales + block;
@@ -165,9 +183,9 @@ void dot_rows(const uint8_t* unit, int64_t n_units, const Int8Rows& x, float* y,
           sums[sub][t] = V::broadcast(kOffset == 0 ? 0 : -kOffset * input_sum(t, sub));
         }
       }
-      dot_groups<V, kIndex, kTokens, 0, 8 / kSubs>(low, high, values, x_stride, sums[0]);
+      dot_groups<V, kIndex, kTokens, kUnpacked, 0, 8 / kSubs>(low, high, values, x_stride, sums[0]);
       if constexpr (kSubs == 2) {
-        dot_groups<V, kIndex, kTokens, 4, 8>(low, high, values, x_stride, sums[1]);
+        dot_groups<V, kIndex, kTokens, kUnpacked, 4, 8>(low, high, values, x_stride, sums[1]);
         const Floats scale0 = inner_scale<V, kIndex>(unit, 2 * b);
         const Floats scale1 = inner_scale<V, kIndex>(unit, 2 * b + 1);
         for (int t = 0; t < kTokens; ++t) {
@@ -217,13 +235,48 @@ void dot_panel(const uint8_t* panel, int64_t n_units, const Int8Rows& x, int64_t
   dot_rows<V, kIndex, 4>(panel, n_units, x, y, y_stride);
 }
 
+template <class V, int kIndex, int kGroup = 0>
+[[gnu::always_inline]] inline void unpack_block(const uint8_t* low, const uint8_t* high,
+                                                uint8_t* codes) {
+  if constexpr (kGroup < kQuantGroups) {
+    V::store(codes + kGroup * kQuantVectorBytes, numbers<V, kIndex, kGroup>(low, high));
+    unpack_block<V, kIndex, kGroup + 1>(low, high, codes);
+  }
+}
+
+template <class V, int kIndex>
+void unpack_panel(const uint8_t* unit, int64_t n_units, uint8_t* codes) {
+  using Unit = UnitLayout<kIndex>;
+  for (int64_t u = 0; u < n_units; ++u, unit += Unit::kUnitBytes) {
+    for (int64_t b = 0; b < Unit::kBlocks; ++b, codes += kUnpackedBlockBytes) {
+      unpack_block<V, kIndex>(unit + b * Unit::kLowBlock, unit + Unit::kHigh + b * Unit::kHighBlock,
+                              codes);
+    }
+  }
+}
+
+template <class V, int kIndex>
+void dot_unpacked(const uint8_t* panel, const uint8_t* codes, int64_t n_units, const Int8Rows& x,
+                  float* y, int64_t y_stride) {
+  dot_rows<V, kIndex, kMaxDotTokens, true>(panel, n_units, x, y, y_stride, codes);
+}
+
+template <class V, int kIndex>
+constexpr QuantDot quant_dot_of() {
+  if constexpr (V::kUnpacks && UnitLayout<kIndex>::kCodes.bits < 8) {
+    return {dot_panel<V, kIndex>, unpack_panel<V, kIndex>, dot_unpacked<V, kIndex>};
+  } else {
+    return {dot_panel<V, kIndex>};
+  }
+}
+
 template <class V, int... kIndex>
-const QuantDotKernel* dot_kernels(std::integer_sequence<int, kIndex...> /*rows*/) {
-  static constexpr QuantDotKernel kKernels[] = {dot_panel<V, layout_index(kIndex)>...};
+const QuantDot* dot_kernels(std::integer_sequence<int, kIndex...> /*rows*/) {
+  static constexpr QuantDot kKernels[] = {quant_dot_of<V, layout_index(kIndex)>()...};
   return kKernels;
 }
 
 template <class V>
-const QuantDotKernel* dot_kernels() {
+const QuantDot* dot_kernels() {
   return dot_kernels<V>(std::make_integer_sequence<int, kNumQuantFormats>());
 }

@@ -20,6 +20,7 @@ struct Plain {
   using Floats = std::array<float, 16>;
   static constexpr int kEightBitOffset = 128;
   static constexpr bool kHasPairs = false;
+  static constexpr bool kUnpacks = false;
 
   static Bytes load(const uint8_t* p) {
     Bytes bytes;
@@ -113,12 +114,12 @@ struct Plain {
 
 }  // namespace
 
-const QuantDotKernel* quant_dot_kernels() { return dot_kernels<Plain>(); }
+const QuantDot* quant_dot_kernels() { return dot_kernels<Plain>(); }
 
 }  // namespace portable
 
-QuantDotKernel quant_dot_kernel(DType dtype) {
-  static const QuantDotKernel* const kernels = active_kernels().quant_dot();
+const QuantDot& quant_dot(DType dtype) {
+  static const QuantDot* const kernels = active_kernels().quant_dot();
   return kernels[quant_index(quant_format(dtype).dtype)];
 }
 

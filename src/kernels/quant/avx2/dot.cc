@@ -13,6 +13,6 @@ namespace {
 
 }  // namespace
 
-const QuantDotKernel* quant_dot_kernels() { return dot_kernels<Avx2>(); }
+const QuantDot* quant_dot_kernels() { return dot_kernels<Avx2>(); }
 
 }  // namespace chunkllm::avx2

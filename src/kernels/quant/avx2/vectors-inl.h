@@ -13,6 +13,7 @@ struct Avx2 {
   using Floats = Two<__m256>;
   static constexpr int kEightBitOffset = 0;
   static constexpr bool kHasPairs = true;
+  static constexpr bool kUnpacks = true;
 
   static Bytes load(const uint8_t* p) {
     const auto* vectors = reinterpret_cast<const __m256i*>(p);
@@ -98,6 +99,11 @@ struct Avx2 {
   static void store(float* p, Floats values) {
     _mm256_storeu_ps(p, values.lower);
     _mm256_storeu_ps(p + 8, values.upper);
+  }
+  static void store(uint8_t* p, Bytes bytes) {
+    auto* vectors = reinterpret_cast<__m256i*>(p);
+    _mm256_storeu_si256(vectors, bytes.lower);
+    _mm256_storeu_si256(vectors + 1, bytes.upper);
   }
   static void prefetch(const uint8_t* p) {
     _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0);

@@ -28,6 +28,6 @@ struct Avx2Vnni : Avx2 {
 
 }  // namespace
 
-const QuantDotKernel* quant_dot_kernels() { return dot_kernels<Avx2Vnni>(); }
+const QuantDot* quant_dot_kernels() { return dot_kernels<Avx2Vnni>(); }
 
 }  // namespace chunkllm::avx2_vnni

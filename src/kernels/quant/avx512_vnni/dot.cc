@@ -16,6 +16,7 @@ struct Vnni {
   using Floats = __m512;
   static constexpr int kEightBitOffset = 128;
   static constexpr bool kHasPairs = false;
+  static constexpr bool kUnpacks = false;
 
   static Bytes load(const uint8_t* p) { return _mm512_loadu_si512(p); }
   // Bit kFrom of each byte moved to bit kTo; bits of neighbours come along.
@@ -88,6 +89,6 @@ struct Vnni {
 
 }  // namespace
 
-const QuantDotKernel* quant_dot_kernels() { return dot_kernels<Vnni>(); }
+const QuantDot* quant_dot_kernels() { return dot_kernels<Vnni>(); }
 
 }  // namespace chunkllm::avx512_vnni

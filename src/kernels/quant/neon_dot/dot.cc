@@ -21,6 +21,7 @@ struct NeonDot {
   using Floats = Four<float32x4_t>;
   static constexpr int kEightBitOffset = 0;
   static constexpr bool kHasPairs = false;
+  static constexpr bool kUnpacks = false;
 
   static Bytes load(const uint8_t* p) {
     return make<Bytes>([p](int i) { return vld1q_u8(p + 16 * i); });
@@ -129,6 +130,6 @@ struct NeonDot {
 
 }  // namespace
 
-const QuantDotKernel* quant_dot_kernels() { return dot_kernels<NeonDot>(); }
+const QuantDot* quant_dot_kernels() { return dot_kernels<NeonDot>(); }
 
 }  // namespace chunkllm::neon_dot
