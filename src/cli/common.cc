@@ -111,6 +111,7 @@ Engine open_engine(const EngineArgs& args) {
 
 void load_weights(Engine& engine) {
   engine.load_weights();
+  interrupt_token().check();
   std::string note;
   try {
     if (!engine.keep_packed_copy()) return;

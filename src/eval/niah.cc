@@ -28,6 +28,7 @@ class NiahWork : public EvalWork {
         options_(with_defaults(engine, options)),
         text_(read_joined_text(options_.data)),
         maker_(engine, text_.text) {
+    require_memory_for(engine, options_.ctx, options_.kv_type);
     // What does not fit is said before anything runs; samples repeat what they ask for.
     const int64_t n_checked = std::min(options_.n_samples, kCheckedSamples);
     for (const int64_t ctx : options_.ctx) {

@@ -4,6 +4,7 @@
 
 #include "base/timer.h"
 #include "engine/common_prefix.h"
+#include "engine/session_memory.h"
 #include "eval/columns.h"
 
 namespace chunkllm {
@@ -84,6 +85,13 @@ CellResult ColumnAnswers::cell() const {
                     {"decode_seconds", cost.decode_seconds},
                     {"decoded_tokens", cost.n_decoded}};
   return result;
+}
+
+void require_memory_for(const Engine& engine, std::span<const int64_t> lengths, KvType kv_type) {
+  SessionOptions session;
+  session.ctx = std::ranges::max(lengths);
+  session.kv_type = kv_type;
+  require_session_memory(engine, session);
 }
 
 void ask_columns(const Engine& engine, std::span<const Prompt> prompts,

@@ -37,6 +37,10 @@ struct ColumnAnswers {
   CellResult cell() const;
 };
 
+// Throws Error (kMemory) if the machine has less than a session of the longest of `lengths` needs:
+// to be asked before texts of such lengths are made.
+void require_memory_for(const Engine& engine, std::span<const int64_t> lengths, KvType kv_type);
+
 struct AskOptions {
   KvType kv_type = KvType::kF32;
   int64_t audit_every = 0;                    // as a session has it

@@ -39,6 +39,7 @@ class RetrievalWork : public EvalWork {
     if (options_.ctx.empty()) {
       options_.ctx = {std::min(kDefaultTokens, engine.config().max_positions)};
     }
+    require_memory_for(engine, options_.ctx, options_.kv_type);
     read_data();
     choose_tasks();
     check_pairs();

@@ -125,14 +125,17 @@ void make_room(const fs::path& folder, const fs::path& except, int64_t n_bytes,
   }
 }
 
-// A copy is a convenience: it takes no more than half of what is free.
-void require_disk(const fs::path& folder, int64_t n_bytes) {
+// A copy is a convenience: it takes no more than half of what is free beside an older one of its
+// own.
+void require_disk(const fs::path& path, int64_t n_bytes) {
   std::error_code error;
-  const fs::space_info space = fs::space(folder, error);
-  if (!error && static_cast<int64_t>(space.available / 2) < n_bytes) {
+  const fs::space_info space = fs::space(path.parent_path(), error);
+  if (error) return;
+  const uintmax_t old = fs::file_size(path, error);
+  const auto free_bytes = static_cast<int64_t>(space.available + (error ? 0 : old));
+  if (free_bytes / 2 < n_bytes) {
     fail(ErrorCode::kMemory, "{}: a copy of {} would leave little of the {} that are free",
-         folder.string(), format_bytes(n_bytes),
-         format_bytes(static_cast<int64_t>(space.available)));
+         path.parent_path().string(), format_bytes(n_bytes), format_bytes(free_bytes));
   }
 }
 
@@ -170,8 +173,11 @@ bool PackedWeights::save() {
   is_new_ = false;
   make_writable_folder(folder_.path);
   remove_abandoned_files(folder_.path, is_copy);
+  require_disk(path_, size_bytes_);
   make_room(folder_.path, path_, size_bytes_, folder_.most_bytes);
-  require_disk(folder_.path, size_bytes_);
+  // A link is no copy, and what it leads to is not ours.
+  std::error_code error;
+  if (fs::is_symlink(path_, error)) fs::remove(path_, error);
   std::vector<TensorToWrite> tensors;
   std::vector<std::span<const uint8_t>> bytes;
   for (const Matrix& matrix : matrices_) {

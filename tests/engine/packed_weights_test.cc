@@ -121,6 +121,13 @@ TEST_F(PackedCopy, ThatIsDamagedIsMadeAnew) {
   damaged([](std::string& bytes) { bytes.resize(bytes.size() / 2); });
   damaged([](std::string& bytes) { bytes.clear(); });
   damaged([](std::string& bytes) { bytes += 'x'; });
+  // A link: the file that it leads to stays.
+  fs::remove(copy);
+  write_text(folder_ / "other", "of another program");
+  fs::create_symlink(folder_ / "other", copy);
+  expect_replaced();
+  EXPECT_EQ(read_text(folder_ / "other"), "of another program");
+  EXPECT_FALSE(fs::is_symlink(copy));
   // Two matrices of one size change places.
   damaged([](std::string& bytes) {
     const size_t first = bytes.find("\"000000");

@@ -156,6 +156,8 @@ TEST_F(RetrievalTest, WhatCannotBeAskedIsSaid) {
   options_.ctx = {100};
   expect_error(ErrorCode::kInvalidArgument,
                "--ctx 100 leaves no room beside an answer of 120 tokens", [&] { run(); });
+  options_.ctx = {int64_t{1} << 40};
+  expect_error(ErrorCode::kMemory, "KV cache", [&] { run(); });
 }
 
 }  // namespace
