@@ -126,7 +126,7 @@ TEST(Batch, ABadLineIsNamedBeforeAnyWork) {
       {R"({"prompt": 3})", {"in.jsonl:2", "prompt"}},
       {R"({"prompt": "x", "max_tokens": 3})", {"in.jsonl:2", "max_tokens", "no field"}},
       {R"({"prompt": "x", "id": []})", {"in.jsonl:2", "id must be"}},
-      {R"({"messages": []})", {"in.jsonl:2", "array"}},
+      {R"({"messages": []})", {"in.jsonl:2", "holds no message"}},
       {R"({"messages": [{"role": "assistant", "content": "x"}]})", {"in.jsonl:2", "the user's"}},
       {"{\"prompt\": \"\xff\"}", {"in.jsonl:2", "UTF-8"}}};
   for (const auto& [line, parts] : cases) {
