@@ -1,4 +1,4 @@
-// Where the files lie that come with the program.
+// Where the files lie that come with the program, and those of its user.
 #pragma once
 
 #include <filesystem>
@@ -11,5 +11,11 @@ std::filesystem::path shared_folder();
 
 // The source tree that the program was built from, if the program lies in it; else empty.
 std::filesystem::path source_tree();
+
+// The user's folders for what programs share, and for what they can make again: $XDG_DATA_HOME and
+// $XDG_CACHE_HOME, or else ~/.local/share and ~/.cache (XDG base directory specification: a path
+// that is not absolute is none). There or not; empty without a home.
+std::filesystem::path user_data_folder();
+std::filesystem::path user_cache_folder();
 
 }  // namespace chunkllm

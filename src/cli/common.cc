@@ -8,7 +8,6 @@
 #include <cmath>
 #include <csignal>
 #include <cstdio>
-#include <cstdlib>
 #include <set>
 #include <system_error>
 #include <thread>
@@ -16,6 +15,7 @@
 #include "base/atomic_file.h"
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/program_files.h"
 #include "base/threads.h"
 #include "cli/options.h"
 #include "engine/adapter_search.h"
@@ -80,19 +80,6 @@ void add_engine_options(CLI::App& app, EngineArgs& args, bool with_adapter) {
                "Neither use nor keep a packed copy of a quantised model's weights");
 }
 
-namespace {
-
-// As the XDG base directory specification has it; empty without a home.
-std::filesystem::path packed_copies_folder() {
-  const std::filesystem::path own = "chunkllm/packed";
-  const char* cache = std::getenv("XDG_CACHE_HOME");
-  if (cache != nullptr && std::filesystem::path(cache).is_absolute()) return cache / own;
-  const char* home = std::getenv("HOME");
-  return home == nullptr || *home == '\0' ? std::filesystem::path() : home / (".cache" / own);
-}
-
-}  // namespace
-
 Engine open_engine(const EngineArgs& args) {
   active_isa();
   set_threads(args.threads > 0 ? args.threads : usable_cores());
@@ -105,7 +92,8 @@ Engine open_engine(const EngineArgs& args) {
   }
   if (!names_none) options.adapters.assign(args.adapters.begin(), args.adapters.end());
   options.dtype = args.dtype;
-  if (!args.no_pack_cache) options.packed_copies.path = packed_copies_folder();
+  const std::filesystem::path cache = user_cache_folder();
+  if (!args.no_pack_cache && !cache.empty()) options.packed_copies.path = cache / "chunkllm/packed";
   return Engine(options);
 }
 

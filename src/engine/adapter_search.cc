@@ -25,14 +25,6 @@ void add_parts(std::string_view list, std::vector<fs::path>& folders) {
   }
 }
 
-// As the XDG base directory specification has it: a path that is not absolute is none.
-fs::path user_data_folder() {
-  const char* data = std::getenv("XDG_DATA_HOME");
-  if (data != nullptr && fs::path(data).is_absolute()) return data;
-  const char* home = std::getenv("HOME");
-  return home != nullptr && *home != '\0' ? fs::path(home) / ".local" / "share" : fs::path();
-}
-
 // The folder itself and those in it that hold adapters.
 std::vector<fs::path> candidates_in(const fs::path& folder) {
   std::vector<fs::path> candidates;

@@ -68,8 +68,7 @@ std::string metadata_of(const SafetensorsFile& file, const char* name) {
 }
 
 // In the order of their names; the numbers of the tensors keep their checksums apart.
-template <typename Tensors>
-std::string checksum_of(const Tensors& bytes_of_tensors) {
+std::string checksum_of(std::span<const std::span<const uint8_t>> bytes_of_tensors) {
   uint64_t sum = 0;
   uint64_t seed = 0;
   for (const std::span<const uint8_t> bytes : bytes_of_tensors) {
