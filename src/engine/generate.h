@@ -42,9 +42,6 @@ struct GenerateResult {
   DraftCount by_policy;      // from the session's policy for drafts
   RetentionCount retention;  // over passes: less than a token each with drafts
   PrefillCount prefill;      // of the prompt tokens that ran
-
-  int64_t drafted_tokens() const { return by_lookup.drafted_tokens + by_policy.drafted_tokens; }
-  int64_t accepted_tokens() const { return by_lookup.accepted_tokens + by_policy.accepted_tokens; }
 };
 
 // Called with each piece of text as it becomes complete.
