@@ -132,6 +132,7 @@ class ProgressBar {
 // The subcommands; each adds itself to `app` and runs when the parsed command line names it.
 void add_generate_command(CLI::App& app);
 void add_chat_command(CLI::App& app);
+void add_serve_command(CLI::App& app);
 void add_inspect_command(CLI::App& app);
 void add_bench_command(CLI::App& app);
 void add_eval_command(CLI::App& app);

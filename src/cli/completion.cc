@@ -41,7 +41,7 @@ void add_sampling_options(CLI::App& app, CompletionArgs& args) {
 
 }  // namespace
 
-void add_completion_options(CLI::App& app, CompletionArgs& args) {
+void add_policy_options(CLI::App& app, CompletionArgs& args) {
   add_engine_options(app, args.engine, true);
   app.add_option(
          "--policy", args.policy,
@@ -51,6 +51,10 @@ void add_completion_options(CLI::App& app, CompletionArgs& args) {
       ->check(not_empty("name a policy, or leave it out"));
   add_selection_options(app, args.selection);
   add_kv_type_option(app, args.kv_type);
+}
+
+void add_completion_options(CLI::App& app, CompletionArgs& args) {
+  add_policy_options(app, args);
   add_chat_format_options(app, args.chat_format);
   app.add_option("-n,--max-tokens", args.generate.max_tokens, "Most tokens to generate")
       ->transform(whole_number(1, kMaxTokens))

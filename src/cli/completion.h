@@ -25,6 +25,8 @@ struct CompletionArgs {
   GenerateOptions generate;
 };
 void add_completion_options(CLI::App& app, CompletionArgs& args);
+// Those of the engine and of what tokens attend to alone.
+void add_policy_options(CLI::App& app, CompletionArgs& args);
 
 // The name, beside those of the policies, that leaves the choice to settle_policy().
 inline constexpr char kAutoPolicy[] = "auto";

@@ -102,6 +102,7 @@ int main(int argc, char** argv) {
   chunkllm::cli::add_train_command(app);
   chunkllm::cli::add_generate_command(app);
   chunkllm::cli::add_chat_command(app);
+  chunkllm::cli::add_serve_command(app);
   chunkllm::cli::add_eval_command(app);
   chunkllm::cli::add_bench_command(app);
   chunkllm::cli::add_inspect_command(app);

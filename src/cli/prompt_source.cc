@@ -26,6 +26,10 @@ CLI::Option* add_given_text(CLI::App& app, const std::string& name,
 
 void add_chat_format_options(CLI::App& app, ChatFormat& format) {
   add_given_text(app, "--system", format.system, "The system message of a chat")->type_name("TEXT");
+  add_chat_template_option(app, format);
+}
+
+void add_chat_template_option(CLI::App& app, ChatFormat& format) {
   add_given_text(app, "--chat-template", format.chat_template,
                  "The chat template, instead of the model's own: a Jinja file, or one of " +
                      ChatTemplate::names())

@@ -17,6 +17,8 @@ struct ChatFormat {
   std::optional<std::string> chat_template;  // a name or a file; nothing: the model's own
 };
 
+// --chat-template.
+void add_chat_template_option(CLI::App& app, ChatFormat& format);
 // --system and --chat-template.
 void add_chat_format_options(CLI::App& app, ChatFormat& format);
 // Throws Error for what cannot be used with any model.

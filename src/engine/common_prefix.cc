@@ -49,6 +49,29 @@ int64_t common_prefix(const Prompt& prompt, std::span<const int32_t> tokens,
   return static_cast<int64_t>(i);
 }
 
+int64_t begin_prompt(Session& session, const Prompt& prompt) {
+  session.check_fits(prompt.n_tokens());
+  int64_t n_kept = common_prefix(prompt, session.tokens(), session.origins(), session.n_done(),
+                                 session.options());
+  // The last token runs in any case: its logits give the first of the answer.
+  n_kept = std::min(n_kept, prompt.n_tokens() - 1);
+  if (n_kept < session.n_tokens()) session.rewind(n_kept);
+  const int64_t n_done = session.n_done();
+
+  std::vector<int64_t> ends;
+  for (const int64_t end : prompt.ends) {
+    if (end >= n_kept) ends.push_back(end - n_kept);
+  }
+  std::vector<Range> answers;
+  for (const Range& answer : prompt.answers) {
+    if (answer.end > n_kept) {
+      answers.push_back({std::max<int64_t>(answer.begin - n_kept, 0), answer.end - n_kept});
+    }
+  }
+  session.begin_prefill(std::span(prompt.ids).subspan(static_cast<size_t>(n_kept)), ends, answers);
+  return n_done;
+}
+
 int64_t copy_prefix(const Session& from, const Prompt& prompt, Session& to) {
   if (from.n_done() < from.n_tokens() || from.options().kv_type != to.options().kv_type) {
     fail(ErrorCode::kInvalidArgument,

@@ -1,28 +1,16 @@
 #include "engine/generate.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "base/error.h"
 #include "base/timer.h"
+#include "engine/answer.h"
 #include "engine/common_prefix.h"
 #include "engine/drafts.h"
-#include "engine/stop_strings.h"
 
 namespace chunkllm {
 namespace {
-
-// Rows of the model that no token of the tokenizer has, as those that pad a vocabulary: they are no
-// text. One that ends answers may be among them.
-std::vector<int32_t> ids_without_token(const Tokenizer& tokenizer, int32_t n_vocab,
-                                       const std::vector<int32_t>& eos_ids) {
-  std::vector<int32_t> ids;
-  for (int32_t id = 0; id < n_vocab; ++id) {
-    if (!tokenizer.has_token(id) && std::ranges::find(eos_ids, id) == eos_ids.end()) {
-      ids.push_back(id);
-    }
-  }
-  return ids;
-}
 
 PrefillCount counted_since(const PrefillCount& before, const Session& session) {
   const PrefillCount& now = session.prefill_count();
@@ -141,37 +129,26 @@ class Drafted {
 // Tokens after those that the session holds, from the logits of the last one on.
 void run_answer(Session& session, const Tokenizer& tokenizer, const GenerateOptions& options,
                 const OnText& on_text, const CancelToken* cancel, GenerateResult& result) {
-  result.finish_reason = "length";
-  const auto n_logits = static_cast<int32_t>(session.logits().size());
-  SamplingOptions sampling = options.sampling;
-  const std::vector<int32_t> tokenless = ids_without_token(tokenizer, n_logits, options.eos_ids);
-  sampling.banned_ids.insert(sampling.banned_ids.end(), tokenless.begin(), tokenless.end());
-  Sampler sampler(sampling);
-  StreamDecoder decoder(tokenizer);
-  StopStrings stops(options.stops);
-  const auto give = [&](const std::string& text) {
-    result.text += text;
-    if (on_text && !text.empty()) on_text(text);
-  };
+  Answer answer(tokenizer,
+                {.max_tokens = options.max_tokens,
+                 .sampling = options.sampling,
+                 .eos_ids = options.eos_ids,
+                 .stops = options.stops},
+                static_cast<int32_t>(session.logits().size()));
   Drafted drafted(session, options, result);
   session.count_pass(result.retention);
-  while (result.generated_tokens < options.max_tokens) {
+  while (!answer.is_done()) {
     if (cancel != nullptr) cancel->check();
-    const int32_t token = sampler.sample(drafted.logits(), drafted.history());
-    ++result.generated_tokens;
-    if (std::ranges::find(options.eos_ids, token) != options.eos_ids.end()) {
-      result.finish_reason = "stop";
-      break;
-    }
-    result.ids.push_back(token);
-    give(stops.push(decoder.push(token)));
-    if (stops.stopped()) break;
-    if (result.generated_tokens < options.max_tokens) drafted.take(token, sampler);
+    const std::optional<int32_t> token = answer.next(drafted.logits(), drafted.history());
+    result.generated_tokens = answer.n_generated();
+    const std::string text = answer.take_text();
+    result.text += text;
+    if (on_text && !text.empty()) on_text(text);
+    if (token) drafted.take(*token, answer.sampler());
   }
   drafted.drop();
-  if (!stops.stopped()) give(stops.push(decoder.finish()));
-  if (stops.stopped()) result.finish_reason = "stop";
-  give(stops.finish());
+  result.ids = answer.ids();
+  result.finish_reason = answer.finish_reason();
 }
 
 }  // namespace
@@ -196,30 +173,12 @@ GenerateResult generate(Session& session, const Tokenizer& tokenizer,
 GenerateResult generate(Session& session, const Tokenizer& tokenizer, const Prompt& prompt,
                         const GenerateOptions& options, const OnText& on_text,
                         const Session::Progress& progress, const CancelToken* cancel) {
-  session.check_fits(prompt.n_tokens());
   GenerateResult result;
   result.prompt_tokens = prompt.n_tokens();
   Timer timer;
-  int64_t n_kept = common_prefix(prompt, session.tokens(), session.origins(), session.n_done(),
-                                 session.options());
-  // The last token runs in any case: its logits give the first of the answer.
-  n_kept = std::min(n_kept, prompt.n_tokens() - 1);
-  if (n_kept < session.n_tokens()) session.rewind(n_kept);
-  result.cached_tokens = session.n_done();
   const PrefillCount before = session.prefill_count();
-
-  std::vector<int64_t> ends;
-  for (const int64_t end : prompt.ends) {
-    if (end >= n_kept) ends.push_back(end - n_kept);
-  }
-  std::vector<Range> answers;
-  for (const Range& answer : prompt.answers) {
-    if (answer.end > n_kept) {
-      answers.push_back({std::max<int64_t>(answer.begin - n_kept, 0), answer.end - n_kept});
-    }
-  }
-  session.prefill(std::span(prompt.ids).subspan(static_cast<size_t>(n_kept)), ends, progress,
-                  cancel, answers);
+  result.cached_tokens = begin_prompt(session, prompt);
+  session.run_waiting(progress, cancel);
   result.prefill = counted_since(before, session);
   result.prefill_seconds = timer.seconds();
   GenerateOptions answer = options;

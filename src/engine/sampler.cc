@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
+#include <set>
 
 #include "base/error.h"
 
@@ -30,41 +32,73 @@ Sampler::Sampler(const SamplingOptions& options) : options_(options), rng_(optio
     fail(ErrorCode::kInvalidArgument, "--repeat-last-n {} must be -1 (all), 0 (none) or more",
          options.repeat_last_n);
   }
+  for (const auto& [name, penalty] : {std::pair("presence_penalty", options.presence_penalty),
+                                      std::pair("frequency_penalty", options.frequency_penalty)}) {
+    if (!(penalty >= -2.0 && penalty <= 2.0)) {
+      fail(ErrorCode::kInvalidArgument, "{} {} must lie between -2 and 2", name, penalty);
+    }
+  }
+}
+
+float* Sampler::logit_of(int32_t id) {
+  return id >= 0 && static_cast<size_t>(id) < adjusted_.size() ? &adjusted_[static_cast<size_t>(id)]
+                                                               : nullptr;
+}
+
+void Sampler::penalise_lately(std::span<const int32_t> history) {
+  const auto n_history = std::ssize(history);
+  const int64_t n_lately =
+      options_.repeat_last_n < 0 ? n_history : std::min<int64_t>(options_.repeat_last_n, n_history);
+  const auto lately = history.last(static_cast<size_t>(n_lately));
+  const auto penalty = static_cast<float>(options_.repeat_penalty);
+  for (const int32_t id : std::set<int32_t>(lately.begin(), lately.end())) {
+    float* logit = logit_of(id);
+    if (logit != nullptr) *logit = *logit > 0 ? *logit / penalty : *logit * penalty;
+  }
+}
+
+void Sampler::penalise_answer(std::span<const int32_t> answer) {
+  std::map<int32_t, int64_t> counts;
+  for (const int32_t id : answer) ++counts[id];
+  for (const auto& [id, n] : counts) {
+    if (float* logit = logit_of(id)) {
+      *logit -= static_cast<float>(options_.presence_penalty +
+                                   options_.frequency_penalty * static_cast<double>(n));
+    }
+  }
 }
 
 std::span<const float> Sampler::adjusted(std::span<const float> logits,
-                                         std::span<const int32_t> history) {
-  const int64_t n_lately =
-      options_.repeat_last_n < 0
-          ? static_cast<int64_t>(history.size())
-          : std::min<int64_t>(options_.repeat_last_n, static_cast<int64_t>(history.size()));
-  const bool penalises = options_.repeat_penalty != 1.0 && n_lately > 0;
-  if (!penalises && options_.banned_ids.empty()) return logits;
-  adjusted_.assign(logits.begin(), logits.end());
-  if (penalises) {
-    const auto lately = history.last(static_cast<size_t>(n_lately));
-    std::vector<int32_t> seen(lately.begin(), lately.end());
-    std::ranges::sort(seen);
-    seen.erase(std::unique(seen.begin(), seen.end()), seen.end());
-    const auto penalty = static_cast<float>(options_.repeat_penalty);
-    for (const int32_t id : seen) {
-      if (id < 0 || static_cast<size_t>(id) >= adjusted_.size()) continue;
-      float& logit = adjusted_[static_cast<size_t>(id)];
-      logit = logit > 0 ? logit / penalty : logit * penalty;
-    }
+                                         std::span<const int32_t> history, int64_t n_answer,
+                                         std::span<const int32_t> also_banned) {
+  const bool penalises_lately = options_.repeat_penalty != 1.0 && options_.repeat_last_n != 0;
+  const bool penalises_answer =
+      options_.presence_penalty != 0.0 || options_.frequency_penalty != 0.0;
+  if (!penalises_lately && !penalises_answer && options_.logit_bias.empty() &&
+      options_.banned_ids.empty() && also_banned.empty()) {
+    return logits;
   }
-  for (const int32_t id : options_.banned_ids) {
-    if (id < 0 || static_cast<size_t>(id) >= adjusted_.size()) continue;
-    adjusted_[static_cast<size_t>(id)] = -std::numeric_limits<float>::infinity();
+  adjusted_.assign(logits.begin(), logits.end());
+  if (penalises_lately) penalise_lately(history);
+  if (penalises_answer) penalise_answer(history.last(static_cast<size_t>(n_answer)));
+  for (const auto& [id, bias] : options_.logit_bias) {
+    if (float* logit = logit_of(id)) *logit += bias;
+  }
+  for (const std::span<const int32_t> banned :
+       {std::span<const int32_t>(options_.banned_ids), also_banned}) {
+    for (const int32_t id : banned) {
+      if (float* logit = logit_of(id)) *logit = -std::numeric_limits<float>::infinity();
+    }
   }
   return adjusted_;
 }
 
-int32_t Sampler::sample(std::span<const float> logits, std::span<const int32_t> history) {
+int32_t Sampler::sample(std::span<const float> logits, std::span<const int32_t> history,
+                        int64_t n_answer, std::span<const int32_t> also_banned) {
   if (std::ranges::any_of(logits, [](float logit) { return std::isnan(logit); })) {
     fail(ErrorCode::kData, "the model gave NaN logits; its weights cannot be right");
   }
-  logits = adjusted(logits, history);
+  logits = adjusted(logits, history, n_answer, also_banned);
   if (options_.temperature == 0.0) {
     return static_cast<int32_t>(std::ranges::max_element(logits) - logits.begin());
   }

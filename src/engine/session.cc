@@ -1,6 +1,7 @@
 #include "engine/session.h"
 
 #include <algorithm>
+#include <array>
 
 #include "base/error.h"
 #include "engine/session_memory.h"
@@ -79,12 +80,18 @@ const SessionOptions& checked(const Engine& engine, const SessionOptions& option
   return options;
 }
 
+int64_t least_block(const Engine& engine, SessionOptions options) {
+  options.block_tokens = 1;
+  return block_needs(engine, options).least_tokens;
+}
+
 }  // namespace
 
 Session::Session(const Engine& engine, const SessionOptions& options)
     : engine_(engine),
       options_(checked(engine, options)),
       needs_(block_needs(engine, options)),
+      least_block_(least_block(engine, options)),
       cache_(engine.config(), options.ctx, options.kv_type),
       transformer_(engine.weights(), needs_.least_tokens, needs_.waiting_tokens),
       special_ids_(engine.special_ids()),
@@ -134,10 +141,11 @@ void Session::append(std::span<const int32_t> tokens, std::span<const Origin> or
   announce({begin, n_tokens()});
 }
 
-Range Session::run_block(RowSelector& selector, const CancelToken* cancel) {
-  const Range block = policy_->next_block(tokens_, needs_.least_tokens);
+Range Session::run_block(RowSelector& selector, const CancelToken* cancel, int64_t most_tokens) {
+  const Range block = policy_->next_block(tokens_, most_tokens);
   if (block.empty()) return block;
   if (cancel != nullptr) cancel->check();
+  ran_last_ = true;
   const int64_t n_done_before = n_done();
   const int64_t rows_before = policy_->prompt_rows_attended();
   const auto tokens = std::span(tokens_).subspan(static_cast<size_t>(block.begin),
@@ -198,6 +206,12 @@ void Session::announce(Range positions) {
 void Session::prefill(std::span<const int32_t> tokens, std::span<const int64_t> prompt_ends,
                       const Progress& progress, const CancelToken* cancel,
                       std::span<const Range> answers) {
+  begin_prefill(tokens, prompt_ends, answers);
+  run_waiting(progress, cancel);
+}
+
+void Session::begin_prefill(std::span<const int32_t> tokens, std::span<const int64_t> prompt_ends,
+                            std::span<const Range> answers) {
   const auto n = static_cast<int64_t>(tokens.size());
   if (n == 0) fail(ErrorCode::kInvalidArgument, "the prompt is empty; give at least one token");
   check_fits(n_tokens() + n);
@@ -208,7 +222,23 @@ void Session::prefill(std::span<const int32_t> tokens, std::span<const int64_t> 
          n);
   }
   append(tokens, origins_of(n, prompt_ends, answers));
-  run_waiting(progress, cancel);
+}
+
+bool Session::run_some_waiting(int64_t most_tokens) {
+  return !run_block(*policy_, nullptr, std::clamp(most_tokens, least_block_, needs_.least_tokens))
+              .empty();
+}
+
+SequenceRows Session::begin_decode(int32_t token) {
+  if (n_done() < n_tokens() || audit_ || drafting_) {
+    fail(ErrorCode::kInvalidArgument,
+         "a session joins a batch when all its tokens ran and it neither audits nor drafts");
+  }
+  check_fits(n_tokens() + 1);
+  check_ids({&token, 1});
+  append({&token, 1}, std::array{Origin::kGenerated});
+  ran_last_ = false;
+  return {policy_->next_block(tokens_, needs_.least_tokens), &cache_, policy_.get()};
 }
 
 std::vector<Session::Origin> Session::origins_of(int64_t n_tokens,
@@ -315,6 +345,10 @@ std::span<const float> Session::logits(int64_t n_behind) {
     fail(ErrorCode::kInvalidArgument,
          "{} of {} tokens wait: there are no logits before the prompt has its end",
          n_tokens() - n_done(), n_tokens());
+  }
+  if (!ran_last_) {
+    fail(ErrorCode::kInvalidArgument,
+         "the logits of a batch are where it ran, not in its sessions");
   }
   return transformer_.logits(transformer_.done().size() - 1 - n_behind);
 }

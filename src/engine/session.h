@@ -90,6 +90,18 @@ class Session {
                const Progress& progress = {}, const CancelToken* cancel = nullptr,
                std::span<const Range> answers = {});
 
+  // Takes in a prompt as prefill() does, and runs nothing of it yet.
+  void begin_prefill(std::span<const int32_t> tokens, std::span<const int64_t> prompt_ends,
+                     std::span<const Range> answers = {});
+  // Runs the next block of the tokens that wait, of at most `most_tokens` or as few as the policy
+  // can do with, and returns whether there was one.
+  bool run_some_waiting(int64_t most_tokens);
+
+  // Takes in a generated token, which whoever calls runs in a batch (engine/decode_batch.h) before
+  // anything else is done here. There are no logits here then. Throws Error (kInvalidArgument)
+  // while tokens wait, or for a session that looks on while it runs.
+  SequenceRows begin_decode(int32_t token);
+
   // Logits [positions.size(), n_vocab] of the tokens at these positions; valid during the call.
   using OnLogits = std::function<void(Range positions, std::span<const float> logits)>;
 
@@ -145,7 +157,7 @@ class Session {
                   const std::function<void(KvCache& cache, int64_t n_tokens)>& store_rows);
 
   // Logits [n_vocab] of the token that so many of the last pass follow; valid until the next call.
-  // Throws Error (kInvalidArgument) while tokens wait.
+  // Throws Error (kInvalidArgument) while tokens wait, or where the last pass was a batch's.
   std::span<const float> logits(int64_t n_behind = 0);
 
   // Tokens that ran through all layers; the others wait.
@@ -176,12 +188,16 @@ class Session {
   void announce(Range positions);
   // Runs one block of the tokens that wait, asking `selector`, and returns its positions; empty if
   // there is none.
-  Range run_block(RowSelector& selector, const CancelToken* cancel);
+  Range run_block(RowSelector& selector, const CancelToken* cancel) {
+    return run_block(selector, cancel, needs_.least_tokens);
+  }
+  Range run_block(RowSelector& selector, const CancelToken* cancel, int64_t most_tokens);
   void count_prompt_rows(Range done, int64_t rows_attended);
 
   const Engine& engine_;
   SessionOptions options_;
   BlockNeeds needs_;
+  int64_t least_block_;  // tokens that the policy's blocks must have room for
   KvCache cache_;
   Transformer transformer_;
   std::vector<int32_t> special_ids_;
@@ -191,6 +207,7 @@ class Session {
   std::vector<int32_t> tokens_;
   std::vector<Origin> origins_;
   PrefillCount prefill_count_;
+  bool ran_last_ = true;  // the last pass was the session's own
 };
 
 }  // namespace chunkllm

@@ -22,7 +22,7 @@ StopStrings::StopStrings(std::vector<std::string> stops) : stops_(std::move(stop
 }
 
 std::string StopStrings::push(std::string_view piece) {
-  if (stopped_) return {};
+  if (stop_) return {};
   held_ += piece;
   size_t first_begin = 0;
   size_t first_end = std::string::npos;
@@ -33,12 +33,12 @@ std::string StopStrings::push(std::string_view piece) {
     if (end < first_end || (end == first_end && begin < first_begin)) {
       first_begin = begin;
       first_end = end;
+      stop_ = stop;
     }
   }
-  stopped_ = first_end != std::string::npos;
-  const size_t n_shown = stopped_ ? first_begin : held_.size() - n_undecided();
+  const size_t n_shown = stop_ ? first_begin : held_.size() - n_undecided();
   std::string shown = held_.substr(0, n_shown);
-  held_.erase(0, stopped_ ? std::string::npos : n_shown);
+  held_.erase(0, stop_ ? std::string::npos : n_shown);
   return shown;
 }
 

@@ -1,6 +1,7 @@
 // Ends a text at a stop string, wherever its tokens begin and end.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,9 +16,10 @@ class StopStrings {
   // Throws Error (kInvalidArgument) for an empty stop string or one that is not valid UTF-8.
   explicit StopStrings(std::vector<std::string> stops);
 
-  // The text that `piece` lets be shown. Nothing more comes once stopped().
+  // The text that `piece` lets be shown. Nothing more comes once there is a stop().
   std::string push(std::string_view piece);
-  bool stopped() const { return stopped_; }
+  // The stop string that ended the text.
+  const std::optional<std::string>& stop() const { return stop_; }
   // What was held back, at the end of a text.
   std::string finish();
 
@@ -27,7 +29,7 @@ class StopStrings {
 
   std::vector<std::string> stops_;
   std::string held_;
-  bool stopped_ = false;
+  std::optional<std::string> stop_;
 };
 
 }  // namespace chunkllm

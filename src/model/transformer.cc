@@ -88,18 +88,48 @@ void Transformer::forward_layers(std::span<const int32_t> tokens, int64_t first_
   }
   const Range positions{first_position, first_position + n_tokens};
   const int64_t n_before = rows_before(first_position);
+  SequenceRows rows{positions, &cache, &selector};
+  in_batch_ = false;
   float* h = h_.data() + n_before * config().d_model;
   embed(tokens, h);
-  rotate_to(positions);
+  rotate_to({&rows, 1});
   selector.begin_block(positions, tokens);
-  run_layer(0, positions, h, cache, selector);
+  run_layer(0, {&rows, 1}, h);
   in_stream_ = {first_position - n_before, positions.end};
   done_ = n_layers > 1 ? selector.ready(positions) : positions;
   done_row_ = done_.begin - in_stream_.begin;
   if (done_.empty()) return;
-  if (done_ != positions) rotate_to(done_);
+  rows.positions = done_;
+  if (done_ != positions) rotate_to({&rows, 1});
   h = h_.data() + done_row_ * config().d_model;
-  for (int64_t layer = 1; layer < n_layers; ++layer) run_layer(layer, done_, h, cache, selector);
+  for (int64_t layer = 1; layer < n_layers; ++layer) run_layer(layer, {&rows, 1}, h);
+}
+
+void Transformer::forward_batch(std::span<const int32_t> tokens,
+                                std::span<const SequenceRows> sequences) {
+  const auto n_tokens = static_cast<int64_t>(tokens.size());
+  if (tokens.size() != sequences.size() || n_tokens > max_block_tokens_) {
+    fail(ErrorCode::kInvalidArgument,
+         "a batch of {} tokens for {} sequences; the work space has room for {}", n_tokens,
+         sequences.size(), max_block_tokens_);
+  }
+  in_batch_ = true;
+  done_ = in_stream_ = {0, n_tokens};  // rows, here
+  done_row_ = 0;
+  embed(tokens, h_.data());
+  rotate_to(sequences);
+  for (size_t s = 0; s < sequences.size(); ++s) {
+    sequences[s].selector->begin_block(sequences[s].positions, tokens.subspan(s, 1));
+  }
+  run_layer(0, sequences, h_.data());
+  for (const SequenceRows& sequence : sequences) {
+    if (sequence.selector->ready(sequence.positions) != sequence.positions) {
+      fail(ErrorCode::kInvalidArgument, "a token of a batch cannot wait for others");
+    }
+  }
+  for (int64_t layer = 1; layer < config().n_layers; ++layer) {
+    run_layer(layer, sequences, h_.data());
+  }
 }
 
 // The rows that wait for a block at this position, moved to the front of the stream.
@@ -116,12 +146,23 @@ int64_t Transformer::rows_before(int64_t first_position) {
   return waiting.size();
 }
 
-void Transformer::run_layer(int64_t layer, Range positions, float* h, KvCache& cache,
-                            RowSelector& selector) {
+void Transformer::run_layer(int64_t layer, std::span<const SequenceRows> sequences, float* h) {
   const LayerWeights& w = weights_.layers[static_cast<size_t>(layer)];
-  attention_half(w, layer, positions, h, cache, selector);
-  ffn_half(w, positions.size(), h);
-  selector.layer_done(layer, positions, h);
+  int64_t n_tokens = 0;
+  for (const SequenceRows& sequence : sequences) n_tokens += sequence.positions.size();
+  attention_half(w, layer, sequences, n_tokens, h);
+  ffn_half(w, n_tokens, h);
+  for (const SequenceRows& sequence : sequences) {
+    sequence.selector->layer_done(layer, sequence.positions, h);
+    h += sequence.positions.size() * config().d_model;
+  }
+}
+
+void Transformer::multiply(const Linear& w, const float* x, int64_t n_tokens, float* y) const {
+  const int64_t part = in_batch_ ? std::min(n_tokens, w.tokens_as_alone()) : n_tokens;
+  for (int64_t t = 0; t < n_tokens; t += part) {
+    w(x + t * w.n_in(), std::min(part, n_tokens - t), y + t * w.n_out());
+  }
 }
 
 Transformer::Rotation Transformer::make_rotation(const RopeConfig& rope) const {
@@ -133,11 +174,16 @@ Transformer::Rotation Transformer::make_rotation(const RopeConfig& rope) const {
           .sin = std::vector<float>(n)};
 }
 
-void Transformer::rotate_to(Range positions) {
+void Transformer::rotate_to(std::span<const SequenceRows> sequences) {
   for (Rotation* r : {&rotation_, &sliding_rotation_}) {
     if (r->cos.empty()) continue;
-    rope_table(positions.begin, positions.size(), r->inverse_frequencies.data(), config().head_dim,
-               r->scale, r->cos.data(), r->sin.data());
+    int64_t row = 0;
+    for (const auto& [positions, cache, selector] : sequences) {
+      const int64_t offset = row * config().head_dim / 2;
+      rope_table(positions.begin, positions.size(), r->inverse_frequencies.data(),
+                 config().head_dim, r->scale, r->cos.data() + offset, r->sin.data() + offset);
+      row += positions.size();
+    }
   }
 }
 
@@ -161,60 +207,74 @@ void Transformer::embed(std::span<const int32_t> tokens, float* h) {
 }
 
 // h += W_o attention(norm(h))
-void Transformer::attention_half(const LayerWeights& w, int64_t layer, Range positions, float* h,
-                                 KvCache& cache, RowSelector& selector) {
+void Transformer::attention_half(const LayerWeights& w, int64_t layer,
+                                 std::span<const SequenceRows> sequences, int64_t n_tokens,
+                                 float* h) {
   const ModelConfig& c = config();
-  const int64_t n = positions.size();
   const int64_t stride = c.q_dim() + 2 * c.kv_dim();
   float* q = qkv_.data();
   float* k = q + c.q_dim();
-  const float* v = k + c.kv_dim();
 
-  rms_norm(h, w.attention_norm.data(), n, c.d_model, c.rms_norm_epsilon, x_.data());
-  w.qkv(x_.data(), n, qkv_.data());
+  rms_norm(h, w.attention_norm.data(), n_tokens, c.d_model, c.rms_norm_epsilon, x_.data());
+  multiply(w.qkv, x_.data(), n_tokens, qkv_.data());
   if (c.qk_norm) {
-    rms_norm_heads(q, w.q_norm.data(), n, c.n_heads, c.head_dim, stride, c.rms_norm_epsilon);
-    rms_norm_heads(k, w.k_norm.data(), n, c.n_kv_heads, c.head_dim, stride, c.rms_norm_epsilon);
+    rms_norm_heads(q, w.q_norm.data(), n_tokens, c.n_heads, c.head_dim, stride, c.rms_norm_epsilon);
+    rms_norm_heads(k, w.k_norm.data(), n_tokens, c.n_kv_heads, c.head_dim, stride,
+                   c.rms_norm_epsilon);
   }
   const Rotation& r = c.slides(layer) ? sliding_rotation_ : rotation_;
-  rope_rotate(q, n, c.n_heads, c.head_dim, stride, r.cos.data(), r.sin.data());
-  rope_rotate(k, n, c.n_kv_heads, c.head_dim, stride, r.cos.data(), r.sin.data());
-  cache.store(layer, positions.begin, n, k, v, stride);
+  rope_rotate(q, n_tokens, c.n_heads, c.head_dim, stride, r.cos.data(), r.sin.data());
+  rope_rotate(k, n_tokens, c.n_kv_heads, c.head_dim, stride, r.cos.data(), r.sin.data());
+  int64_t row = 0;
+  for (const SequenceRows& sequence : sequences) {
+    attend_in(sequence, layer, row);
+    row += sequence.positions.size();
+  }
+  multiply(w.output, attended_.data(), n_tokens, delta_.data());
+  add_to_stream(w.post_attention_norm, n_tokens, h);
+}
+
+void Transformer::attend_in(const SequenceRows& sequence, int64_t layer, int64_t first_row) {
+  const ModelConfig& c = config();
+  const auto& [positions, cache, selector] = sequence;
+  const int64_t stride = c.q_dim() + 2 * c.kv_dim();
+  const float* q = qkv_.data() + first_row * stride;
+  const float* k = q + c.q_dim();
+  const float* v = k + c.kv_dim();
+  cache->store(layer, positions.begin, positions.size(), k, v, stride);
 
   const LayerInput input{.layer = layer,
                          .positions = positions,
-                         .x = x_.data(),
+                         .x = x_.data() + first_row * c.d_model,
                          .q = q,
                          .q_stride = stride,
                          .n_heads = c.n_heads,
                          .scale = c.attention_scale(),
-                         .kv = cache.layer(layer)};
-  float* log_sum_exp = selector.wants_log_sum_exp() ? log_sum_exp_.data() : nullptr;
+                         .kv = cache->layer(layer)};
+  float* log_sum_exp =
+      selector->wants_log_sum_exp() ? log_sum_exp_.data() + first_row * c.n_heads : nullptr;
   const bool slides = c.slides(layer);
   const std::span<const AttentionSpan> spans =
-      slides ? window_rows_.rows(positions) : selector.rows(input);
+      slides ? window_rows_.rows(positions) : selector->rows(input);
   attend({.q = q,
           .q_stride = stride,
           .first_position = positions.begin,
-          .n_tokens = n,
+          .n_tokens = positions.size(),
           .n_heads = c.n_heads,
           .scale = c.attention_scale(),
-          .out = attended_.data(),
+          .out = attended_.data() + first_row * c.q_dim(),
           .log_sum_exp = log_sum_exp},
-         input.kv, spans, slides ? WeightedRows{} : selector.weighted_rows());
-  selector.attention_done(input, log_sum_exp);
-
-  w.output(attended_.data(), n, delta_.data());
-  add_to_stream(w.post_attention_norm, n, h);
+         input.kv, spans, slides ? WeightedRows{} : selector->weighted_rows());
+  selector->attention_done(input, log_sum_exp);
 }
 
 // h += W_down (activation(W_gate x) * W_up x), x = norm(h)
 void Transformer::ffn_half(const LayerWeights& w, int64_t n_tokens, float* h) {
   const ModelConfig& c = config();
   rms_norm(h, w.ffn_norm.data(), n_tokens, c.d_model, c.rms_norm_epsilon, x_.data());
-  w.gate_up(x_.data(), n_tokens, gate_up_.data());
+  multiply(w.gate_up, x_.data(), n_tokens, gate_up_.data());
   activate(c.activation, gate_up_.data(), n_tokens, c.d_ff, ffn_.data());
-  w.down(ffn_.data(), n_tokens, delta_.data());
+  multiply(w.down, ffn_.data(), n_tokens, delta_.data());
   add_to_stream(w.post_ffn_norm, n_tokens, h);
 }
 
@@ -236,7 +296,7 @@ void Transformer::logits(Range indices, float* out) {
   const ModelConfig& c = config();
   rms_norm(hidden() + indices.begin * c.d_model, weights_.final_norm.data(), indices.size(),
            c.d_model, c.rms_norm_epsilon, x_.data());
-  weights_.lm_head(x_.data(), indices.size(), out);
+  multiply(weights_.lm_head, x_.data(), indices.size(), out);
 }
 
 }  // namespace chunkllm

@@ -77,6 +77,14 @@ class WindowRows {
   std::vector<AttentionSpan> spans_;
 };
 
+// One sequence's share of a pass: the tokens at `positions`, where their keys and values go and who
+// chooses what they attend to.
+struct SequenceRows {
+  Range positions;
+  KvCache* cache = nullptr;
+  RowSelector* selector = nullptr;
+};
+
 // Runs blocks of tokens. Owns the work space, not the weights, which must outlive it and may be
 // shared with other Transformers as long as one thread runs at a time.
 class Transformer {
@@ -97,6 +105,12 @@ class Transformer {
   // The same through the first `n_layers` layers only.
   void forward_layers(std::span<const int32_t> tokens, int64_t first_position, int64_t n_layers,
                       KvCache& cache, RowSelector& selector);
+
+  // Runs the next token of each of several sequences, at most max_block_tokens of them, whose
+  // tokens before it all ran, through all layers, and leaves the outputs in hidden() in that order.
+  // What a sequence gets does not depend on the others: it is, bit for bit, what forward() gives
+  // its token. Throws Error as forward() does, and for a token that its selector lets wait.
+  void forward_batch(std::span<const int32_t> tokens, std::span<const SequenceRows> sequences);
 
   // [n_tokens, d_model] of the last forward() at the positions done(), before the final norm.
   const float* hidden() const { return h_.data() + done_row_ * config().d_model; }
@@ -123,11 +137,15 @@ class Transformer {
   Rotation make_rotation(const RopeConfig& rope) const;
   int64_t rows_before(int64_t first_position);
   void embed(std::span<const int32_t> tokens, float* h);
-  void rotate_to(Range positions);
-  void run_layer(int64_t layer, Range positions, float* h, KvCache& cache, RowSelector& selector);
-  void attention_half(const LayerWeights& w, int64_t layer, Range positions, float* h,
-                      KvCache& cache, RowSelector& selector);
+  void rotate_to(std::span<const SequenceRows> sequences);
+  void run_layer(int64_t layer, std::span<const SequenceRows> sequences, float* h);
+  void attention_half(const LayerWeights& w, int64_t layer, std::span<const SequenceRows> sequences,
+                      int64_t n_tokens, float* h);
+  // Attention of one sequence, whose tokens are the rows of the work space from first_row on.
+  void attend_in(const SequenceRows& sequence, int64_t layer, int64_t first_row);
   void ffn_half(const LayerWeights& w, int64_t n_tokens, float* h);
+  // y = x W^T. In a batch each token's result is the one it would have alone.
+  void multiply(const Linear& w, const float* x, int64_t n_tokens, float* y) const;
   void add_to_stream(const std::vector<float>& norm, int64_t n_tokens, float* h);
 
   const ModelWeights& weights_;
@@ -136,9 +154,10 @@ class Transformer {
   Rotation rotation_;          // of layers that attend to everything
   Rotation sliding_rotation_;  // of those that slide
   WindowRows window_rows_;
-  Range in_stream_;       // positions of the rows of h_, the last of which may wait
-  Range done_;            // of those that are done in all layers
-  int64_t done_row_ = 0;  // the first of these in h_
+  bool in_batch_ = false;  // the rows of h_ belong to several sequences
+  Range in_stream_;        // positions of the rows of h_, the last of which may wait
+  Range done_;             // of those that are done in all layers
+  int64_t done_row_ = 0;   // the first of these in h_
   // Work space; max_tokens is the sum of both bounds.
   std::vector<float> h_;            // [max_tokens, d_model], the residual stream
   std::vector<float> x_;            // [max_tokens, d_model], normalised

@@ -81,6 +81,30 @@ TEST(Sampler, BannedTokensAreNeverChosen) {
   for (int i = 0; i < 500; ++i) EXPECT_NE(sampler.sample(logits), 0);
 }
 
+TEST(Sampler, BansOfOneChoiceEndWithIt) {
+  Sampler sampler({});
+  const std::vector<float> logits{5.0f, 1.0f, 0.0f};
+  EXPECT_EQ(sampler.sample(logits, {}, 0, std::vector<int32_t>{0, -1, 7}), 1);
+  EXPECT_EQ(sampler.sample(logits), 0);
+}
+
+TEST(Sampler, BiasIsAddedToLogits) {
+  const std::vector<float> logits{5.0f, 1.0f, 0.0f};
+  EXPECT_EQ(Sampler({.logit_bias = {{2, 6.0f}, {99, 5.0f}}}).sample(logits), 2);
+  EXPECT_EQ(Sampler({.logit_bias = {{0, -4.5f}}}).sample(logits), 1);
+}
+
+TEST(Sampler, PenaltiesOfAnAnswerLeaveItsPromptAlone) {
+  const std::vector<float> logits{1.0f, 0.8f, 0.6f};
+  const std::vector<int32_t> history{0, 0, 1, 1};  // the last two are the answer's
+  EXPECT_EQ(Sampler({.presence_penalty = 0.5}).sample(logits, history, 2), 0);
+  EXPECT_EQ(Sampler({.presence_penalty = 0.5}).sample(logits, history, 4), 2);
+  EXPECT_EQ(Sampler({.presence_penalty = 0.1}).sample(logits, history, 4), 0);
+  // By how often: three times 0.2 and once.
+  EXPECT_EQ(Sampler({.frequency_penalty = 0.2}).sample(logits, std::vector<int32_t>{0, 0, 0, 1}, 4),
+            1);
+}
+
 TEST(Sampler, TheSameSeedGivesTheSameTokens) {
   Sampler a({.temperature = 1.0, .seed = 9});
   Sampler b({.temperature = 1.0, .seed = 9});
@@ -101,6 +125,10 @@ TEST(Sampler, RefusesWhatCannotBe) {
                [] { Sampler({.repeat_penalty = 0.0}); });
   expect_error(ErrorCode::kInvalidArgument, "--repeat-last-n",
                [] { Sampler({.repeat_last_n = -2}); });
+  expect_error(ErrorCode::kInvalidArgument, "presence_penalty",
+               [] { Sampler({.presence_penalty = 2.5}); });
+  expect_error(ErrorCode::kInvalidArgument, "frequency_penalty",
+               [] { Sampler({.frequency_penalty = NAN}); });
   Sampler sampler({});
   expect_error(ErrorCode::kData, "NaN", [&] { sampler.sample(std::vector{1.0f, NAN}); });
 }

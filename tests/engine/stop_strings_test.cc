@@ -12,7 +12,7 @@ std::string shown_in_pieces(const std::vector<std::string>& stops, const std::st
                             size_t n) {
   StopStrings filter(stops);
   std::string shown;
-  for (size_t i = 0; i < text.size() && !filter.stopped(); i += n) {
+  for (size_t i = 0; i < text.size() && !filter.stop().has_value(); i += n) {
     shown += filter.push(text.substr(i, n));
   }
   return shown + filter.finish();
@@ -48,7 +48,7 @@ TEST(StopStrings, HoldBackNoMoreThanMayBecomeAStop) {
   EXPECT_EQ(filter.push("ay"), "stay");
   EXPECT_EQ(filter.push("sto"), "");
   EXPECT_EQ(filter.push("p it"), "");
-  EXPECT_TRUE(filter.stopped());
+  EXPECT_TRUE(filter.stop().has_value());
   EXPECT_EQ(filter.push("more"), "");
   EXPECT_EQ(filter.finish(), "");
 }

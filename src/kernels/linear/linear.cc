@@ -308,6 +308,15 @@ void Linear::operator()(const float* x, int64_t n_tokens, float* y) const {
   if (!impl_->bias.empty()) add_to_rows(impl_->bias.data(), n_tokens, impl_->n_out, y);
 }
 
+int64_t Linear::tokens_as_alone() const {
+  const auto is_quantised = [](const StackedMatrix& stacked) {
+    return stacked.as<QuantMatrix>() != nullptr;
+  };
+  return impl_ && std::ranges::all_of(impl_->matrices, is_quantised)
+             ? chunkllm::tokens_as_alone(impl_->precision)
+             : 1;
+}
+
 int64_t Linear::n_in() const { return impl_ ? impl_->n_in : 0; }
 int64_t Linear::n_out() const { return impl_ ? impl_->n_out : 0; }
 int64_t Linear::size_bytes() const {

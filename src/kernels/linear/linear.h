@@ -37,6 +37,9 @@ class Linear {
   // An input that is not finite makes every output of its token that it has a weight in not finite.
   void operator()(const float* x, int64_t n_tokens, float* y) const;
 
+  // Tokens of one product whose results are, for each, the bits that a product of its own gives.
+  int64_t tokens_as_alone() const;
+
   int64_t n_in() const;
   int64_t n_out() const;
   // Bytes the packed weights and the bias take.

@@ -52,11 +52,15 @@ void check_messages(const std::vector<ChatMessage>& messages) {
   }
 }
 
+// Of what somebody wrote that is no message's.
+constexpr uint32_t kGiven = 0xffffffff;
+
 // The number of the message that wrote what stands at this place of the input, counted from 1; 0
-// for its role, of which there are few, and for all that is no message's.
+// for its role, of which there are few, and for the special tokens' texts.
 uint32_t origin_of(std::string_view place) {
   constexpr std::string_view kMessages = "/messages/";
-  if (!place.starts_with(kMessages)) return 0;
+  if (place.ends_with("_token") && std::ranges::count(place, '/') == 1) return 0;
+  if (!place.starts_with(kMessages)) return kGiven;
   uint32_t index = 0;
   const char* end = place.data() + place.size();
   const auto [stop, error] = std::from_chars(place.data() + kMessages.size(), end, index);
@@ -181,7 +185,10 @@ bool is_chat_role(std::string_view role) {
 
 ChatTemplate::ChatTemplate(std::string_view source, const std::string& where,
                            SpecialTokens special_tokens)
-    : template_(source, where), special_tokens_(std::move(special_tokens)), now_(local_time()) {}
+    : template_(source, where),
+      source_(source),
+      special_tokens_(std::move(special_tokens)),
+      now_(local_time()) {}
 
 ChatTemplate ChatTemplate::named(std::string_view name) {
   for (const KnownTemplate& known : known_templates()) {
@@ -244,6 +251,24 @@ SpecialTokens read_special_tokens(const std::filesystem::path& folder) {
   return tokens;
 }
 
+ChatTemplate ChatTemplate::with(const nlohmann::ordered_json& variables) const {
+  ChatTemplate copy = *this;
+  for (const auto& [name, value] : variables.items()) {
+    if (name == "messages" || name == "add_generation_prompt" || name.ends_with("_token")) {
+      fail(ErrorCode::kInvalidArgument,
+           "the chat template's variable {} cannot be given; leave it "
+           "out",
+           show_text(name));
+    }
+    if (has_invalid_utf8(value)) {
+      fail(ErrorCode::kData, "the chat template's variable {} is not valid UTF-8; convert it",
+           show_text(name));
+    }
+    copy.given_[name] = value;
+  }
+  return copy;
+}
+
 ChatTemplate ChatTemplate::from_folder(const std::filesystem::path& folder) {
   const auto file = find_template_file(folder);
   if (!file) {
@@ -273,6 +298,7 @@ jinja::MarkedText ChatTemplate::render_marked(const std::vector<ChatMessage>& me
       variables["messages"].push_back(message.given);
     }
   }
+  for (const auto& [name, value] : given_.items()) variables[name] = value;
   for (const auto& [name, text] : special_tokens_) variables[name] = text;
   try {
     return template_.render(variables, now_, origin_of);

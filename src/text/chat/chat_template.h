@@ -66,6 +66,14 @@ class ChatTemplate {
   // The names of the known templates, for help and messages: "chatml, gemma, ...".
   static std::string names();
 
+  // Its text.
+  const std::string& source() const { return source_; }
+
+  // The same template with variables beside the messages, an object: "tools", "documents" and what
+  // else a template asks for. Markers in their texts stay text. Throws Error (kInvalidArgument) for
+  // names that have a meaning of their own.
+  ChatTemplate with(const nlohmann::ordered_json& variables) const;
+
   // The pieces, whose texts concatenated equal what Hugging Face transformers gives.
   // `add_generation_prompt` ends them with what the model answers after. Throws Error (kData,
   // kUnsupported, kInvalidArgument) on messages that cannot be written.
@@ -100,7 +108,9 @@ class ChatTemplate {
   void require_tokens(const Tokenizer& tokenizer) const;
 
   jinja::Template template_;
+  std::string source_;
   SpecialTokens special_tokens_;
+  nlohmann::ordered_json given_ = nlohmann::ordered_json::object();  // variables of with()
   std::tm now_ = {};
   std::string_view name_;  // of a known template
 };

@@ -1,0 +1,159 @@
+#include "serve/inspection.h"
+
+#include <ctime>
+
+#include "base/error.h"
+#include "serve/prompts.h"
+#include "serve/reply.h"
+
+namespace chunkllm::serve {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+bool flag(const Json& body, const char* name, bool fallback) {
+  if (!body.contains(name) || body[name].is_null()) return fallback;
+  if (!body[name].is_boolean()) fail(ErrorCode::kInvalidArgument, "{} must be true or false", name);
+  return body[name];
+}
+
+const std::string& text_field(const Json& body, const char* name) {
+  if (!body[name].is_string()) fail(ErrorCode::kInvalidArgument, "{} must be a string", name);
+  return body[name].get_ref<const std::string&>();
+}
+
+std::vector<int32_t> ids_of(const RequestContext& context, const Json& body) {
+  const Tokenizer& tokenizer = context.engine.tokenizer();
+  if (body.contains("messages")) {
+    bool has_tools = false;
+    return parse_chat(context, body, has_tools).ids;
+  }
+  if (body.contains("content")) {
+    return tokenizer.encode(text_field(body, "content"),
+                            {.add_special_tokens = flag(body, "add_special", false),
+                             .parse_special = flag(body, "parse_special", true)});
+  }
+  if (!body.contains("prompt")) {
+    fail(ErrorCode::kInvalidArgument, "give a text as content or prompt, or messages");
+  }
+  return tokenizer.encode(text_field(body, "prompt"),
+                          {.add_special_tokens = flag(body, "add_special_tokens", true)});
+}
+
+Json template_text(const RequestContext& context) {
+  return context.chat_template ? Json(context.chat_template->source()) : Json();
+}
+
+const char* state_name(Slot::State state) {
+  switch (state) {
+    case Slot::State::kIdle:
+      return "idle";
+    case Slot::State::kReading:
+      return "reading";
+    case Slot::State::kWriting:
+      return "writing";
+  }
+  return "";
+}
+
+}  // namespace
+
+Json models_json(const RequestContext& context, Scheduler&) {
+  const ModelConfig& config = context.engine.config();
+  static const auto started = static_cast<int64_t>(std::time(nullptr));
+  Json model = {{"id", context.model_name},
+                {"object", "model"},
+                {"created", started},
+                {"owned_by", "chunkllm"},
+                {"max_model_len", context.session.ctx},
+                {"meta",
+                 {{"n_ctx_train", config.max_positions},
+                  {"n_vocab", config.n_vocab},
+                  {"n_embd", config.d_model},
+                  {"n_params", context.engine.weights().n_parameters()}}}};
+  return {{"object", "list"}, {"data", {std::move(model)}}};
+}
+
+Json props_json(const RequestContext& context, Scheduler& scheduler) {
+  Json json = {{"default_generation_settings",
+                {{"n_ctx", context.session.ctx},
+                 {"temperature", 1.0},
+                 {"top_p", 1.0},
+                 {"top_k", 0},
+                 {"min_p", 0.0}}},
+               {"total_slots", scheduler.options().n_slots},
+               {"model_path", context.engine.options().model.filename().string()},
+               {"policy", context.session.policy->name}};
+  json["chat_template"] = template_text(context);
+  return json;
+}
+
+Json slots_json(const RequestContext& context, Scheduler& scheduler) {
+  Json list = Json::array();
+  scheduler.run_between_steps([&](std::vector<std::unique_ptr<Slot>>& slots) {
+    for (const auto& slot : slots) {
+      Json one = {{"id", slot->number()},
+                  {"n_ctx", context.session.ctx},
+                  {"is_processing", !slot->is_idle()},
+                  {"state", state_name(slot->state())},
+                  {"n_tokens", slot->n_tokens()}};
+      if (const Session* session = slot->session()) {
+        one["policy"] = session->options().policy->name;
+        one["kv_bytes_stored"] = session->kv_bytes_stored();
+        one["n_chunks"] = session->policy().n_chunks();
+        one["n_refreshes"] = session->policy().n_refreshes();
+      }
+      list.push_back(std::move(one));
+    }
+  });
+  return list;
+}
+
+Json tokenizer_json(const RequestContext& context, Scheduler&) {
+  const SpecialTokens special = context.engine.special_tokens();
+  const auto text = [&](const char* name) {
+    const auto found = special.find(name);
+    return found == special.end() ? Json() : Json(found->second);
+  };
+  return {{"tokenizer_class", "chunkllm"},          {"bos_token", text("bos_token")},
+          {"eos_token", text("eos_token")},         {"pad_token", text("pad_token")},
+          {"unk_token", text("unk_token")},         {"model_max_length", context.session.ctx},
+          {"chat_template", template_text(context)}};
+}
+
+Json tokenize(const RequestContext& context, const Json& body) {
+  const std::vector<int32_t> ids = ids_of(context, body);
+  Json json;
+  if (flag(body, "with_pieces", false)) {
+    json["tokens"] = Json::array();
+    for (const int32_t id : ids) {
+      json["tokens"].push_back({{"id", id}, {"piece", token_text(context.engine.tokenizer(), id)}});
+    }
+  } else {
+    json["tokens"] = ids;
+  }
+  json["count"] = ids.size();
+  json["max_model_len"] = context.session.ctx;
+  return json;
+}
+
+Json detokenize(const RequestContext& context, const Json& body) {
+  if (!body.contains("tokens") || !body["tokens"].is_array()) {
+    fail(ErrorCode::kInvalidArgument, "tokens must be an array of token ids");
+  }
+  std::vector<int32_t> ids;
+  for (const Json& id : body["tokens"]) {
+    if (!id.is_number_integer() || id.get<int64_t>() < 0 || id.get<int64_t>() > 0x7fffffff) {
+      fail(ErrorCode::kInvalidArgument, "tokens must be an array of token ids");
+    }
+    ids.push_back(id);
+  }
+  const std::string text = context.engine.tokenizer().decode(ids);
+  return {{"content", text}, {"prompt", text}};
+}
+
+Json apply_template(const RequestContext& context, const Json& body) {
+  return {{"prompt", render_chat(context, body)}};
+}
+
+}  // namespace chunkllm::serve

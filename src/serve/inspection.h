@@ -1,0 +1,26 @@
+// What clients ask about the server, its model and its tokenizer.
+#pragma once
+
+#include <nlohmann/json.hpp>
+
+#include "serve/request.h"
+#include "serve/scheduler.h"
+
+namespace chunkllm::serve {
+
+// GET /v1/models, /props, /slots and /tokenizer_info.
+nlohmann::ordered_json models_json(const RequestContext& context, Scheduler& scheduler);
+nlohmann::ordered_json props_json(const RequestContext& context, Scheduler& scheduler);
+nlohmann::ordered_json slots_json(const RequestContext& context, Scheduler& scheduler);
+nlohmann::ordered_json tokenizer_json(const RequestContext& context, Scheduler& scheduler);
+
+// POST /tokenize takes a text as vLLM ("prompt", "add_special_tokens" true by default) or llama.cpp
+// ("content", "add_special" false) send it, or "messages"; /detokenize takes "tokens";
+// /apply-template "messages". Throw Error for what cannot be used.
+nlohmann::ordered_json tokenize(const RequestContext& context, const nlohmann::ordered_json& body);
+nlohmann::ordered_json detokenize(const RequestContext& context,
+                                  const nlohmann::ordered_json& body);
+nlohmann::ordered_json apply_template(const RequestContext& context,
+                                      const nlohmann::ordered_json& body);
+
+}  // namespace chunkllm::serve

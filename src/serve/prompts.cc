@@ -1,0 +1,201 @@
+#include "serve/prompts.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+
+namespace chunkllm::serve {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Prompt prompt_of_ids(const RequestContext& context, const Json& ids) {
+  Prompt prompt;
+  for (const Json& id : ids) {
+    if (!id.is_number_integer()) {
+      fail(ErrorCode::kInvalidArgument, "prompt mixes token ids with {}; give one kind",
+           id.type_name());
+    }
+    const auto value = id.get<int64_t>();
+    if (value < 0 || value >= static_cast<int64_t>(context.engine.config().n_vocab)) {
+      fail(ErrorCode::kInvalidArgument,
+           "prompt has the token id {}, which is outside the model's vocabulary of {}", value,
+           context.engine.config().n_vocab);
+    }
+    prompt.ids.push_back(static_cast<int32_t>(value));
+  }
+  if (prompt.ids.empty()) {
+    fail(ErrorCode::kInvalidArgument, "the prompt is empty; give at least one token");
+  }
+  prompt.ends = {prompt.n_tokens() - 1};
+  prompt.written = {{0, prompt.n_tokens()}};
+  return prompt;
+}
+
+Prompt prompt_of_text(const RequestContext& context, const std::string& text, bool add_special) {
+  const Tokenizer& tokenizer = context.engine.tokenizer();
+  if (add_special) return text_prompt(tokenizer, text);
+  Prompt prompt;
+  prompt.ids = tokenizer.encode(text);
+  if (prompt.ids.empty()) {
+    fail(ErrorCode::kInvalidArgument, "the prompt is empty; give at least one token");
+  }
+  prompt.ends = {prompt.n_tokens() - 1};
+  prompt.written = {{0, prompt.n_tokens()}};
+  return prompt;
+}
+
+void truncate_left(Prompt& prompt, int64_t n_tokens) {
+  if (prompt.n_tokens() <= n_tokens) return;
+  prompt.ids.erase(prompt.ids.begin(), prompt.ids.end() - n_tokens);
+  prompt.ends = {n_tokens - 1};
+  prompt.written = {{0, n_tokens}};
+}
+
+// The text of a content: a string, or parts of the type "text".
+std::string joined_parts(const Json& parts) {
+  std::string text;
+  for (const Json& part : parts) {
+    if (!part.is_object() || !part.contains("type")) {
+      fail(ErrorCode::kData, "messages: a part of a content must be an object with a type");
+    }
+    if (part["type"] != "text" || !part.contains("text") || !part["text"].is_string()) {
+      fail(ErrorCode::kUnsupported,
+           "messages: a part of the type {} is not supported; this model reads text",
+           part["type"].dump());
+    }
+    if (!text.empty()) text += "\n";
+    text += part["text"].get_ref<const std::string&>();
+  }
+  return text;
+}
+
+// Arguments come as a text of JSON; templates write them as an object.
+Json parsed_calls(const Json& calls) {
+  Json parsed = calls;
+  for (Json& call : parsed) {
+    if (!call.is_object() || !call.contains("function") || !call["function"].is_object()) continue;
+    Json& function = call["function"];
+    if (!function.contains("arguments") || !function["arguments"].is_string()) continue;
+    const auto text = function["arguments"].get<std::string>();
+    if (Json::accept(text)) {
+      function["arguments"] =
+          parse_ordered_json(text, "messages: the arguments of a call", "send valid JSON");
+    }
+  }
+  return parsed;
+}
+
+Json checked_message(const Json& given) {
+  if (!given.is_object()) return given;  // parse_messages() says what is wrong
+  Json message = Json::object();
+  for (const auto& [name, value] : given.items()) {
+    if (name == "content" && value.is_array()) {
+      message[name] = joined_parts(value);
+    } else if (name == "role" && value == "developer") {
+      message[name] = "system";
+    } else if (name == "tool_calls" && value.is_array()) {
+      if (!value.empty()) message[name] = parsed_calls(value);
+    } else if (name == "content" || name == "role" || value.is_string()) {
+      message[name] = value;
+    }
+  }
+  return message;
+}
+
+ChatTemplate template_for(const RequestContext& context, const Json& body, bool& has_tools) {
+  if (!context.chat_template) fail(ErrorCode::kUnsupported, "{}", context.chat_template_error);
+  Json variables = Json::object();
+  if (body.contains("chat_template_kwargs") && !body["chat_template_kwargs"].is_null()) {
+    variables = body["chat_template_kwargs"];
+    if (!variables.is_object()) {
+      fail(ErrorCode::kInvalidArgument, "chat_template_kwargs must be an object");
+    }
+  }
+  has_tools = false;
+  if (body.contains("tools") && !body["tools"].is_null()) {
+    const Json& tools = body["tools"];
+    const bool are_objects =
+        tools.is_array() && std::ranges::all_of(tools, [](const Json& t) { return t.is_object(); });
+    if (!are_objects) fail(ErrorCode::kInvalidArgument, "tools must be an array of objects");
+    const Json choice = body.value("tool_choice", Json("auto"));
+    if (choice.is_object() || choice == "required") {
+      fail(ErrorCode::kUnsupported,
+           "tool_choice {} is not supported: the model decides; use auto or none", choice.dump());
+    }
+    has_tools = choice != "none" && !tools.empty();
+    if (has_tools) variables["tools"] = tools;
+  }
+  return context.chat_template->with(variables);
+}
+
+const Json& messages_of(const Json& body) {
+  if (!body.contains("messages")) {
+    fail(ErrorCode::kInvalidArgument, "the field messages is missing");
+  }
+  return body["messages"];
+}
+
+}  // namespace
+
+std::vector<ChatMessage> parse_chat_messages(const Json& messages) {
+  Json checked = messages;
+  if (messages.is_array()) {
+    for (Json& message : checked) message = checked_message(message);
+  }
+  return parse_messages(checked, "messages");
+}
+
+std::vector<Prompt> parse_prompts(const RequestContext& context, const Json& body,
+                                  const JsonFields& fields) {
+  const auto prompt = body.find("prompt");
+  if (prompt == body.end() || prompt->is_null()) {
+    fail(ErrorCode::kInvalidArgument, "the field prompt is missing");
+  }
+  const bool add_special = fields.boolean_or("add_special_tokens", true);
+  std::vector<Prompt> prompts;
+  if (prompt->is_string()) {
+    prompts.push_back(prompt_of_text(context, *prompt, add_special));
+  } else if (prompt->is_array() && !prompt->empty()) {
+    if (prompt->front().is_number()) {
+      prompts.push_back(prompt_of_ids(context, *prompt));
+    } else {
+      for (const Json& entry : *prompt) {
+        if (entry.is_string()) {
+          prompts.push_back(prompt_of_text(context, entry, add_special));
+        } else if (entry.is_array()) {
+          prompts.push_back(prompt_of_ids(context, entry));
+        } else {
+          fail(ErrorCode::kInvalidArgument, "prompt holds {}; give texts or token ids",
+               entry.type_name());
+        }
+      }
+    }
+  } else {
+    fail(ErrorCode::kInvalidArgument, "prompt must be a text, token ids, or a list of either");
+  }
+  if (fields.has("truncate_prompt_tokens")) {
+    const int64_t n = fields.integer("truncate_prompt_tokens", 1, context.session.ctx);
+    for (Prompt& each : prompts) truncate_left(each, n);
+  }
+  return prompts;
+}
+
+Prompt parse_chat(const RequestContext& context, const Json& body, bool& has_tools) {
+  const ChatTemplate chat_template = template_for(context, body, has_tools);
+  return chat_prompt(context.engine.tokenizer(), chat_template,
+                     parse_chat_messages(messages_of(body)));
+}
+
+std::string render_chat(const RequestContext& context, const Json& body) {
+  bool has_tools = false;
+  const ChatTemplate chat_template = template_for(context, body, has_tools);
+  std::string text;
+  for (const ChatPiece& piece :
+       chat_template.render(parse_chat_messages(messages_of(body)), true)) {
+    text += piece.text;
+  }
+  return text;
+}
+
+}  // namespace chunkllm::serve

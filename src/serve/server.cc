@@ -1,0 +1,225 @@
+#include "serve/server.h"
+
+#include <httplib.h>
+#include <openssl/crypto.h>
+
+#include <algorithm>
+#include <atomic>
+
+#include "base/error.h"
+#include "serve/completions.h"
+#include "serve/inspection.h"
+#include "serve/page.h"
+#include "serve/reply.h"
+
+namespace chunkllm::serve {
+namespace {
+
+// What anybody may see.
+bool is_open(const std::string& path) {
+  return path == "/" || path == "/index.html" || path == "/health" || path == "/v1/health";
+}
+
+bool equals_in_constant_time(const std::string& a, const std::string& b) {
+  return a.size() == b.size() && CRYPTO_memcmp(a.data(), b.data(), a.size()) == 0;
+}
+
+std::string key_of(const httplib::Request& request) {
+  constexpr std::string_view kBearer = "Bearer ";
+  const std::string header = request.get_header_value("Authorization");
+  if (header.starts_with(kBearer)) return header.substr(kBearer.size());
+  return request.get_header_value("X-Api-Key");
+}
+
+void set_reply(httplib::Response& response, const std::pair<int, nlohmann::ordered_json>& reply) {
+  response.status = reply.first;
+  response.set_content(to_text(reply.second), "application/json");
+}
+
+}  // namespace
+
+struct Server::Impl {
+  Impl(const RequestContext& request_context, Scheduler& request_scheduler,
+       const ServerOptions& server_options)
+      : context(request_context), scheduler(request_scheduler), options(server_options) {}
+
+  void make_http();
+  void add_guards();
+  void add_routes();
+  void add_inspection();
+  void add_completion(const std::string& path, Dialect dialect);
+  bool may_ask(const httplib::Request& request) const;
+
+  const RequestContext& context;
+  Scheduler& scheduler;
+  ServerOptions options;
+  std::unique_ptr<httplib::Server> http;
+  int port = 0;
+};
+
+void Server::Impl::make_http() {
+  if (options.certificate.empty()) {
+    http = std::make_unique<httplib::Server>();
+  } else {
+    http = std::make_unique<httplib::SSLServer>(options.certificate.c_str(),
+                                                options.private_key.c_str());
+    if (!http->is_valid()) {
+      fail(ErrorCode::kIo, "cannot use the certificate {} with the key {}; both must be PEM files",
+           options.certificate.string(), options.private_key.string());
+    }
+  }
+  const auto n_threads = static_cast<size_t>(options.max_connections);
+  http->new_task_queue = [n_threads] { return new httplib::ThreadPool(n_threads); };
+  http->set_payload_max_length(static_cast<size_t>(options.max_body_bytes));
+  http->set_keep_alive_max_count(1 << 20);
+  http->set_read_timeout(30);
+  http->set_write_timeout(30);
+  http->set_tcp_nodelay(true);
+}
+
+bool Server::Impl::may_ask(const httplib::Request& request) const {
+  if (options.api_keys.empty() || is_open(request.path) || request.method == "OPTIONS") return true;
+  const std::string key = key_of(request);
+  bool is_known = false;  // looks at all of them, so that time tells nothing
+  for (const std::string& known : options.api_keys) {
+    is_known = equals_in_constant_time(key, known) || is_known;
+  }
+  return is_known;
+}
+
+void Server::Impl::add_guards() {
+  using Handled = httplib::Server::HandlerResponse;
+  http->set_pre_routing_handler(
+      [this](const httplib::Request& request, httplib::Response& response) {
+        if (!options.cors_origin.empty()) {
+          response.set_header("Access-Control-Allow-Origin", options.cors_origin);
+          response.set_header("Access-Control-Allow-Headers", "Authorization, Content-Type");
+          response.set_header("Access-Control-Allow-Methods", "GET, POST, PUT, OPTIONS");
+        }
+        if (may_ask(request)) return Handled::Unhandled;
+        set_reply(response, {401, error_json(401, "authentication_error",
+                                             "the API key is missing or wrong; send it as "
+                                             "Authorization: Bearer KEY")});
+        return Handled::Handled;
+      });
+  http->set_error_handler([](const httplib::Request& request, httplib::Response& response) {
+    if (!response.body.empty()) return;
+    const int status = response.status;
+    const std::string what = status == 404   ? "there is no " + request.method + " " + request.path
+                             : status == 413 ? "the request's body is larger than the server takes"
+                                             : "the request is not valid HTTP";
+    set_reply(
+        response,
+        {status,
+         error_json(status, status == 404 ? "not_found_error" : "invalid_request_error", what)});
+  });
+  http->set_exception_handler([](const httplib::Request&, httplib::Response& response,
+                                 const std::exception_ptr& exception) {
+    try {
+      std::rethrow_exception(exception);
+    } catch (const Error& error) {
+      set_reply(response, error_reply(error));
+    } catch (const std::exception& error) {
+      set_reply(response, {500, error_json(500, "server_error", error.what())});
+    }
+  });
+}
+
+void Server::Impl::add_completion(const std::string& path, Dialect dialect) {
+  const auto handler = [this, dialect](const httplib::Request& request,
+                                       httplib::Response& response) {
+    complete(context, scheduler, dialect, request, response);
+  };
+  if (dialect == Dialect::kRuler) {
+    http->Put(path, handler);
+  } else {
+    http->Post(path, handler);
+  }
+}
+
+void Server::Impl::add_inspection() {
+  using Json = nlohmann::ordered_json;
+  const auto get = [this](const char* path, Json (*what)(const RequestContext&, Scheduler&)) {
+    http->Get(path, [this, what](const httplib::Request&, httplib::Response& response) {
+      set_reply(response, {200, what(context, scheduler)});
+    });
+  };
+  get("/v1/models", models_json);
+  get("/models", models_json);
+  get("/props", props_json);
+  get("/slots", slots_json);
+  get("/tokenizer_info", tokenizer_json);
+  const auto post = [this](const char* path, Json (*what)(const RequestContext&, const Json&)) {
+    http->Post(path, [this, what](const httplib::Request& request, httplib::Response& response) {
+      set_reply(response, {200, what(context, parse_body(request.body))});
+    });
+  };
+  post("/tokenize", tokenize);
+  post("/detokenize", detokenize);
+  post("/apply-template", apply_template);
+  for (const char* path : {"/health", "/v1/health"}) {
+    http->Get(path, [](const httplib::Request&, httplib::Response& response) {
+      response.set_content(R"({"status":"ok"})", "application/json");
+    });
+  }
+  http->Get("/metrics", [this](const httplib::Request&, httplib::Response& response) {
+    response.set_content(metrics_text(scheduler.metrics()), "text/plain; version=0.0.4");
+  });
+}
+
+void Server::Impl::add_routes() {
+  add_completion("/v1/completions", Dialect::kCompletion);
+  add_completion("/v1/chat/completions", Dialect::kChat);
+  add_completion("/chat/completions", Dialect::kChat);
+  add_completion("/completion", Dialect::kNative);
+  add_completion("/generate", Dialect::kRuler);
+  add_inspection();
+  for (const char* path : {"/", "/index.html"}) {
+    http->Get(path, [](const httplib::Request&, httplib::Response& response) {
+      response.set_header("Content-Security-Policy",
+                          "default-src 'none'; style-src 'unsafe-inline'; script-src "
+                          "'unsafe-inline'; connect-src 'self'");
+      response.set_content(std::string(page_html()), "text/html; charset=utf-8");
+    });
+  }
+  http->Options(
+      ".*", [](const httplib::Request&, httplib::Response& response) { response.status = 204; });
+}
+
+Server::Server(const RequestContext& context, Scheduler& scheduler, const ServerOptions& options)
+    : impl_(std::make_unique<Impl>(context, scheduler, options)) {
+  impl_->make_http();
+  impl_->add_guards();
+  impl_->add_routes();
+  httplib::Server& http = *impl_->http;
+  impl_->port = options.port;
+  if (options.port == 0) {
+    impl_->port = http.bind_to_any_port(options.host);
+  } else if (!http.bind_to_port(options.host, options.port)) {
+    impl_->port = -1;
+  }
+  if (impl_->port <= 0) {
+    fail(ErrorCode::kIo,
+         "cannot listen on {}:{}; is the port in use, or the host not this machine's? Try another "
+         "--port",
+         options.host, options.port);
+  }
+}
+
+Server::~Server() = default;
+
+std::string Server::address() const {
+  const bool is_v6 = impl_->options.host.find(':') != std::string::npos;
+  return fmt::format("{}://{}{}{}:{}", impl_->options.certificate.empty() ? "http" : "https",
+                     is_v6 ? "[" : "", impl_->options.host, is_v6 ? "]" : "", impl_->port);
+}
+
+void Server::run() {
+  if (!impl_->http->listen_after_bind()) {
+    fail(ErrorCode::kIo, "the server at {} ended by an error of the network", address());
+  }
+}
+
+void Server::stop() { impl_->http->stop(); }
+
+}  // namespace chunkllm::serve
