@@ -1,5 +1,6 @@
 // chunkllm serve: an HTTP server that OpenAI's clients speak to.
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdio>
@@ -11,6 +12,8 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/memory.h"
+#include "base/program_files.h"
 #include "cli/completion.h"
 #include "cli/options.h"
 #include "serve/scheduler.h"
@@ -32,6 +35,10 @@ struct ServeArgs {
   int64_t port = 8080;
   int64_t max_body_mib = 64;
   int64_t time_limit_seconds = 0;  // 0: none
+  std::optional<int64_t> cache_ram_mib;
+  int64_t cache_disk_mib = 8192;
+  std::string cache_folder;
+  std::string slot_folder;
 };
 
 serve::RequestContext make_context(const ServeArgs& args, const Completer& completer) {
@@ -52,6 +59,23 @@ serve::RequestContext make_context(const ServeArgs& args, const Completer& compl
   if (args.time_limit_seconds > 0)
     context.time_limit = std::chrono::seconds(args.time_limit_seconds);
   return context;
+}
+
+// Where prefixes are kept, and how much of the memory that slots leave.
+serve::PrefixCacheOptions prefix_options(const ServeArgs& args) {
+  constexpr int64_t kMostByDefault = int64_t{2} << 30;
+  serve::PrefixCacheOptions options;
+  options.memory_bytes = args.cache_ram_mib
+                             ? *args.cache_ram_mib << 20
+                             : std::min(kMostByDefault, available_memory_bytes() / 4);
+  options.disk_bytes = args.cache_disk_mib << 20;
+  if (args.cache_disk_mib == 0) return options;
+  options.folder = args.cache_folder;
+  const std::filesystem::path user_folder = user_cache_folder();
+  if (options.folder.empty() && !user_folder.empty()) {
+    options.folder = user_folder / "chunkllm" / "prefixes";
+  }
+  return options;
 }
 
 // Serves until an interrupt, then lets what runs come to its end for a while.
@@ -80,6 +104,8 @@ void run(ServeArgs& args) {
   if (args.certificate.empty() != args.private_key.empty()) {
     fail(ErrorCode::kInvalidArgument, "--ssl-cert and --ssl-key go together; give both");
   }
+  if (!args.slot_folder.empty()) check_output_folder("--slot-save-path", args.slot_folder);
+  if (!args.cache_folder.empty()) check_output_folder("--cache-dir", args.cache_folder);
   const std::unique_ptr<Completer> completer = open_completer(args.completion);
   const ModelConfig& config = completer->engine.config();
   warn_of_long_ctx(args.completion.ctx, config);
@@ -88,10 +114,12 @@ void run(ServeArgs& args) {
   args.server.port = static_cast<int>(args.port);
   args.server.certificate = args.certificate;
   args.server.private_key = args.private_key;
+  args.server.slot_folder = args.slot_folder;
   args.server.max_body_bytes = args.max_body_mib << 20;
   load_weights(completer->engine);
   settle_policy(*completer, completer->session.ctx);
   args.scheduler.session = completer->session;
+  args.scheduler.prefixes = prefix_options(args);
   const serve::RequestContext context = make_context(args, *completer);
   serve::Scheduler scheduler(completer->engine, args.scheduler);
   serve::Server server(context, scheduler, args.server);
@@ -101,6 +129,29 @@ void run(ServeArgs& args) {
                  .c_str(),
              stderr);
   serve_until_interrupted(server, scheduler);
+}
+
+void add_cache_options(CLI::App& command, ServeArgs& args) {
+  command
+      .add_option("--cache-ram-mib", args.cache_ram_mib,
+                  "Memory for texts that were read and no slot has, MiB (default: 2048, or a "
+                  "quarter of what is free if that is less)")
+      ->transform(whole_number(0, 1 << 30));
+  command
+      .add_option("--cache-disk-mib", args.cache_disk_mib,
+                  "Files of them, which the next start finds, MiB; 0: none")
+      ->transform(whole_number(0, 1 << 30))
+      ->capture_default_str();
+  command
+      .add_option("--cache-dir", args.cache_folder,
+                  "Folder of these files (default: chunkllm/prefixes in the user's cache folder)")
+      ->type_name("DIR")
+      ->check(not_empty("name a folder, or leave it out"));
+  command
+      .add_option("--slot-save-path", args.slot_folder,
+                  "Folder for POST /slots/ID?action=save (default: slots are not saved)")
+      ->type_name("DIR")
+      ->check(not_empty("name a folder, or leave it out"));
 }
 
 void add_server_options(CLI::App& command, ServeArgs& args) {
@@ -161,6 +212,7 @@ void add_serve_command(CLI::App& app) {
       ->add_option("--model-name", args->model_name,
                    "The model's name in replies (default: that of its file)")
       ->check(not_empty("give a name, or leave it out"));
+  add_cache_options(*command, *args);
   add_server_options(*command, *args);
   command->callback([args] { run(*args); });
 }

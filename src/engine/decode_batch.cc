@@ -1,10 +1,13 @@
 #include "engine/decode_batch.h"
 
+#include <utility>
+
 namespace chunkllm {
 
-DecodeBatch::DecodeBatch(const Engine& engine, int64_t max_sessions)
+DecodeBatch::DecodeBatch(const Engine& engine, int64_t max_sessions,
+                         std::shared_ptr<TransformerScratch> scratch)
     : n_vocab_(engine.config().n_vocab),
-      transformer_(engine.weights(), max_sessions),
+      transformer_(engine.weights(), max_sessions, 0, std::move(scratch)),
       logits_(static_cast<size_t>(max_sessions * n_vocab_)) {
   rows_.reserve(static_cast<size_t>(max_sessions));
 }

@@ -14,7 +14,8 @@ namespace chunkllm {
 class DecodeBatch {
  public:
   // Room for so many sessions of the engine at once.
-  DecodeBatch(const Engine& engine, int64_t max_sessions);
+  DecodeBatch(const Engine& engine, int64_t max_sessions,
+              std::shared_ptr<TransformerScratch> scratch = nullptr);
 
   // Appends tokens[i], generated, to sessions[i], whose own tokens all ran, in one pass over the
   // weights. What a session computes is what its decode() would, bit for bit, whichever others are

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
 #include <set>
 
 #include "base/error.h"
@@ -42,9 +43,7 @@ std::vector<int64_t> shape_of_rows(int64_t n_tokens, const ModelConfig& config, 
 
 // All that keys, values and selections depend on besides the tokens, under the names of the options
 // that set them.
-Json settings_of(const Session& session) {
-  const Engine& engine = session.engine();
-  const SessionOptions& options = session.options();
+Json settings_of(const Engine& engine, const SessionOptions& options) {
   Json json;
   json["model fingerprint"] = engine.weights().fingerprint();
   // The fingerprint is the same for all weights of a backbone.
@@ -68,7 +67,8 @@ void check_saved_settings(const std::string& where, const nlohmann::json& saved,
                           const Session& session) {
   const Adapter* adapter = adapter_for(*session.options().policy, session.engine().adapters());
   const SelectionSettings defaults = settings_with_defaults({}, adapter);
-  const std::string difference = difference_with_settings(saved, settings_of(session), defaults);
+  const std::string difference =
+      difference_with_settings(saved, settings_of(session.engine(), session.options()), defaults);
   if (difference.empty()) return;
   fail(ErrorCode::kData, "{}: the cache was saved with {}; use the same or make the cache anew",
        where, difference);
@@ -88,10 +88,10 @@ void for_each_rows(const ModelConfig& config, const Action& action) {
   }
 }
 
-// The file, its state read and its checksum right.
 class CacheFile {
  public:
-  CacheFile(const std::filesystem::path& path, const Session& session)
+  // Its state read; nothing is known yet of keys and values.
+  explicit CacheFile(const std::filesystem::path& path)
       : where_(path.string()), file_(path, kMakeAnew) {
     const auto found = file_.metadata().find(kStateKey);
     if (found == file_.metadata().end()) {
@@ -99,8 +99,9 @@ class CacheFile {
     }
     const nlohmann::json outer = parse_json(found->second, where_, kMakeAnew);
     const JsonFields outer_fields(outer, where_);
-    const std::string state = outer_fields.string("state");
-    const nlohmann::json json = parse_json(state, where_, kMakeAnew);
+    state_ = outer_fields.string("state");
+    checksum_ = outer_fields.string("sha256");
+    const nlohmann::json json = parse_json(state_, where_, kMakeAnew);
     const JsonFields fields(json, where_);
     const int64_t version = fields.integer("version", 1, kMaxTokens);
     if (version > kVersion) {
@@ -113,14 +114,20 @@ class CacheFile {
            where_, version);
     }
     n_tokens_ = fields.integer("n_tokens", 1, kMaxTokens);
-    const nlohmann::json& saved = fields.at("settings");
-    if (!saved.is_object()) fail(ErrorCode::kData, "{}: settings is no object", where_);
-    check_saved_settings(where_, saved, session);
-    if (tensor_checksum(state, file_) != outer_fields.string("sha256")) {
+    settings_ = fields.at("settings");
+    if (!settings_.is_object()) fail(ErrorCode::kData, "{}: settings is no object", where_);
+  }
+
+  // The file as one that this session can use, its checksum right.
+  CacheFile(const std::filesystem::path& path, const Session& session) : CacheFile(path) {
+    check_saved_settings(where_, settings_, session);
+    if (tensor_checksum(state_, file_) != checksum_) {
       fail(ErrorCode::kData, "{}: the checksum is not that of the content; make the cache anew",
            where_);
     }
   }
+
+  const nlohmann::json& settings() const { return settings_; }
 
   std::vector<int32_t> tokens() const {
     return numbers<int32_t>("tokens", DType::kI32, {n_tokens_});
@@ -198,8 +205,30 @@ class CacheFile {
 
   std::string where_;
   SafetensorsFile file_;
+  std::string state_;
+  std::string checksum_;
+  nlohmann::json settings_;
   int64_t n_tokens_ = 0;
 };
+
+// Fills the empty session with the first n_served tokens of the file, or a few less.
+int64_t restore(
+    const std::filesystem::path& path, const CacheFile& file,
+    const std::function<int64_t(std::span<const int32_t>, std::span<const Origin>)>& n_served,
+    Session& session) {
+  const std::vector<int32_t> tokens = file.tokens();
+  const std::vector<Origin> origins = file.origins();
+  const PolicyState state = file.state(session);
+  file.check_rows(session);
+  try {
+    return session.restore(tokens, origins, state, n_served(tokens, origins),
+                           [&](KvCache& cache, int64_t n_tokens) {
+                             file.store_rows(session.engine().config(), cache, n_tokens);
+                           });
+  } catch (const Error& error) {
+    fail(error.code(), "{}: {}", path.string(), error.what());
+  }
+}
 
 }  // namespace
 
@@ -250,7 +279,7 @@ void save_prompt_cache(const std::filesystem::path& path, const Session& session
   Json json;
   json["version"] = kVersion;
   json["n_tokens"] = n_tokens;
-  json["settings"] = settings_of(session);
+  json["settings"] = settings_of(session.engine(), session.options());
   const std::string text = json.dump();
   Json outer;
   outer["state"] = text;
@@ -260,21 +289,28 @@ void save_prompt_cache(const std::filesystem::path& path, const Session& session
 
 int64_t load_prompt_cache(const std::filesystem::path& path, const Prompt& prompt,
                           Session& session) {
-  const CacheFile file(path, session);
-  const std::vector<int32_t> tokens = file.tokens();
-  const std::vector<Origin> origins = file.origins();
-  const PolicyState state = file.state(session);
-  file.check_rows(session);
-  const int64_t n_served =
-      std::min(common_prefix(prompt, tokens, origins, std::ssize(tokens), session.options()),
-               prompt.n_tokens() - 1);
-  try {
-    return session.restore(tokens, origins, state, n_served, [&](KvCache& cache, int64_t n_tokens) {
-      file.store_rows(session.engine().config(), cache, n_tokens);
-    });
-  } catch (const Error& error) {
-    fail(error.code(), "{}: {}", path.string(), error.what());
-  }
+  const auto n_served = [&](std::span<const int32_t> tokens, std::span<const Origin> origins) {
+    return std::min(common_prefix(prompt, tokens, origins, std::ssize(tokens), session.options()),
+                    prompt.n_tokens() - 1);
+  };
+  return restore(path, CacheFile(path, session), n_served, session);
+}
+
+int64_t load_prompt_cache(const std::filesystem::path& path, Session& session) {
+  const auto all = [&](std::span<const int32_t> tokens, std::span<const Origin>) {
+    session.check_fits(std::ssize(tokens));
+    return std::ssize(tokens);
+  };
+  return restore(path, CacheFile(path, session), all, session);
+}
+
+PromptCacheEntry read_prompt_cache_entry(const std::filesystem::path& path) {
+  const CacheFile file(path);
+  return {file.settings().dump(), file.tokens(), file.origins()};
+}
+
+std::string cache_settings(const Engine& engine, const SessionOptions& options) {
+  return nlohmann::json(settings_of(engine, options)).dump();
 }
 
 }  // namespace chunkllm

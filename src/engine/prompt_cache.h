@@ -4,6 +4,8 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <string>
+#include <vector>
 
 #include "engine/prompt.h"
 #include "engine/session.h"
@@ -26,5 +28,20 @@ void save_prompt_cache(const std::filesystem::path& path, const Session& session
 // the first that differs; kUnsupported for a newer version.
 int64_t load_prompt_cache(const std::filesystem::path& path, const Prompt& prompt,
                           Session& session);
+
+// The same with all that the file holds, whatever comes next. Returns the tokens that the session
+// then has.
+int64_t load_prompt_cache(const std::filesystem::path& path, Session& session);
+
+// What a file holds, read without its keys and values and without its checksum.
+struct PromptCacheEntry {
+  std::string settings;  // as of cache_settings()
+  std::vector<int32_t> tokens;
+  std::vector<Session::Origin> origins;
+};
+// Throws Error (kIo, kData, kUnsupported).
+PromptCacheEntry read_prompt_cache_entry(const std::filesystem::path& path);
+// What a saved cache depends on besides its tokens: only sessions of the same can use it.
+std::string cache_settings(const Engine& engine, const SessionOptions& options);
 
 }  // namespace chunkllm

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "base/error.h"
 #include "engine/session_memory.h"
@@ -87,13 +88,15 @@ int64_t least_block(const Engine& engine, SessionOptions options) {
 
 }  // namespace
 
-Session::Session(const Engine& engine, const SessionOptions& options)
+Session::Session(const Engine& engine, const SessionOptions& options,
+                 std::shared_ptr<TransformerScratch> scratch)
     : engine_(engine),
       options_(checked(engine, options)),
       needs_(block_needs(engine, options)),
       least_block_(least_block(engine, options)),
       cache_(engine.config(), options.ctx, options.kv_type),
-      transformer_(engine.weights(), needs_.least_tokens, needs_.waiting_tokens),
+      transformer_(engine.weights(), needs_.least_tokens, needs_.waiting_tokens,
+                   std::move(scratch)),
       special_ids_(engine.special_ids()),
       policy_(made_policy(*options.policy, options.selection)) {
   if (options.draft_policy == nullptr && options.audit_every > 0) {

@@ -75,8 +75,9 @@ class Session {
   using Progress = std::function<void(int64_t n_done, int64_t n_tokens)>;
 
   // Throws Error (kMemory) with the numbers if the machine has less than the session needs, or
-  // (kInvalidArgument).
-  Session(const Engine& engine, const SessionOptions& options);
+  // (kInvalidArgument). Sessions that one thread runs may share a scratch.
+  Session(const Engine& engine, const SessionOptions& options,
+          std::shared_ptr<TransformerScratch> scratch = nullptr);
 
   // Appends prompt tokens and leaves the logits of the last one. `prompt_ends` are indices into
   // `tokens`, ascending: the last tokens before an answer. `answers`, ranges of indices, ascending

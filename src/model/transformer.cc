@@ -1,6 +1,7 @@
 #include "model/transformer.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/error.h"
 #include "kernels/ops/ops.h"
@@ -45,25 +46,34 @@ std::span<const AttentionSpan> WindowRows::rows(Range positions) {
   return {spans_.data(), n_spans};
 }
 
+void TransformerScratch::reserve(const ModelConfig& c, int64_t max_tokens) {
+  const auto make_room = [max_tokens](std::vector<float>& rows, int64_t row_size) {
+    const auto n = static_cast<size_t>(max_tokens * row_size);
+    if (rows.size() < n) rows.resize(n);
+  };
+  make_room(x, c.d_model);
+  make_room(qkv, c.q_dim() + 2 * c.kv_dim());
+  make_room(attended, c.q_dim());
+  make_room(log_sum_exp, c.n_heads);
+  make_room(gate_up, 2 * c.d_ff);
+  make_room(ffn, c.d_ff);
+  make_room(delta, c.d_model);
+}
+
 Transformer::Transformer(const ModelWeights& weights, int64_t max_block_tokens,
-                         int64_t max_waiting_tokens)
+                         int64_t max_waiting_tokens, std::shared_ptr<TransformerScratch> scratch)
     : weights_(weights),
       max_block_tokens_(max_block_tokens),
       max_waiting_tokens_(max_waiting_tokens),
       rotation_(make_rotation(config().rope)),
-      window_rows_(config().window) {
+      window_rows_(config().window),
+      scratch_(std::move(scratch)) {
   const ModelConfig& c = weights.config;
   const int64_t max_tokens = max_block_tokens + max_waiting_tokens;
-  const auto rows_of = [&](int64_t n) { return static_cast<size_t>(max_tokens * n); };
   if (c.window > 0) sliding_rotation_ = make_rotation(c.sliding_rope);
-  h_.resize(rows_of(c.d_model));
-  x_.resize(rows_of(c.d_model));
-  qkv_.resize(rows_of(c.q_dim() + 2 * c.kv_dim()));
-  attended_.resize(rows_of(c.q_dim()));
-  log_sum_exp_.resize(rows_of(c.n_heads));
-  gate_up_.resize(rows_of(2 * c.d_ff));
-  ffn_.resize(rows_of(c.d_ff));
-  delta_.resize(rows_of(c.d_model));
+  h_.resize(static_cast<size_t>(max_tokens * c.d_model));
+  if (!scratch_) scratch_ = std::make_shared<TransformerScratch>();
+  scratch_->reserve(c, max_tokens);
   logits_.resize(static_cast<size_t>(c.n_vocab));
 }
 
@@ -212,11 +222,11 @@ void Transformer::attention_half(const LayerWeights& w, int64_t layer,
                                  float* h) {
   const ModelConfig& c = config();
   const int64_t stride = c.q_dim() + 2 * c.kv_dim();
-  float* q = qkv_.data();
+  float* q = scratch_->qkv.data();
   float* k = q + c.q_dim();
 
-  rms_norm(h, w.attention_norm.data(), n_tokens, c.d_model, c.rms_norm_epsilon, x_.data());
-  multiply(w.qkv, x_.data(), n_tokens, qkv_.data());
+  rms_norm(h, w.attention_norm.data(), n_tokens, c.d_model, c.rms_norm_epsilon, scratch_->x.data());
+  multiply(w.qkv, scratch_->x.data(), n_tokens, scratch_->qkv.data());
   if (c.qk_norm) {
     rms_norm_heads(q, w.q_norm.data(), n_tokens, c.n_heads, c.head_dim, stride, c.rms_norm_epsilon);
     rms_norm_heads(k, w.k_norm.data(), n_tokens, c.n_kv_heads, c.head_dim, stride,
@@ -230,7 +240,7 @@ void Transformer::attention_half(const LayerWeights& w, int64_t layer,
     attend_in(sequence, layer, row);
     row += sequence.positions.size();
   }
-  multiply(w.output, attended_.data(), n_tokens, delta_.data());
+  multiply(w.output, scratch_->attended.data(), n_tokens, scratch_->delta.data());
   add_to_stream(w.post_attention_norm, n_tokens, h);
 }
 
@@ -238,21 +248,22 @@ void Transformer::attend_in(const SequenceRows& sequence, int64_t layer, int64_t
   const ModelConfig& c = config();
   const auto& [positions, cache, selector] = sequence;
   const int64_t stride = c.q_dim() + 2 * c.kv_dim();
-  const float* q = qkv_.data() + first_row * stride;
+  const float* q = scratch_->qkv.data() + first_row * stride;
   const float* k = q + c.q_dim();
   const float* v = k + c.kv_dim();
   cache->store(layer, positions.begin, positions.size(), k, v, stride);
 
   const LayerInput input{.layer = layer,
                          .positions = positions,
-                         .x = x_.data() + first_row * c.d_model,
+                         .x = scratch_->x.data() + first_row * c.d_model,
                          .q = q,
                          .q_stride = stride,
                          .n_heads = c.n_heads,
                          .scale = c.attention_scale(),
                          .kv = cache->layer(layer)};
-  float* log_sum_exp =
-      selector->wants_log_sum_exp() ? log_sum_exp_.data() + first_row * c.n_heads : nullptr;
+  float* log_sum_exp = selector->wants_log_sum_exp()
+                           ? scratch_->log_sum_exp.data() + first_row * c.n_heads
+                           : nullptr;
   const bool slides = c.slides(layer);
   const std::span<const AttentionSpan> spans =
       slides ? window_rows_.rows(positions) : selector->rows(input);
@@ -262,7 +273,7 @@ void Transformer::attend_in(const SequenceRows& sequence, int64_t layer, int64_t
           .n_tokens = positions.size(),
           .n_heads = c.n_heads,
           .scale = c.attention_scale(),
-          .out = attended_.data() + first_row * c.q_dim(),
+          .out = scratch_->attended.data() + first_row * c.q_dim(),
           .log_sum_exp = log_sum_exp},
          input.kv, spans, slides ? WeightedRows{} : selector->weighted_rows());
   selector->attention_done(input, log_sum_exp);
@@ -271,10 +282,10 @@ void Transformer::attend_in(const SequenceRows& sequence, int64_t layer, int64_t
 // h += W_down (activation(W_gate x) * W_up x), x = norm(h)
 void Transformer::ffn_half(const LayerWeights& w, int64_t n_tokens, float* h) {
   const ModelConfig& c = config();
-  rms_norm(h, w.ffn_norm.data(), n_tokens, c.d_model, c.rms_norm_epsilon, x_.data());
-  multiply(w.gate_up, x_.data(), n_tokens, gate_up_.data());
-  activate(c.activation, gate_up_.data(), n_tokens, c.d_ff, ffn_.data());
-  multiply(w.down, ffn_.data(), n_tokens, delta_.data());
+  rms_norm(h, w.ffn_norm.data(), n_tokens, c.d_model, c.rms_norm_epsilon, scratch_->x.data());
+  multiply(w.gate_up, scratch_->x.data(), n_tokens, scratch_->gate_up.data());
+  activate(c.activation, scratch_->gate_up.data(), n_tokens, c.d_ff, scratch_->ffn.data());
+  multiply(w.down, scratch_->ffn.data(), n_tokens, scratch_->delta.data());
   add_to_stream(w.post_ffn_norm, n_tokens, h);
 }
 
@@ -282,9 +293,10 @@ void Transformer::ffn_half(const LayerWeights& w, int64_t n_tokens, float* h) {
 void Transformer::add_to_stream(const std::vector<float>& norm, int64_t n_tokens, float* h) {
   const ModelConfig& c = config();
   if (!norm.empty()) {
-    rms_norm(delta_.data(), norm.data(), n_tokens, c.d_model, c.rms_norm_epsilon, delta_.data());
+    rms_norm(scratch_->delta.data(), norm.data(), n_tokens, c.d_model, c.rms_norm_epsilon,
+             scratch_->delta.data());
   }
-  add_to(delta_.data(), n_tokens * c.d_model, h);
+  add_to(scratch_->delta.data(), n_tokens * c.d_model, h);
 }
 
 std::span<const float> Transformer::logits(int64_t index) {
@@ -295,8 +307,8 @@ std::span<const float> Transformer::logits(int64_t index) {
 void Transformer::logits(Range indices, float* out) {
   const ModelConfig& c = config();
   rms_norm(hidden() + indices.begin * c.d_model, weights_.final_norm.data(), indices.size(),
-           c.d_model, c.rms_norm_epsilon, x_.data());
-  multiply(weights_.lm_head, x_.data(), indices.size(), out);
+           c.d_model, c.rms_norm_epsilon, scratch_->x.data());
+  multiply(weights_.lm_head, scratch_->x.data(), indices.size(), out);
 }
 
 }  // namespace chunkllm

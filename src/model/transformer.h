@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -85,14 +86,29 @@ struct SequenceRows {
   RowSelector* selector = nullptr;
 };
 
-// Runs blocks of tokens. Owns the work space, not the weights, which must outlive it and may be
-// shared with other Transformers as long as one thread runs at a time.
+// What a pass needs beside the residual stream; nothing in it outlives the pass, so that
+// Transformers whose passes never overlap may share one.
+struct TransformerScratch {
+  // Makes room for blocks of so many tokens.
+  void reserve(const ModelConfig& config, int64_t max_tokens);
+
+  std::vector<float> x;            // [max_tokens, d_model], normalised
+  std::vector<float> qkv;          // [max_tokens, q_dim + 2 kv_dim]
+  std::vector<float> attended;     // [max_tokens, q_dim]
+  std::vector<float> log_sum_exp;  // [max_tokens, n_heads]
+  std::vector<float> gate_up;      // [max_tokens, 2 d_ff]
+  std::vector<float> ffn;          // [max_tokens, d_ff]
+  std::vector<float> delta;        // [max_tokens, d_model], added to the stream
+};
+
+// Runs blocks of tokens. Owns the residual stream, not the weights, which must outlive it and may
+// be shared with other Transformers as long as one thread runs at a time.
 class Transformer {
  public:
   // `max_block_tokens` bounds the tokens of one forward(), `max_waiting_tokens` those that may wait
-  // behind the first layer, and both the work space.
-  Transformer(const ModelWeights& weights, int64_t max_block_tokens,
-              int64_t max_waiting_tokens = 0);
+  // behind the first layer, and both the work space. Without a scratch it has one of its own.
+  Transformer(const ModelWeights& weights, int64_t max_block_tokens, int64_t max_waiting_tokens = 0,
+              std::shared_ptr<TransformerScratch> scratch = nullptr);
 
   // Runs `tokens` (at most max_block_tokens) at `first_position`, whose rows before it are in the
   // cache, through the first layer, and what the selector says is ready through the others, whose
@@ -158,16 +174,9 @@ class Transformer {
   Range in_stream_;        // positions of the rows of h_, the last of which may wait
   Range done_;             // of those that are done in all layers
   int64_t done_row_ = 0;   // the first of these in h_
-  // Work space; max_tokens is the sum of both bounds.
-  std::vector<float> h_;            // [max_tokens, d_model], the residual stream
-  std::vector<float> x_;            // [max_tokens, d_model], normalised
-  std::vector<float> qkv_;          // [max_tokens, q_dim + 2 kv_dim]
-  std::vector<float> attended_;     // [max_tokens, q_dim]
-  std::vector<float> log_sum_exp_;  // [max_tokens, n_heads]
-  std::vector<float> gate_up_;      // [max_tokens, 2 d_ff]
-  std::vector<float> ffn_;          // [max_tokens, d_ff]
-  std::vector<float> delta_;        // [max_tokens, d_model], added to the stream
-  std::vector<float> logits_;       // [n_vocab]
+  std::vector<float> h_;   // [max_tokens, d_model], the residual stream; the sum of both bounds
+  std::shared_ptr<TransformerScratch> scratch_;
+  std::vector<float> logits_;  // [n_vocab]
 };
 
 }  // namespace chunkllm

@@ -1,8 +1,12 @@
 #include "serve/inspection.h"
 
+#include <algorithm>
+#include <cctype>
 #include <ctime>
 
 #include "base/error.h"
+#include "base/json.h"
+#include "engine/prompt_cache.h"
 #include "serve/prompts.h"
 #include "serve/reply.h"
 
@@ -38,6 +42,23 @@ std::vector<int32_t> ids_of(const RequestContext& context, const Json& body) {
   }
   return tokenizer.encode(text_field(body, "prompt"),
                           {.add_special_tokens = flag(body, "add_special_tokens", true)});
+}
+
+// No name may lead out of the folder.
+void check_file_name(const std::filesystem::path& folder, const std::string& name) {
+  if (folder.empty()) {
+    fail(ErrorCode::kUnsupported,
+         "slots are not saved: the server was started without --slot-save-path");
+  }
+  const bool is_plain = !name.empty() && name.size() <= 200 && name.front() != '.' &&
+                        std::ranges::all_of(name, [](unsigned char c) {
+                          return std::isalnum(c) != 0 || c == '.' || c == '-' || c == '_';
+                        });
+  if (!is_plain) {
+    fail(ErrorCode::kInvalidArgument,
+         "filename {} must be letters, digits, '-', '_' and '.', and not begin with a point",
+         show_text(name));
+  }
 }
 
 Json template_text(const RequestContext& context) {
@@ -154,6 +175,51 @@ Json detokenize(const RequestContext& context, const Json& body) {
 
 Json apply_template(const RequestContext& context, const Json& body) {
   return {{"prompt", render_chat(context, body)}};
+}
+
+Json act_on_slot(const RequestContext& context, Scheduler& scheduler, int64_t number,
+                 const std::string& action, const std::filesystem::path& folder,
+                 const std::string& file_name) {
+  if (number < 0 || number >= scheduler.options().n_slots) {
+    fail(ErrorCode::kInvalidArgument, "there is no slot {}; there are {}", number,
+         scheduler.options().n_slots);
+  }
+  if (action != "save" && action != "restore" && action != "erase") {
+    fail(ErrorCode::kInvalidArgument, "action {} is none of save, restore and erase",
+         show_text(action));
+  }
+  if (action != "erase") check_file_name(folder, file_name);
+  Json json = {{"id_slot", number}};
+  const std::filesystem::path path = folder / file_name;
+  std::error_code error;
+  if (action == "restore" && !std::filesystem::is_regular_file(path, error)) {
+    fail(ErrorCode::kInvalidArgument, "there is no saved slot {}", show_text(file_name));
+  }
+  scheduler.run_between_steps([&](std::vector<std::unique_ptr<Slot>>& slots) {
+    Slot& slot = *slots[static_cast<size_t>(number)];
+    if (!slot.is_idle()) {
+      fail(ErrorCode::kInvalidArgument, "slot {} works; wait until it is idle", number);
+    }
+    if (action == "save") {
+      if (slot.session() == nullptr) {
+        fail(ErrorCode::kInvalidArgument, "slot {} is empty; there is nothing to save", number);
+      }
+      check_cache_target(path);
+      save_prompt_cache(path, *slot.session());
+      json["filename"] = file_name;
+      json["n_saved"] = slot.n_tokens();
+      json["n_written"] = std::filesystem::file_size(path, error);
+    } else if (action == "restore") {
+      load_prompt_cache(path, slot.make_session(context.session));
+      json["filename"] = file_name;
+      json["n_restored"] = slot.n_tokens();
+      json["n_read"] = std::filesystem::file_size(path, error);
+    } else {
+      json["n_erased"] = slot.n_tokens();
+      slot.erase();
+    }
+  });
+  return json;
 }
 
 }  // namespace chunkllm::serve

@@ -1,7 +1,9 @@
 // What clients ask about the server, its model and its tokenizer.
 #pragma once
 
+#include <filesystem>
 #include <nlohmann/json.hpp>
+#include <string>
 
 #include "serve/request.h"
 #include "serve/scheduler.h"
@@ -22,5 +24,12 @@ nlohmann::ordered_json detokenize(const RequestContext& context,
                                   const nlohmann::ordered_json& body);
 nlohmann::ordered_json apply_template(const RequestContext& context,
                                       const nlohmann::ordered_json& body);
+
+// POST /slots/ID?action=save|restore|erase, `file_name` in `folder`. Throws Error: kInvalidArgument
+// for a slot that is not there or works, or a name that is no plain one; those of prompt caches.
+nlohmann::ordered_json act_on_slot(const RequestContext& context, Scheduler& scheduler,
+                                   int64_t slot, const std::string& action,
+                                   const std::filesystem::path& folder,
+                                   const std::string& file_name);
 
 }  // namespace chunkllm::serve

@@ -52,6 +52,7 @@ struct Event {
   enum class Kind {
     kProgress,  // `counts` has cached_tokens and prompt_tokens, n_done how many are done
     kPrompt,    // scored tokens of the prompt, a piece of them: `tokens`
+    kChunks,    // what the upper layers attend to now: `chunks`, of n_done tokens
     kText,      // a token was chosen: `tokens` has it, `text` what became complete, perhaps nothing
     kDone,      // finish_reason, stop, counts; `text` and `tokens` as kText's
     kFailed,    // code and message
@@ -61,6 +62,7 @@ struct Event {
   std::string text = {};
   std::vector<TokenChoice> tokens = {};
   int64_t n_done = 0;
+  std::vector<ChosenChunk> chunks = {};
   JobCounts counts = {};
   std::string finish_reason = {};  // "stop" or "length"
   std::optional<std::string> stop_string = {};
@@ -90,6 +92,7 @@ struct Job {
   SessionOptions session;
   int64_t n_top = -1;  // log-probabilities of so many likeliest tokens beside each; -1: none
   bool scores_prompt = false;  // those of the prompt's tokens, too: it is read as a generated text
+  bool shows_chunks = false;   // tells of chosen chunks now and then
   std::optional<Clock::time_point> deadline;
   std::shared_ptr<Mailbox> mailbox;
   std::atomic<bool> is_cancelled{false};  // nobody waits any more

@@ -43,7 +43,12 @@ std::string metrics_text(const Metrics& m) {
         mean(m.retention_sum));
   gauge("kv_bytes_attended", "Keys and values attended, mean over generating passes.",
         mean(m.kv_bytes_attended_sum));
-  gauge("kv_bytes_stored", "Keys and values of all sequences.", number(m.kv_bytes_stored));
+  gauge("kv_bytes_stored", "Keys and values of the slots.", number(m.kv_bytes_stored));
+  gauge("kv_bytes_parked", "Keys and values in memory that no slot has.",
+        number(m.kv_bytes_parked));
+  gauge("kv_bytes_on_disk", "Files of keys and values.", number(m.kv_bytes_on_disk));
+  counter("prefix_saves_failed_total", "Files of keys and values that could not be written.",
+          number(m.failed_saves));
   gauge("requests_deferred", "Completions that wait for a slot.", number(m.queued));
   gauge("requests_reading", "Completions whose prompt is read.", number(m.reading));
   gauge("requests_processing", "Completions that run.", number(m.reading) + number(m.writing));

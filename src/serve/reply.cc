@@ -116,6 +116,8 @@ std::vector<Json> Reply::take(const Event& event) {
       choice.end.counts = event.counts;
       if (!request_.return_progress) return {};
       return {progress_piece(event)};
+    case Event::Kind::kChunks:
+      return {chunks_piece(choice, event)};
     case Event::Kind::kPrompt:
       choice.prompt_tokens.insert(choice.prompt_tokens.end(), event.tokens.begin(),
                                   event.tokens.end());
@@ -234,6 +236,29 @@ Json Reply::progress_piece(const Event& event) const {
                               {"cache", event.counts.cached_tokens},
                               {"processed", event.n_done},
                               {"time_ms", 1000 * event.counts.prefill_seconds}};
+  return piece;
+}
+
+// Chunks with their texts, in order of position.
+Json Reply::chunks_piece(const Choice& choice, const Event& event) const {
+  std::vector<int32_t> ids = request_.jobs[event.job]->prompt.ids;
+  for (const TokenChoice& token : choice.tokens) ids.push_back(token.id);
+  Json piece =
+      frame(request_.dialect == Dialect::kChat ? "chat.completion.chunk" : "text_completion");
+  piece["choices"] = Json::array();
+  Json list = Json::array();
+  for (const ChosenChunk& chunk : event.chunks) {
+    if (chunk.positions.end > std::ssize(ids)) continue;
+    const auto tokens = std::span(ids).subspan(static_cast<size_t>(chunk.positions.begin),
+                                               static_cast<size_t>(chunk.positions.size()));
+    list.push_back({{"begin", chunk.positions.begin},
+                    {"end", chunk.positions.end},
+                    {"text", tokenizer_.decode(tokens)},
+                    {"layers", chunk.layers},
+                    {"mass", chunk.mass},
+                    {"usual_mass", chunk.usual_mass}});
+  }
+  piece["chunks"] = {{"n_tokens", event.n_done}, {"chosen", std::move(list)}};
   return piece;
 }
 

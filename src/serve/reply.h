@@ -55,6 +55,7 @@ class Reply {
   std::vector<nlohmann::ordered_json> chat_pieces(Choice& choice, size_t index, const Event& event);
   nlohmann::ordered_json native_piece(Choice& choice, size_t index, const Event& event);
   nlohmann::ordered_json progress_piece(const Event& event) const;
+  nlohmann::ordered_json chunks_piece(const Choice& choice, const Event& event) const;
   nlohmann::ordered_json completion_choice(const Choice& choice, size_t index) const;
   nlohmann::ordered_json chat_choice(const Choice& choice, size_t index) const;
   nlohmann::ordered_json native_whole(const Choice& choice, size_t index) const;

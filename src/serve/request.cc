@@ -175,6 +175,7 @@ void parse_log_probs(const JsonFields& fields, CompletionRequest& request) {
 void parse_stream(const Json& body, const JsonFields& fields, CompletionRequest& request) {
   request.streams = fields.boolean_or("stream", false);
   request.return_progress = fields.boolean_or("return_progress", false);
+  request.return_chunks = fields.boolean_or("return_chunks", false) && request.streams;
   if (!has(body, "stream_options")) return;
   if (!request.streams) {
     fail(ErrorCode::kInvalidArgument, "stream_options needs \"stream\": true");
@@ -284,6 +285,7 @@ CompletionRequest parse_request(const RequestContext& context, Dialect dialect,
             .push_back(*prompt.turn_end);
       }
       job->session = session;
+      job->shows_chunks = request.return_chunks && session.policy->shows_chunks;
       job->n_top = std::max(request.n_logprobs, request.n_prompt_logprobs);
       job->scores_prompt =
           (request.echo && request.n_logprobs >= 0) || request.n_prompt_logprobs >= 0;

@@ -49,6 +49,7 @@ struct CompletionRequest {
   std::shared_ptr<Mailbox> mailbox = std::make_shared<Mailbox>();
   bool streams = false;
   bool include_usage = false;      // a last piece of a stream with the counts
+  bool return_chunks = false;      // pieces of a stream that say what is attended to
   bool return_progress = false;    // pieces of a stream that say how far the prompt is
   bool echo = false;               // the prompt is part of the text
   int64_t n_logprobs = -1;         // likeliest tokens beside each one; -1: no log-probabilities

@@ -11,6 +11,8 @@ namespace {
 
 // A prefix that another slot holds is copied, or waited for, if it saves so many tokens.
 constexpr int64_t kLeastCopied = 64;
+constexpr std::chrono::seconds kIdle{2};  // before what slots hold goes to files
+constexpr const char* kOutOfMemory = "out of memory; use a smaller --ctx or --parallel";
 
 // What all slots need, before anything of it is allocated.
 const SchedulerOptions& checked(const Engine& engine, const SchedulerOptions& options) {
@@ -30,9 +32,12 @@ const SchedulerOptions& checked(const Engine& engine, const SchedulerOptions& op
 }  // namespace
 
 Scheduler::Scheduler(const Engine& engine, const SchedulerOptions& options)
-    : engine_(engine), options_(checked(engine, options)), batch_(engine, options.n_slots) {
+    : engine_(engine),
+      options_(checked(engine, options)),
+      prefixes_(engine, options.prefixes),
+      batch_(engine, options.n_slots, scratch_) {
   for (int64_t i = 0; i < options_.n_slots; ++i) {
-    slots_.push_back(std::make_unique<Slot>(engine, metrics_, i));
+    slots_.push_back(std::make_unique<Slot>(engine, metrics_, scratch_, i));
   }
   thread_ = std::thread([this] { run(); });
 }
@@ -87,7 +92,14 @@ void Scheduler::run() {
   while (true) {
     {
       std::unique_lock lock(mutex_);
-      changed_.wait(lock, [&] { return has_work(); });
+      if (!changed_.wait_for(lock, kIdle, [&] { return has_work(); })) {
+        if (has_unsaved_slot()) {
+          lock.unlock();
+          save_idle_slot();
+          continue;
+        }
+        changed_.wait(lock, [&] { return has_work(); });
+      }
       const bool all_done = queue_.empty() && std::ranges::all_of(slots_, [](const auto& slot) {
                               return slot->is_idle();
                             });
@@ -101,6 +113,21 @@ void Scheduler::run() {
     publish();
   }
   end_all();
+}
+
+bool Scheduler::has_unsaved_slot() const {
+  return prefixes_.keeps_files() &&
+         std::ranges::any_of(slots_, [](const auto& slot) { return slot->is_unsaved(); });
+}
+
+// One at a time, so that who asks meanwhile does not wait long.
+void Scheduler::save_idle_slot() {
+  for (const auto& slot : slots_) {
+    if (!slot->is_unsaved()) continue;
+    if (!prefixes_.save(*slot->session(), slot->session_id())) ++metrics_.failed_saves;
+    slot->note_saved();
+    return;
+  }
 }
 
 void Scheduler::end_all() {
@@ -119,6 +146,8 @@ void Scheduler::end_all() {
     has_ended_ = true;
   }
   run_commands();
+  while (has_unsaved_slot()) save_idle_slot();
+  prefixes_.save_parked();
 }
 
 void Scheduler::run_commands() {
@@ -189,14 +218,16 @@ void Scheduler::admit_jobs() {
   });
 }
 
-// False if another slot reads what the job begins with, too.
-bool Scheduler::admit(std::shared_ptr<Job> job) {
+Scheduler::Place Scheduler::place_for(const Job& job) {
   Slot* best = nullptr;          // idle, holds most of it
   Slot* oldest = nullptr;        // idle, with nothing or what was used longest ago
-  const Slot* holder = nullptr;  // of all that are not reading
+  const Slot* holder = nullptr;  // of all that are not reading, holds most
   int64_t most_idle = -1, most_held = 0, most_reading = 0;
+  const auto age = [](const Slot& slot) {
+    return slot.n_tokens() == 0 ? Clock::time_point() : slot.last_used();
+  };
   for (const auto& slot : slots_) {
-    const int64_t n = slot->n_shared(*job);
+    const int64_t n = slot->n_shared(job);
     if (slot->state() == Slot::State::kReading) {
       most_reading = std::max(most_reading, n);
       continue;
@@ -210,24 +241,31 @@ bool Scheduler::admit(std::shared_ptr<Job> job) {
       most_idle = n;
       best = slot.get();
     }
-    const auto age = [](const Slot& s) {
-      return s.n_tokens() == 0 ? Clock::time_point() : s.last_used();
-    };
     if (oldest == nullptr || age(*slot) < age(*oldest)) oldest = slot.get();
   }
-  if (most_reading >= std::max(most_idle, most_held) + kLeastCopied) return false;
+  const std::string id = selection_id(job.session);
+  const int64_t most_kept = prefixes_.n_shared(job, id);
+  if (most_reading >= std::max({most_idle, most_held, most_kept}) + kLeastCopied) return {};
+  const bool from_kept = most_kept >= std::max(most_idle, most_held) + kLeastCopied;
+  const bool from_busy = !from_kept && most_held >= most_idle + kLeastCopied;
   // A slot whose text has little to do with the prompt is better left to those who come back to it.
-  if (most_idle < kLeastCopied && 2 * most_idle < best->n_tokens()) best = oldest;
-  const Slot* source = most_held >= best->n_shared(*job) + kLeastCopied ? holder : nullptr;
-  if (source == best) source = nullptr;
-  if (source != nullptr) best = oldest;
-  if (source == best) source = nullptr;
+  if (!from_kept && !from_busy && 2 * most_idle >= best->n_tokens()) return {best, nullptr};
+  const std::string old_id = oldest->session_id();
+  prefixes_.park(oldest->take_session(), old_id);
+  if (from_kept) oldest->put_session(prefixes_.take(job, id, scratch_), id);
+  return {oldest, from_busy ? holder : nullptr};
+}
+
+// False if the job has to wait for what another slot reads.
+bool Scheduler::admit(const std::shared_ptr<Job>& job) {
+  const Place place = place_for(*job);
+  if (place.slot == nullptr) return false;
   try {
-    best->begin(std::move(job), source);
+    place.slot->begin(job, place.source);
   } catch (const Error& error) {
-    best->fail(error.code(), error.what(), true);
+    place.slot->fail(error.code(), error.what(), true);
   } catch (const std::bad_alloc&) {
-    best->fail(ErrorCode::kMemory, "out of memory; use a smaller --ctx or --parallel", true);
+    place.slot->fail(ErrorCode::kMemory, kOutOfMemory, true);
   }
   return true;
 }
@@ -244,7 +282,7 @@ void Scheduler::read_step() {
     } catch (const Error& error) {
       slot.fail(error.code(), error.what(), true);
     } catch (const std::bad_alloc&) {
-      slot.fail(ErrorCode::kMemory, "out of memory; use a smaller --ctx or --parallel", true);
+      slot.fail(ErrorCode::kMemory, kOutOfMemory, true);
     }
     return;
   }
@@ -288,6 +326,8 @@ void Scheduler::publish() {
   metrics_.reading = n_reading;
   metrics_.writing = n_writing;
   metrics_.kv_bytes_stored = n_bytes;
+  metrics_.kv_bytes_parked = prefixes_.memory_bytes();
+  metrics_.kv_bytes_on_disk = prefixes_.disk_bytes();
   const std::lock_guard lock(mutex_);
   metrics_.queued = std::ssize(queue_);
 }

@@ -14,6 +14,7 @@
 #include "engine/decode_batch.h"
 #include "serve/job.h"
 #include "serve/metrics.h"
+#include "serve/prefix_cache.h"
 #include "serve/slot.h"
 
 namespace chunkllm::serve {
@@ -24,6 +25,7 @@ struct SchedulerOptions {
   int64_t max_queued = 128;    // jobs that wait beyond these
   int64_t block_tokens = 512;  // of a prompt between two looks at what else there is
   int64_t block_tokens_beside = 128;  // while others write
+  PrefixCacheOptions prefixes;
 };
 
 // Any thread may call. The engine must outlive it.
@@ -64,7 +66,15 @@ class Scheduler {
   // Drops jobs that nobody waits for, and those whose time has passed.
   void sweep();
   void admit_jobs();
-  bool admit(std::shared_ptr<Job> job);
+  bool admit(const std::shared_ptr<Job>& job);
+  // The best place for a job, prepared; null if another slot reads what it begins with, too.
+  struct Place {
+    Slot* slot = nullptr;
+    const Slot* source = nullptr;  // another slot to copy from
+  };
+  Place place_for(const Job& job);
+  void save_idle_slot();
+  bool has_unsaved_slot() const;
   void read_step();
   void write_step();
   void publish();
@@ -74,6 +84,8 @@ class Scheduler {
   SchedulerOptions options_;
   Metrics metrics_;
   std::vector<std::unique_ptr<Slot>> slots_;
+  std::shared_ptr<TransformerScratch> scratch_ = std::make_shared<TransformerScratch>();
+  PrefixCache prefixes_;
   DecodeBatch batch_;
   size_t next_reader_ = 0;  // slot whose turn it is
 

@@ -157,6 +157,15 @@ void Server::Impl::add_inspection() {
   post("/tokenize", tokenize);
   post("/detokenize", detokenize);
   post("/apply-template", apply_template);
+  http->Post(
+      R"(/slots/(\d{1,9}))", [this](const httplib::Request& request, httplib::Response& response) {
+        const Json body = request.body.empty() ? Json::object() : parse_body(request.body);
+        const Json name = body.value("filename", Json(""));
+        set_reply(response,
+                  {200, act_on_slot(context, scheduler, std::stoll(request.matches[1]),
+                                    request.get_param_value("action"), options.slot_folder,
+                                    name.is_string() ? name.get<std::string>() : std::string())});
+      });
   for (const char* path : {"/health", "/v1/health"}) {
     http->Get(path, [](const httplib::Request&, httplib::Response& response) {
       response.set_content(R"({"status":"ok"})", "application/json");

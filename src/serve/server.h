@@ -20,7 +20,8 @@ struct ServerOptions {
   std::vector<std::string> api_keys = {};  // empty: everybody may ask
   std::filesystem::path certificate = {};  // PEM; empty: HTTP without TLS
   std::filesystem::path private_key = {};
-  std::string cors_origin = {};  // Access-Control-Allow-Origin; empty: none
+  std::string cors_origin = {};            // Access-Control-Allow-Origin; empty: none
+  std::filesystem::path slot_folder = {};  // for files of slots; empty: none are saved
   int64_t max_body_bytes = int64_t{64} << 20;
   int64_t max_connections = 256;
 };

@@ -16,25 +16,33 @@ std::string selection_id(const SessionOptions& options) {
 }
 
 int64_t Slot::n_shared(const Job& job) const {
-  if (!session_ || job.scores_prompt || selection_id_ != selection_id(job.session)) return 0;
+  if (!session_ || job.scores_prompt || session_id_ != selection_id(job.session)) return 0;
   return common_prefix(job.prompt, session_->tokens(), session_->origins(), session_->n_done(),
                        session_->options());
 }
 
 Session& Slot::make_session(const SessionOptions& options) {
   session_.reset();  // its memory first
-  session_ = std::make_unique<Session>(engine_, options);
-  selection_id_ = selection_id(options);
+  session_ = std::make_unique<Session>(engine_, options, scratch_);
+  session_id_ = selection_id(options);
   return *session_;
+}
+
+void Slot::put_session(std::unique_ptr<Session> session, std::string id) {
+  session_ = std::move(session);
+  session_id_ = std::move(id);
+  is_saved_ = false;
 }
 
 void Slot::begin(std::shared_ptr<Job> job, const Slot* source) {
   job_ = std::move(job);
   counts_ = {.prompt_tokens = job_->prompt.n_tokens(), .slot = number_};
   next_token_.reset();
+  is_saved_ = false;
+  chunks_shown_ = {};
   last_used_ = Clock::now();
   timer_ = Timer();
-  if (!session_ || source != nullptr || selection_id_ != selection_id(job_->session)) {
+  if (!session_ || source != nullptr || session_id_ != selection_id(job_->session)) {
     make_session(job_->session);
   }
   answer_.emplace(engine_.tokenizer(), job_->answer,
@@ -102,6 +110,18 @@ void Slot::score_some(int64_t most_tokens) {
   job_->mailbox->push(std::move(scored));
 }
 
+// At the prompt's end and then twice a second: each token of an answer may choose anew.
+void Slot::show_chunks() {
+  constexpr std::chrono::milliseconds kPause{500};
+  if (!job_->shows_chunks || Clock::now() - chunks_shown_ < kPause) return;
+  chunks_shown_ = Clock::now();
+  const int64_t n = session_->n_tokens();
+  job_->mailbox->push({.kind = Event::Kind::kChunks,
+                       .job = job_->index,
+                       .n_done = n,
+                       .chunks = session_->policy().chosen_at(n - 1)});
+}
+
 void Slot::take(std::span<const float> logits) {
   last_used_ = Clock::now();
   choose(logits);
@@ -109,6 +129,7 @@ void Slot::take(std::span<const float> logits) {
 
 void Slot::choose(std::span<const float> logits) {
   session_->count_pass(counts_.retention);
+  show_chunks();
   next_token_ = answer_->next(logits, session_->tokens());
   Event event{.kind = Event::Kind::kText, .job = job_->index, .text = answer_->take_text()};
   const int32_t id = answer_->stop_token() ? *answer_->stop_token() : answer_->ids().back();
@@ -159,6 +180,8 @@ void Slot::cancel() {
 
 void Slot::release() {
   state_ = State::kIdle;
+  // A text that was scored serves no prompt.
+  if (session_ && job_->scores_prompt) session_->rewind(0);
   job_.reset();
   answer_.reset();
   next_token_.reset();

@@ -6,6 +6,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 
 #include "base/timer.h"
 #include "engine/answer.h"
@@ -22,8 +23,9 @@ std::string selection_id(const SessionOptions& options);
 // outlive it. One thread at a time.
 class Slot {
  public:
-  Slot(const Engine& engine, Metrics& metrics, int64_t number)
-      : engine_(engine), metrics_(metrics), number_(number) {}
+  Slot(const Engine& engine, Metrics& metrics, std::shared_ptr<TransformerScratch> scratch,
+       int64_t number)
+      : engine_(engine), metrics_(metrics), scratch_(std::move(scratch)), number_(number) {}
 
   enum class State { kIdle, kReading, kWriting };
   State state() const { return state_; }
@@ -34,11 +36,20 @@ class Slot {
   // Null before the first job, and after an error.
   Session* session() { return session_.get(); }
   const Session* session() const { return session_.get(); }
+  // selection_id() of the session.
+  const std::string& session_id() const { return session_id_; }
   int64_t n_tokens() const { return session_ ? session_->n_tokens() : 0; }
+  // Whether the session has tokens that no call of note_saved() knew of.
+  bool is_unsaved() const { return session_ != nullptr && !is_saved_; }
+  void note_saved() { is_saved_ = true; }
 
   // Tokens of the job's prompt that need not run here; for a slot that is still reading, those that
   // will not have to.
   int64_t n_shared(const Job& job) const;
+
+  // Takes the session out of an idle slot, or puts one into it in place of the one that is there.
+  std::unique_ptr<Session> take_session() { return std::move(session_); }
+  void put_session(std::unique_ptr<Session> session, std::string id);
 
   // Begins a job, whose prompt fits, in an idle slot: from what the slot holds, or from what
   // `source` does, another slot that is not reading.
@@ -66,15 +77,18 @@ class Slot {
  private:
   void score_some(int64_t most_tokens);
   void choose(std::span<const float> logits);
+  void show_chunks();
   void finish(Event event);
   void release();
   JobCounts counts() const;
 
   const Engine& engine_;
   Metrics& metrics_;
+  std::shared_ptr<TransformerScratch> scratch_;
   int64_t number_;
   State state_ = State::kIdle;
-  std::string selection_id_;
+  std::string session_id_;
+  bool is_saved_ = false;
   std::unique_ptr<Session> session_;
   std::shared_ptr<Job> job_;
   std::optional<Answer> answer_;
@@ -84,6 +98,7 @@ class Slot {
   int64_t refreshes_before_ = 0;
   Timer timer_;
   Clock::time_point last_used_ = {};
+  Clock::time_point chunks_shown_ = {};
 };
 
 }  // namespace chunkllm::serve

@@ -1,0 +1,196 @@
+// Keys, limits, what is told about the model, and what a restart finds.
+#include <filesystem>
+#include <fstream>
+
+#include "serve/server_fixture.h"
+#include "testing/temp_folder.h"
+
+namespace chunkllm::serve::test {
+namespace {
+
+namespace fs = std::filesystem;
+
+TEST(Server, AsksForAKeyWhereThereIsOne) {
+  const TestServer server({.api_keys = {"first", "second"}});
+  const auto status = [&](const httplib::Headers& headers) {
+    return server.client().Get("/v1/models", headers)->status;
+  };
+  EXPECT_EQ(status({}), 401);
+  EXPECT_EQ(status({{"Authorization", "Bearer "}}), 401);
+  EXPECT_EQ(status({{"Authorization", "Bearer firs"}}), 401);
+  EXPECT_EQ(status({{"Authorization", "Bearer first"}}), 200);
+  EXPECT_EQ(status({{"Authorization", "Bearer second"}}), 200);
+  EXPECT_EQ(status({{"X-Api-Key", "second"}}), 200);
+  EXPECT_EQ(server.client().Get("/health")->status, 200);
+  EXPECT_EQ(server.client().Post("/v1/completions", "{}", "application/json")->status, 401);
+}
+
+TEST(Server, LetsOtherPagesAskOnlyWhereThatWasAskedFor) {
+  const TestServer closed;
+  EXPECT_FALSE(closed.client().Get("/v1/models")->has_header("Access-Control-Allow-Origin"));
+  const TestServer open({.cors_origin = "https://example.org"});
+  EXPECT_EQ(open.client().Get("/v1/models")->get_header_value("Access-Control-Allow-Origin"),
+            "https://example.org");
+  EXPECT_EQ(open.client().Options("/v1/models")->status, 204);
+}
+
+TEST(Server, RefusesBodiesThatAreTooLarge) {
+  const TestServer server({.max_body_bytes = 1000});
+  const httplib::Result result =
+      server.client().Post("/v1/completions", std::string(5000, ' '), "application/json");
+  ASSERT_TRUE(result);
+  EXPECT_EQ(result->status, 413);
+  EXPECT_NE(Json::parse(result->body)["error"]["message"].get<std::string>().find("larger"),
+            std::string::npos);
+}
+
+TEST(Server, TellsOfTheModelAndItsTokens) {
+  const TestServer server;
+  const Json models = Json::parse(server.client().Get("/v1/models")->body);
+  EXPECT_EQ(models["data"][0]["id"], "needle");
+  EXPECT_EQ(models["data"][0]["max_model_len"], 2048);
+  const Json props = Json::parse(server.client().Get("/props")->body);
+  EXPECT_EQ(props["total_slots"], 3);
+  EXPECT_TRUE(props["chat_template"].is_string());
+  EXPECT_EQ(Json::parse(server.client().Get("/slots")->body).size(), 3u);
+  const Tokenizer& tokenizer = needle_engine().tokenizer();
+  const std::string text = "One, two and three.";
+  const Json with_bos = server.post("/tokenize", {{"prompt", text}});
+  EXPECT_EQ(with_bos["tokens"], Json(tokenizer.encode(text, {.add_special_tokens = true})));
+  EXPECT_EQ(with_bos["count"], with_bos["tokens"].size());
+  const Json without = server.post("/tokenize", {{"content", text}});
+  EXPECT_EQ(without["tokens"], Json(tokenizer.encode(text)));
+  const Json back = server.post("/detokenize", {{"tokens", without["tokens"]}});
+  EXPECT_EQ(back["content"], text);
+  EXPECT_EQ(back["prompt"], text);
+  const Json messages = {{{"role", "user"}, {"content", text}}};
+  const std::string rendered = server.post("/apply-template", {{"messages", messages}})["prompt"];
+  EXPECT_NE(rendered.find(text), std::string::npos);
+  EXPECT_EQ(server.post("/tokenize", {{"messages", messages}})["tokens"],
+            Json(tokenizer.encode(rendered)));
+  EXPECT_TRUE(Json::parse(server.client().Get("/tokenizer_info")->body)["eos_token"].is_string());
+  const std::string metrics = server.client().Get("/metrics")->body;
+  EXPECT_NE(metrics.find("\nchunkllm:requests_total 0\n"), std::string::npos) << metrics;
+  EXPECT_EQ(server.client().Get("/")->get_header_value("Content-Type"), "text/html; charset=utf-8");
+}
+
+TEST(Server, SavesAndRestoresSlots) {
+  const TempFolder folder;
+  const TestServer server({.slot_folder = folder.path()}, 1);
+  const Json body = {{"prompt", long_text(400)}, {"max_tokens", 4}, {"temperature", 0}};
+  const Json reply = server.post("/v1/completions", body);
+  const Json saved = server.post("/slots/0?action=save", {{"filename", "a.bin"}});
+  EXPECT_GT(saved["n_saved"], 300);
+  EXPECT_EQ(saved["n_written"], fs::file_size(folder / "a.bin"));
+  EXPECT_EQ(server.post("/slots/0?action=erase", Json::object())["n_erased"], saved["n_saved"]);
+  EXPECT_EQ(server.post("/slots/0?action=restore", {{"filename", "a.bin"}})["n_restored"],
+            saved["n_saved"]);
+  const Json again = server.post("/v1/completions", body);
+  EXPECT_EQ(again["choices"], reply["choices"]);
+  EXPECT_GT(again["usage"]["prompt_tokens_details"]["cached_tokens"], 300);
+  const auto refuse = [&](const std::string& path, const Json& given) {
+    const httplib::Result result = server.client().Post(path, given.dump(), "application/json");
+    EXPECT_EQ(result->status, 400) << path << given << result->body;
+  };
+  for (const char* name : {"", "..", "../a.bin", "/etc/passwd", ".hidden", "a/b", "a b"}) {
+    refuse("/slots/0?action=save", {{"filename", name}});
+    refuse("/slots/0?action=restore", {{"filename", name}});
+  }
+  refuse("/slots/0?action=restore", {{"filename", "missing.bin"}});
+  refuse("/slots/7?action=erase", Json::object());
+  refuse("/slots/0?action=dance", Json::object());
+}
+
+class Prefixes : public testing::Test {
+ protected:
+  int64_t cached(const TestServer& server, const std::string& prompt) {
+    const Json reply =
+        server.post("/v1/completions", {{"prompt", prompt}, {"max_tokens", 6}, {"temperature", 0}});
+    EXPECT_EQ(reply["choices"][0]["text"], generated(prompt, 6).text);
+    return reply["usage"]["prompt_tokens_details"]["cached_tokens"];
+  }
+  size_t n_files() const {
+    size_t n = 0;
+    for (const auto& entry : fs::directory_iterator(folder_.path())) n += entry.exists() ? 1 : 0;
+    return n;
+  }
+  PrefixCacheOptions options(int64_t memory_bytes = int64_t{1} << 30,
+                             int64_t disk_bytes = int64_t{1} << 30) const {
+    return {.memory_bytes = memory_bytes, .folder = folder_.path(), .disk_bytes = disk_bytes};
+  }
+  // A question about a document: the prompts of one document share all but the end.
+  static std::string question(int64_t document, int64_t number) {
+    return long_text(700, document) + " Question " + std::to_string(number) + ": " +
+           long_text(30, 50 + number);
+  }
+  TempFolder folder_;
+};
+
+TEST_F(Prefixes, MoreDocumentsThanSlotsAreReadOnce) {
+  const TestServer server({}, 1, 64, options());
+  for (int64_t document = 0; document < 3; ++document)
+    EXPECT_EQ(cached(server, question(document, 0)), 0);
+  for (int64_t document = 0; document < 3; ++document) {
+    EXPECT_GT(cached(server, question(document, 1)), 500) << document;
+  }
+}
+
+TEST_F(Prefixes, OutliveTheServer) {
+  {
+    const TestServer server({}, 1, 64, options());
+    for (int64_t document = 0; document < 3; ++document) cached(server, question(document, 0));
+  }
+  EXPECT_EQ(n_files(), 3u);
+  const TestServer server({}, 1, 64, options());
+  for (int64_t document = 0; document < 3; ++document) {
+    EXPECT_GT(cached(server, question(document, 1)), 500) << document;
+  }
+}
+
+TEST_F(Prefixes, GoToFilesWhereThereIsNoMemory) {
+  const TestServer server({}, 1, 64, options(0));
+  for (int64_t document = 0; document < 3; ++document) cached(server, question(document, 0));
+  EXPECT_EQ(n_files(), 2u);
+  EXPECT_GT(cached(server, question(0, 1)), 500);
+}
+
+TEST_F(Prefixes, KeepWithinTheDisk) {
+  const TestServer server({}, 1, 64, options(0, 1));
+  for (int64_t document = 0; document < 3; ++document) cached(server, question(document, 0));
+  EXPECT_EQ(n_files(), 0u);
+  EXPECT_EQ(cached(server, question(0, 1)), 0);
+}
+
+TEST_F(Prefixes, ADamagedFileIsReadAnew) {
+  for (const int64_t damage : {0, 100, 4000}) {
+    {
+      const TestServer server({}, 1, 64, options());
+      cached(server, question(9, 0));
+    }
+    for (const auto& entry : fs::directory_iterator(folder_.path())) {
+      if (damage == 0) {
+        fs::resize_file(entry.path(), entry.file_size() / 2);
+      } else {
+        std::fstream file(entry.path(), std::ios::in | std::ios::out | std::ios::binary);
+        file.seekp(static_cast<std::streamoff>(entry.file_size()) - damage);
+        file.put('\x55');
+      }
+    }
+    const TestServer server({}, 1, 64, options());
+    EXPECT_EQ(cached(server, question(9, 1)), 0) << damage;
+    for (const auto& entry : fs::directory_iterator(folder_.path())) fs::remove(entry.path());
+  }
+}
+
+TEST_F(Prefixes, OtherSettingsDoNotShareThem) {
+  const TestServer server({}, 1, 64, options());
+  cached(server, question(0, 0));
+  const Json full = server.post(
+      "/v1/completions",
+      {{"prompt", question(0, 1)}, {"max_tokens", 6}, {"temperature", 0}, {"policy", "full"}});
+  EXPECT_EQ(full["usage"]["prompt_tokens_details"]["cached_tokens"], 0);
+  EXPECT_EQ(full["choices"][0]["text"], generated(question(0, 1), 6, "full").text);
+}
+
+}  // namespace
+}  // namespace chunkllm::serve::test
