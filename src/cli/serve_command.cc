@@ -98,6 +98,7 @@ void serve_until_interrupted(serve::Server& server, serve::Scheduler& scheduler)
   server.stop();
   listener.join();
   if (failure) std::rethrow_exception(failure);
+  interrupt_token().check();  // the exit code says that it was one
 }
 
 void run(ServeArgs& args) {
