@@ -92,7 +92,7 @@ Json models_json(const RequestContext& context, Scheduler&) {
                   {"n_vocab", config.n_vocab},
                   {"n_embd", config.d_model},
                   {"n_params", context.engine.weights().n_parameters()}}}};
-  return {{"object", "list"}, {"data", {std::move(model)}}};
+  return {{"object", "list"}, {"data", Json::array({std::move(model)})}};
 }
 
 Json props_json(const RequestContext& context, Scheduler& scheduler) {

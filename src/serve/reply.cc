@@ -31,6 +31,12 @@ Json bytes_of(std::string_view text) {
   return bytes;
 }
 
+Json call_json(const ToolCall& call) {
+  return {{"id", random_id("call")},
+          {"type", "function"},
+          {"function", {{"name", call.name}, {"arguments", call.arguments}}}};
+}
+
 double per_second(int64_t n, double seconds) {
   return seconds > 0 ? static_cast<double>(n) / seconds : 0.0;
 }
@@ -174,7 +180,7 @@ std::vector<Json> Reply::completion_pieces(Choice& choice, size_t index, const E
     for (const TokenChoice& token : event.tokens) part["token_ids"].push_back(token.id);
   }
   part["finish_reason"] = ends ? Json(choice.end.finish_reason) : Json();
-  piece["choices"] = {part};
+  piece["choices"] = Json::array({std::move(part)});
   return {piece};
 }
 
@@ -187,10 +193,11 @@ std::vector<Json> Reply::chat_pieces(Choice& choice, size_t index, const Event& 
   std::vector<Json> pieces;
   const auto add = [&](Json delta, Json reason, Json probs) {
     Json piece = frame("chat.completion.chunk");
-    piece["choices"] = {{{"index", index},
-                         {"delta", std::move(delta)},
-                         {"logprobs", std::move(probs)},
-                         {"finish_reason", std::move(reason)}}};
+    piece["choices"] = Json::array();
+    piece["choices"].push_back({{"index", index},
+                                {"delta", std::move(delta)},
+                                {"logprobs", std::move(probs)},
+                                {"finish_reason", std::move(reason)}});
     pieces.push_back(std::move(piece));
   };
   if (!choice.began) add({{"role", "assistant"}, {"content", ""}}, nullptr, nullptr);
@@ -202,12 +209,9 @@ std::vector<Json> Reply::chat_pieces(Choice& choice, size_t index, const Event& 
   if (choice.calls) {
     for (size_t i = 0; i < choice.calls->calls().size(); ++i) {
       const ToolCall& call = choice.calls->calls()[i];
-      add({{"tool_calls",
-            {{{"index", i},
-              {"id", random_id("call")},
-              {"type", "function"},
-              {"function", {{"name", call.name}, {"arguments", call.arguments}}}}}}},
-          nullptr, nullptr);
+      Json one = call_json(call);
+      one["index"] = i;
+      add({{"tool_calls", Json::array({std::move(one)})}}, nullptr, nullptr);
     }
   }
   add(Json::object(), finish_reason(choice), nullptr);
@@ -367,10 +371,7 @@ Json Reply::chat_choice(const Choice& choice, size_t index) const {
     if (choice.text.empty()) message["content"] = nullptr;
     message["tool_calls"] = Json::array();
     for (const ToolCall& call : choice.calls->calls()) {
-      message["tool_calls"].push_back(
-          {{"id", random_id("call")},
-           {"type", "function"},
-           {"function", {{"name", call.name}, {"arguments", call.arguments}}}});
+      message["tool_calls"].push_back(call_json(call));
     }
   }
   Json json = {{"index", index}, {"message", std::move(message)}, {"logprobs", nullptr}};

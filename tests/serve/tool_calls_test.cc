@@ -3,6 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include <memory>
+
+#include "engine/needle_engine.h"
+#include "serve/reply.h"
+
 namespace chunkllm::serve {
 namespace {
 
@@ -46,6 +51,45 @@ TEST(ToolCalls, AreTheSameInPiecesOfAnySize) {
       for (const ToolCall& call : reader.calls()) calls.push_back(call.name + call.arguments);
       EXPECT_EQ(shown, c.shown) << c.text << " in pieces of " << n;
       EXPECT_EQ(calls, c.calls) << c.text << " in pieces of " << n;
+    }
+  }
+}
+
+// An answer of a chat with tools, as one piece and as a stream.
+TEST(ToolCalls, AreAPartOfReplies) {
+  const RequestContext context{.engine = chunkllm::test::needle_engine(), .session = {}};
+  for (const bool streams : {false, true}) {
+    CompletionRequest request{.dialect = Dialect::kChat, .streams = streams, .has_tools = true};
+    request.jobs.push_back(std::make_shared<Job>());
+    Reply reply(context, request);
+    std::vector<nlohmann::ordered_json> pieces;
+    for (const char* text :
+         {"Well. <tool_", "call>{\"name\": \"f\", \"arguments\": {\"x\":", " 1}}"}) {
+      for (auto& piece : reply.take({.text = text})) pieces.push_back(piece);
+    }
+    for (auto& piece : reply.take(
+             {.kind = Event::Kind::kDone, .text = "</tool_call>", .finish_reason = "stop"})) {
+      pieces.push_back(piece);
+    }
+    ASSERT_TRUE(reply.is_done());
+    if (streams) {
+      std::string text;
+      nlohmann::ordered_json calls;
+      for (const auto& piece : pieces) {
+        const auto& delta = piece["choices"][0]["delta"];
+        text += delta.value("content", "");
+        if (delta.contains("tool_calls")) calls = delta["tool_calls"];
+      }
+      EXPECT_EQ(text, "Well. ");
+      EXPECT_EQ(calls[0]["index"], 0);
+      EXPECT_EQ(calls[0]["function"]["arguments"], "{\"x\":1}");
+      EXPECT_EQ(pieces.back()["choices"][0]["finish_reason"], "tool_calls");
+    } else {
+      EXPECT_TRUE(pieces.empty());
+      const auto choice = reply.whole()["choices"][0];
+      EXPECT_EQ(choice["message"]["content"], "Well. ");
+      EXPECT_EQ(choice["message"]["tool_calls"][0]["function"]["name"], "f");
+      EXPECT_EQ(choice["finish_reason"], "tool_calls");
     }
   }
 }
