@@ -22,8 +22,9 @@
 namespace chunkllm::cli {
 namespace {
 
-constexpr int64_t kDefaultCtx = 32768;         // where the model can do more
-constexpr std::chrono::seconds kPatience{10};  // for what runs when the end is asked for
+constexpr int64_t kDefaultCtx = 32768;                // where the model can do more
+constexpr std::chrono::milliseconds kLastWords{300};  // for the last replies to be sent
+constexpr std::chrono::seconds kPatience{10};         // for what runs when the end is asked for
 
 struct ServeArgs {
   CompletionArgs completion;
@@ -95,6 +96,10 @@ void serve_until_interrupted(serve::Server& server, serve::Scheduler& scheduler)
   }
   if (!has_ended) std::fputs("ending; a second interrupt ends at once\n", stderr);
   scheduler.finish(kPatience);
+  if (!has_ended) {
+    scheduler.wait_for_end();
+    std::this_thread::sleep_for(kLastWords);
+  }
   server.stop();
   listener.join();
   if (failure) std::rethrow_exception(failure);

@@ -51,7 +51,8 @@ std::optional<int32_t> Answer::next(std::span<const float> logits,
     return std::nullopt;
   }
   ids_.push_back(token);
-  text_ += stops_.push(decoder_.push(token));
+  const std::string piece = decoder_.push(token);
+  text_ += n_generated_ < options_.min_tokens ? piece : stops_.push(piece);
   if (stops_.stop()) {
     finish("stop");
   } else if (n_generated_ >= options_.max_tokens) {

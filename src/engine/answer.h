@@ -18,7 +18,7 @@ struct AnswerOptions {
   SamplingOptions sampling = {};
   std::vector<int32_t> eos_ids = {};    // end the answer; not part of its text
   std::vector<std::string> stops = {};  // texts that end the answer before them
-  int64_t min_tokens = 0;               // before so many no token of eos_ids is chosen
+  int64_t min_tokens = 0;               // before so many nothing ends it
 };
 
 // Knows nothing of models: whoever runs the tokens gives it their logits. One thread at a time.

@@ -210,7 +210,14 @@ Json act_on_slot(const RequestContext& context, Scheduler& scheduler, int64_t nu
       json["n_saved"] = slot.n_tokens();
       json["n_written"] = std::filesystem::file_size(path, error);
     } else if (action == "restore") {
-      load_prompt_cache(path, slot.make_session(context.session));
+      std::unique_ptr<Session> before = slot.take_session();
+      const std::string id = slot.session_id();
+      try {
+        load_prompt_cache(path, slot.make_session(context.session));
+      } catch (const Error&) {
+        slot.put_session(std::move(before), id);
+        throw;
+      }
       json["filename"] = file_name;
       json["n_restored"] = slot.n_tokens();
       json["n_read"] = std::filesystem::file_size(path, error);

@@ -129,6 +129,19 @@ ChatTemplate template_for(const RequestContext& context, const Json& body, bool&
   return context.chat_template->with(variables);
 }
 
+// The same messages with empty contents where there are none; nothing if there are no such.
+std::vector<ChatMessage> with_contents(std::vector<ChatMessage> messages) {
+  bool any = false;
+  for (ChatMessage& message : messages) {
+    if (!message.given.is_object()) continue;
+    if (message.given.contains("content") && !message.given["content"].is_null()) continue;
+    message.given["content"] = "";
+    any = true;
+  }
+  if (!any) messages.clear();
+  return messages;
+}
+
 const Json& messages_of(const Json& body) {
   if (!body.contains("messages")) {
     fail(ErrorCode::kInvalidArgument, "the field messages is missing");
@@ -183,8 +196,15 @@ std::vector<Prompt> parse_prompts(const RequestContext& context, const Json& bod
 
 Prompt parse_chat(const RequestContext& context, const Json& body, bool& has_tools) {
   const ChatTemplate chat_template = template_for(context, body, has_tools);
-  return chat_prompt(context.engine.tokenizer(), chat_template,
-                     parse_chat_messages(messages_of(body)));
+  const std::vector<ChatMessage> messages = parse_chat_messages(messages_of(body));
+  try {
+    return chat_prompt(context.engine.tokenizer(), chat_template, messages);
+  } catch (const Error&) {
+    // Clients send null where a message calls tools alone; not every template takes that.
+    const std::vector<ChatMessage> texts = with_contents(messages);
+    if (texts.empty()) throw;
+    return chat_prompt(context.engine.tokenizer(), chat_template, texts);
+  }
 }
 
 std::string render_chat(const RequestContext& context, const Json& body) {

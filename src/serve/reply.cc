@@ -115,6 +115,14 @@ std::string Reply::finish_reason(const Choice& choice) const {
   return choice.calls && !choice.calls->calls().empty() ? "tool_calls" : choice.end.finish_reason;
 }
 
+Json Reply::stop_reason(const Choice& choice) const {
+  if (choice.end.stop_string) return *choice.end.stop_string;
+  const auto& ids = request_.stop_token_ids;
+  const auto& token = choice.end.stop_token;
+  const bool was_asked_for = token && std::ranges::find(ids, *token) != ids.end();
+  return was_asked_for ? Json(*token) : Json();
+}
+
 std::vector<Json> Reply::take(const Event& event) {
   Choice& choice = choices_[event.job];
   switch (event.kind) {
@@ -179,6 +187,7 @@ std::vector<Json> Reply::completion_pieces(Choice& choice, size_t index, const E
     part["token_ids"] = Json::array();
     for (const TokenChoice& token : event.tokens) part["token_ids"].push_back(token.id);
   }
+  if (ends) part["stop_reason"] = stop_reason(choice);
   part["finish_reason"] = ends ? Json(choice.end.finish_reason) : Json();
   piece["choices"] = Json::array({std::move(part)});
   return {piece};
@@ -222,6 +231,8 @@ Json Reply::native_piece(Choice& choice, size_t index, const Event& event) {
   if (event.kind == Event::Kind::kDone) {
     Json piece = native_whole(choice, index);
     piece["content"] = event.text;
+    piece["tokens"] = Json::array();
+    for (const TokenChoice& token : event.tokens) piece["tokens"].push_back(token.id);
     return piece;
   }
   Json piece = {{"index", index}, {"content", event.text}, {"tokens", Json::array()}};
@@ -240,6 +251,10 @@ Json Reply::progress_piece(const Event& event) const {
                               {"cache", event.counts.cached_tokens},
                               {"processed", event.n_done},
                               {"time_ms", 1000 * event.counts.prefill_seconds}};
+  if (request_.dialect == Dialect::kNative) {
+    piece["content"] = "";
+    piece["stop"] = false;
+  }
   return piece;
 }
 
@@ -353,7 +368,7 @@ Json Reply::completion_choice(const Choice& choice, size_t index) const {
                                  request_.echo ? &prompt : nullptr, n_characters);
   }
   json["finish_reason"] = choice.end.finish_reason;
-  json["stop_reason"] = choice.end.stop_string ? Json(*choice.end.stop_string) : Json();
+  json["stop_reason"] = stop_reason(choice);
   if (request_.n_prompt_logprobs >= 0) {
     json["prompt_logprobs"] = prompt_log_probs(choice, prompt);
   }
@@ -379,7 +394,7 @@ Json Reply::chat_choice(const Choice& choice, size_t index) const {
     json["logprobs"] = {{"content", content_log_probs(choice.tokens)}, {"refusal", nullptr}};
   }
   json["finish_reason"] = finish_reason(choice);
-  json["stop_reason"] = choice.end.stop_string ? Json(*choice.end.stop_string) : Json();
+  json["stop_reason"] = stop_reason(choice);
   if (request_.return_token_ids) {
     json["token_ids"] = Json::array();
     for (const TokenChoice& token : choice.tokens) json["token_ids"].push_back(token.id);

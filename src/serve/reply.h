@@ -69,6 +69,7 @@ class Reply {
   nlohmann::ordered_json timings() const;
   nlohmann::ordered_json selection() const;
   std::string finish_reason(const Choice& choice) const;
+  nlohmann::ordered_json stop_reason(const Choice& choice) const;
   std::string token_name(int32_t id) const;
   std::string prompt_text(const Prompt& prompt) const;
 

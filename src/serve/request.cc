@@ -86,8 +86,11 @@ SessionOptions parse_selection(const RequestContext& context, const nlohmann::js
   KvBudget& budget = session.selection.budget;
   if (fields.has("kv_budget")) {
     const nlohmann::json& value = fields.at("kv_budget");
-    const KvBudget given =
-        KvBudget::parse(value.is_string() ? value.get<std::string>() : value.dump(), "kv_budget");
+    // JavaScript writes 1.0 as 1; one token is no budget.
+    const std::string text = value.is_string() ? value.get<std::string>()
+                             : value == 1      ? std::string("1.0")
+                                               : value.dump();
+    const KvBudget given = KvBudget::parse(text, "kv_budget");
     budget.n_tokens = given.n_tokens;
     budget.fraction = given.fraction;
     budget.top_k_chunks.reset();
@@ -104,16 +107,15 @@ SessionOptions parse_selection(const RequestContext& context, const nlohmann::js
 SamplingOptions parse_sampling(const RequestContext& context, const Json& body,
                                const JsonFields& fields, Dialect dialect) {
   SamplingOptions sampling;
-  const double infinity = std::numeric_limits<double>::infinity();
   const double usual = dialect == Dialect::kRuler ? 0.0 : 1.0;
-  sampling.temperature = std::max(0.0, fields.number_or("temperature", -infinity, 100, usual));
+  sampling.temperature = fields.number_or("temperature", 0.0, 100.0, usual);
   sampling.top_p = fields.number_or("top_p", 0.0, 1.0, 1.0);
   if (sampling.top_p == 0.0) sampling.top_p = std::numeric_limits<double>::min();
   // -1 and 0 are all, in vLLM and in llama.cpp.
   sampling.top_k = std::max<int64_t>(0, fields.integer_or("top_k", -1, kMaxTokens, 0));
   sampling.min_p = fields.number_or("min_p", 0.0, 1.0, 0.0);
   const char* repeat = fields.has("repetition_penalty") ? "repetition_penalty" : "repeat_penalty";
-  sampling.repeat_penalty = fields.number_or(repeat, 0.0, 100.0, 1.0);
+  sampling.repeat_penalty = fields.number_or(repeat, 0.001, 100.0, 1.0);
   const int64_t lately = repeat == std::string_view("repetition_penalty") ? -1 : 64;
   sampling.repeat_last_n = fields.integer_or("repeat_last_n", -1, kMaxTokens, lately);
   sampling.presence_penalty = fields.number_or("presence_penalty", -2.0, 2.0, 0.0);
@@ -209,13 +211,18 @@ void parse_ends(const RequestContext& context, const JsonFields& fields, AnswerO
   } else {
     answer.eos_ids = eos_ids;
   }
-  if (!fields.has("stop_token_ids")) return;
+}
+
+std::vector<int32_t> parse_stop_ids(const JsonFields& fields) {
+  std::vector<int32_t> ids;
+  if (!fields.has("stop_token_ids")) return ids;
   for (const nlohmann::json& id : fields.at("stop_token_ids")) {
-    if (!id.is_number_integer()) {
+    if (!id.is_number_integer() || id.get<int64_t>() < 0 || id.get<int64_t>() > 0x7fffffff) {
       fail(ErrorCode::kInvalidArgument, "stop_token_ids must be an array of token ids");
     }
-    answer.eos_ids.push_back(id.get<int32_t>());
+    ids.push_back(id.get<int32_t>());
   }
+  return ids;
 }
 
 }  // namespace
@@ -254,6 +261,9 @@ CompletionRequest parse_request(const RequestContext& context, Dialect dialect,
   answer.sampling = parse_sampling(context, body, fields, dialect);
   answer.stops = parse_stops(body);
   parse_ends(context, fields, answer);
+  request.stop_token_ids = parse_stop_ids(fields);
+  answer.eos_ids.insert(answer.eos_ids.end(), request.stop_token_ids.begin(),
+                        request.stop_token_ids.end());
   const Sampler check_sampling(answer.sampling);
   const int64_t max_tokens = parse_max_tokens(fields, dialect);
   if (max_tokens == 0 && dialect == Dialect::kChat) {

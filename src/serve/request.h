@@ -56,7 +56,8 @@ struct CompletionRequest {
   int64_t n_prompt_logprobs = -1;  // the same of prompts, in a field of their own
   bool return_token_ids = false;
   bool tokens_as_token_ids = false;  // "token_id:17" in place of a token's text
-  bool has_tools = false;            // calls in the answer's text are told apart
+  std::vector<int32_t> stop_token_ids = {};
+  bool has_tools = false;  // calls in the answer's text are told apart
 };
 
 // Reads the body of a request. Throws PromptTooLong, and Error (kInvalidArgument, kData,

@@ -83,6 +83,11 @@ void Scheduler::finish(std::chrono::milliseconds patience) {
   changed_.notify_all();
 }
 
+void Scheduler::wait_for_end() {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [&] { return has_ended_; });
+}
+
 bool Scheduler::has_work() const {
   return is_ending_ || !queue_.empty() || !commands_.empty() ||
          std::ranges::any_of(slots_, [](const auto& slot) { return !slot->is_idle(); });
@@ -145,6 +150,7 @@ void Scheduler::end_all() {
     queue_.clear();
     has_ended_ = true;
   }
+  changed_.notify_all();
   run_commands();
   while (has_unsaved_slot()) save_idle_slot();
   prefixes_.save_parked();

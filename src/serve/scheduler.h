@@ -49,6 +49,8 @@ class Scheduler {
 
   // Takes in nothing more; what runs goes on for at most so long and is ended then.
   void finish(std::chrono::milliseconds patience);
+  // Returns when all that ran has ended after finish().
+  void wait_for_end();
 
   const Metrics& metrics() const { return metrics_; }
   const SchedulerOptions& options() const { return options_; }

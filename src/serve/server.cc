@@ -1,10 +1,11 @@
 #include "serve/server.h"
 
+#include <arpa/inet.h>
 #include <httplib.h>
 #include <openssl/crypto.h>
 
 #include <algorithm>
-#include <atomic>
+#include <cctype>
 
 #include "base/error.h"
 #include "serve/completions.h"
@@ -25,10 +26,27 @@ bool equals_in_constant_time(const std::string& a, const std::string& b) {
 }
 
 std::string key_of(const httplib::Request& request) {
-  constexpr std::string_view kBearer = "Bearer ";
+  constexpr std::string_view kBearer = "bearer ";
   const std::string header = request.get_header_value("Authorization");
-  if (header.starts_with(kBearer)) return header.substr(kBearer.size());
+  const bool is_bearer = header.size() > kBearer.size() &&
+                         std::ranges::equal(header.substr(0, kBearer.size()), kBearer, {},
+                                            [](unsigned char c) { return std::tolower(c); });
+  if (is_bearer) return header.substr(kBearer.size());
   return request.get_header_value("X-Api-Key");
+}
+
+// "localhost" of "http://localhost:8080", "::1" of "[::1]:8080".
+std::string host_of(std::string_view address) {
+  const size_t scheme = address.find("://");
+  if (scheme != address.npos) address.remove_prefix(scheme + 3);
+  if (address.starts_with("[")) return std::string(address.substr(1, address.find(']') - 1));
+  return std::string(address.substr(0, address.find(':')));
+}
+
+bool is_loopback(const std::string& host) {
+  in_addr v4;
+  if (::inet_pton(AF_INET, host.c_str(), &v4) == 1) return ntohl(v4.s_addr) >> 24 == 127;
+  return host == "localhost" || host == "::1";
 }
 
 void set_reply(httplib::Response& response, const std::pair<int, nlohmann::ordered_json>& reply) {
@@ -49,6 +67,7 @@ struct Server::Impl {
   void add_inspection();
   void add_completion(const std::string& path, Dialect dialect);
   bool may_ask(const httplib::Request& request) const;
+  bool is_of_own_page(const httplib::Request& request) const;
 
   const RequestContext& context;
   Scheduler& scheduler;
@@ -75,6 +94,11 @@ void Server::Impl::make_http() {
   http->set_read_timeout(30);
   http->set_write_timeout(30);
   http->set_tcp_nodelay(true);
+  // The library's own options let a second server share the port.
+  http->set_socket_options([](socket_t socket) {
+    const int yes = 1;
+    ::setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
+  });
 }
 
 bool Server::Impl::may_ask(const httplib::Request& request) const {
@@ -87,6 +111,16 @@ bool Server::Impl::may_ask(const httplib::Request& request) const {
   return is_known;
 }
 
+// Browsers say which page asks, if it is one: nobody else's may, though its request would be simple
+// enough to need no leave. At a loopback address names of other hosts are another page's, too.
+bool Server::Impl::is_of_own_page(const httplib::Request& request) const {
+  const std::string origin = request.get_header_value("Origin");
+  if (origin.empty() || options.cors_origin == "*" || origin == options.cors_origin) return true;
+  const std::string host = host_of(origin);
+  if (is_loopback(host_of(options.host))) return is_loopback(host);
+  return host == host_of(request.get_header_value("Host"));
+}
+
 void Server::Impl::add_guards() {
   using Handled = httplib::Server::HandlerResponse;
   http->set_pre_routing_handler(
@@ -95,6 +129,12 @@ void Server::Impl::add_guards() {
           response.set_header("Access-Control-Allow-Origin", options.cors_origin);
           response.set_header("Access-Control-Allow-Headers", "Authorization, Content-Type");
           response.set_header("Access-Control-Allow-Methods", "GET, POST, PUT, OPTIONS");
+        }
+        if (!is_of_own_page(request)) {
+          set_reply(response, {403, error_json(403, "permission_error",
+                                               "another web page asks; start the server with "
+                                               "--cors-origin to let it")});
+          return Handled::Handled;
         }
         if (may_ask(request)) return Handled::Unhandled;
         set_reply(response, {401, error_json(401, "authentication_error",
@@ -146,6 +186,15 @@ void Server::Impl::add_inspection() {
   };
   get("/v1/models", models_json);
   get("/models", models_json);
+  http->Get(R"(/v1/models/(.+))",
+            [this](const httplib::Request& request, httplib::Response& response) {
+              if (request.matches[1] != context.model_name) {
+                set_reply(response, {404, error_json(404, "not_found_error",
+                                                     "there is no such model; see /v1/models")});
+                return;
+              }
+              set_reply(response, {200, models_json(context, scheduler)["data"][0]});
+            });
   get("/props", props_json);
   get("/slots", slots_json);
   get("/tokenizer_info", tokenizer_json);
@@ -178,6 +227,7 @@ void Server::Impl::add_inspection() {
 
 void Server::Impl::add_routes() {
   add_completion("/v1/completions", Dialect::kCompletion);
+  add_completion("/completions", Dialect::kCompletion);
   add_completion("/v1/chat/completions", Dialect::kChat);
   add_completion("/chat/completions", Dialect::kChat);
   add_completion("/completion", Dialect::kNative);

@@ -38,6 +38,22 @@ class Server:
         return self.process.wait(30)
 
 
+class EndOfTheServer(unittest.TestCase):
+    def test_a_stream_that_runs_is_finished(self):
+        server = Server()
+        client = openai.OpenAI(base_url=server.url, api_key="none", max_retries=0)
+        stream = client.completions.create(model="any", prompt=LONG, max_tokens=200, stream=True,
+                                           extra_body={"ignore_eos": True, "return_token_ids": True})
+        n = len(next(iter(stream)).choices[0].token_ids)
+        server.process.terminate()
+        for piece in stream:
+            n += len(piece.choices[0].token_ids)
+        client.close()
+        self.assertEqual(n, 200)
+        self.assertEqual(piece.choices[0].finish_reason, "length")
+        self.assertEqual(server.process.wait(30), 130)
+
+
 class OpenAiClient(unittest.TestCase):
     @classmethod
     def setUpClass(cls):

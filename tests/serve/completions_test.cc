@@ -109,6 +109,46 @@ TEST(Completions, AChatHasRolesAndDeltas) {
   EXPECT_EQ(server.post("/v1/chat/completions", parts)["choices"], whole["choices"]);
 }
 
+TEST(Completions, AMessageThatCallsToolsNeedsNoContent) {
+  const TestServer server;
+  Json body = {{"messages",
+                {{{"role", "user"}, {"content", "What time is it?"}},
+                 {{"role", "assistant"},
+                  {"content", nullptr},
+                  {"tool_calls",
+                   {{{"id", "1"},
+                     {"type", "function"},
+                     {"function", {{"name", "now"}, {"arguments", "{}"}}}}}}},
+                 {{"role", "user"}, {"content", "Well?"}}}},
+               {"max_tokens", 2}};
+  EXPECT_EQ(server.post("/v1/chat/completions", body)["choices"].size(), 1u);
+}
+
+TEST(Completions, OfLlamaCppsShapeJoinToTheWhole) {
+  const TestServer server;
+  const Json body = {{"prompt", long_text(40)},
+                     {"n_predict", 6},
+                     {"temperature", 0},
+                     {"return_tokens", true},
+                     {"return_progress", true}};
+  const Json whole = server.post("/completion", body);
+  Json streamed = body;
+  streamed["stream"] = true;
+  const httplib::Result result =
+      server.client().Post("/completion", streamed.dump(), "application/json");
+  std::string text;
+  Json tokens = Json::array();
+  size_t begin = 0;
+  for (size_t end; (end = result->body.find("\n\n", begin)) != std::string::npos; begin = end + 2) {
+    const Json event = Json::parse(result->body.substr(begin + 6, end - begin - 6));
+    text += event["content"];
+    for (const Json& token : event.value("tokens", Json::array())) tokens.push_back(token);
+  }
+  EXPECT_EQ(text, whole["content"]);
+  EXPECT_EQ(tokens, whole["tokens"]);
+  EXPECT_EQ(tokens.size(), 6u);
+}
+
 TEST(Completions, EchoScoresThePromptAsTextThatIsGiven) {
   const TestServer server;
   const Engine& engine = needle_engine();
@@ -209,6 +249,10 @@ TEST(Completions, EndAtStopTextsTokensAndLengths) {
   reply = server.post("/v1/completions", body);
   EXPECT_EQ(reply["choices"][0]["finish_reason"], "stop");
   EXPECT_LE(reply["usage"]["completion_tokens"], 4);
+  EXPECT_EQ(reply["choices"][0]["stop_reason"], ids[3]);
+  body["min_tokens"] = 12;
+  body["stop"] = text.substr(0, 2);
+  EXPECT_GE(server.post("/v1/completions", body)["usage"]["completion_tokens"], 12);
 }
 
 TEST(Completions, BadRequestsAreRefusedWithTheirReason) {

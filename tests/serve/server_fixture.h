@@ -63,6 +63,8 @@ class TestServer {
   }
   const Metrics& metrics() const { return scheduler_->metrics(); }
   RequestContext& context() { return context_; }
+  Scheduler& scheduler() { return *scheduler_; }
+  std::string address() const { return server_->address(); }
 
   // The reply to a request that must succeed.
   Json post(const std::string& path, const Json& body) const {

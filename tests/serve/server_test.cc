@@ -3,6 +3,7 @@
 #include <fstream>
 
 #include "serve/server_fixture.h"
+#include "testing/expect_error.h"
 #include "testing/temp_folder.h"
 
 namespace chunkllm::serve::test {
@@ -34,6 +35,32 @@ TEST(Server, LetsOtherPagesAskOnlyWhereThatWasAskedFor) {
   EXPECT_EQ(open.client().Options("/v1/models")->status, 204);
 }
 
+TEST(Server, OtherPagesGetNoAnswerEvenWhereTheyNeedNoLeave) {
+  const TestServer closed;
+  const auto status = [](const TestServer& server, const std::string& origin) {
+    return server.client()
+        .Post("/tokenize", {{"Origin", origin}}, R"({"content": "a"})", "text/plain")
+        ->status;
+  };
+  EXPECT_EQ(status(closed, "https://example.org"), 403);
+  EXPECT_EQ(status(closed, "http://127.0.0.1.example.org"), 403);
+  EXPECT_EQ(status(closed, "null"), 403);
+  EXPECT_EQ(status(closed, "http://127.0.0.1:8080"), 200);
+  EXPECT_EQ(status(closed, "http://localhost:3000"), 200);
+  const TestServer open({.cors_origin = "https://example.org"});
+  EXPECT_EQ(status(open, "https://example.org"), 200);
+  EXPECT_EQ(status(open, "https://example.com"), 403);
+}
+
+TEST(Server, TwoCannotListenAtOnePort) {
+  const TestServer first;
+  ServerOptions options;
+  options.port = std::stoi(first.address().substr(first.address().rfind(':') + 1));
+  TestServer second;
+  chunkllm::expect_error(ErrorCode::kIo, "cannot listen on",
+                         [&] { Server(second.context(), second.scheduler(), options); });
+}
+
 TEST(Server, RefusesBodiesThatAreTooLarge) {
   const TestServer server({.max_body_bytes = 1000});
   const httplib::Result result =
@@ -49,6 +76,8 @@ TEST(Server, TellsOfTheModelAndItsTokens) {
   const Json models = Json::parse(server.client().Get("/v1/models")->body);
   EXPECT_EQ(models["data"][0]["id"], "needle");
   EXPECT_EQ(models["data"][0]["max_model_len"], 2048);
+  EXPECT_EQ(Json::parse(server.client().Get("/v1/models/needle")->body), models["data"][0]);
+  EXPECT_EQ(server.client().Get("/v1/models/other")->status, 404);
   const Json props = Json::parse(server.client().Get("/props")->body);
   EXPECT_EQ(props["total_slots"], 3);
   EXPECT_TRUE(props["chat_template"].is_string());
@@ -97,6 +126,9 @@ TEST(Server, SavesAndRestoresSlots) {
     refuse("/slots/0?action=restore", {{"filename", name}});
   }
   refuse("/slots/0?action=restore", {{"filename", "missing.bin"}});
+  std::ofstream(folder / "junk.bin") << "no cache";
+  refuse("/slots/0?action=restore", {{"filename", "junk.bin"}});
+  EXPECT_GT(server.post("/slots/0?action=save", {{"filename", "b.bin"}})["n_saved"], 300);
   refuse("/slots/7?action=erase", Json::object());
   refuse("/slots/0?action=dance", Json::object());
 }
