@@ -158,7 +158,7 @@ bool PrefixCache::save(const Session& session, const std::string& id) {
   }
   try {
     save_prompt_cache(path, session);
-  } catch (const Error&) {  // the disk is full, or not ours: it will be read anew
+  } catch (const std::exception&) {  // the disk is full, or not ours: it will be read anew
     return false;
   }
   std::erase_if(files_, [&](const File& file) {

@@ -14,6 +14,23 @@ constexpr int64_t kLeastCopied = 64;
 constexpr std::chrono::seconds kIdle{2};  // before what slots hold goes to files
 constexpr const char* kOutOfMemory = "out of memory; use a smaller --ctx or --parallel";
 
+ErrorCode code_of(const std::exception& error) {
+  const auto* known = dynamic_cast<const Error*>(&error);
+  return known != nullptr ? known->code() : ErrorCode::kMemory;
+}
+
+// Whatever goes wrong with a slot's work is an error of its job.
+template <typename Action>
+void run_guarded(Slot& slot, const Action& action) {
+  try {
+    action();
+  } catch (const std::bad_alloc&) {
+    slot.fail(ErrorCode::kMemory, kOutOfMemory, true);
+  } catch (const std::exception& error) {
+    slot.fail(code_of(error), error.what(), true);
+  }
+}
+
 // What all slots need, before anything of it is allocated.
 const SchedulerOptions& checked(const Engine& engine, const SchedulerOptions& options) {
   require_session_memory(engine, options.session);
@@ -129,8 +146,8 @@ bool Scheduler::has_unsaved_slot() const {
 void Scheduler::save_idle_slot() {
   for (const auto& slot : slots_) {
     if (!slot->is_unsaved()) continue;
-    if (!prefixes_.save(*slot->session(), slot->session_id())) ++metrics_.failed_saves;
     slot->note_saved();
+    if (!prefixes_.save(*slot->session(), slot->session_id())) ++metrics_.failed_saves;
     return;
   }
 }
@@ -264,15 +281,19 @@ Scheduler::Place Scheduler::place_for(const Job& job) {
 
 // False if the job has to wait for what another slot reads.
 bool Scheduler::admit(const std::shared_ptr<Job>& job) {
-  const Place place = place_for(*job);
-  if (place.slot == nullptr) return false;
+  Place place;
   try {
-    place.slot->begin(job, place.source);
-  } catch (const Error& error) {
-    place.slot->fail(error.code(), error.what(), true);
-  } catch (const std::bad_alloc&) {
-    place.slot->fail(ErrorCode::kMemory, kOutOfMemory, true);
+    place = place_for(*job);
+  } catch (const std::exception& error) {  // no memory for a session that was kept in a file
+    ++metrics_.failed_jobs;
+    job->mailbox->push({.kind = Event::Kind::kFailed,
+                        .job = job->index,
+                        .code = ErrorCode::kMemory,
+                        .message = error.what()});
+    return true;
   }
+  if (place.slot == nullptr) return false;
+  run_guarded(*place.slot, [&] { place.slot->begin(job, place.source); });
   return true;
 }
 
@@ -283,13 +304,9 @@ void Scheduler::read_step() {
     Slot& slot = *slots_[(next_reader_ + i) % slots_.size()];
     if (slot.state() != Slot::State::kReading) continue;
     next_reader_ = (next_reader_ + i + 1) % slots_.size();
-    try {
+    run_guarded(slot, [&] {
       slot.read_some(others_write ? options_.block_tokens_beside : options_.block_tokens);
-    } catch (const Error& error) {
-      slot.fail(error.code(), error.what(), true);
-    } catch (const std::bad_alloc&) {
-      slot.fail(ErrorCode::kMemory, kOutOfMemory, true);
-    }
+    });
     return;
   }
 }
@@ -308,17 +325,13 @@ void Scheduler::write_step() {
   const Timer timer;
   try {
     batch_.decode(sessions, tokens);
-  } catch (const Error& error) {
-    for (Slot* slot : writing) slot->fail(error.code(), error.what(), true);
+  } catch (const std::exception& error) {
+    for (Slot* slot : writing) slot->fail(code_of(error), error.what(), true);
     return;
   }
   metrics_.decode_seconds += timer.seconds();
   for (size_t i = 0; i < writing.size(); ++i) {
-    try {
-      writing[i]->take(batch_.logits(static_cast<int64_t>(i)));
-    } catch (const Error& error) {
-      writing[i]->fail(error.code(), error.what(), true);
-    }
+    run_guarded(*writing[i], [&] { writing[i]->take(batch_.logits(static_cast<int64_t>(i))); });
   }
 }
 
