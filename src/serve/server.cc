@@ -16,6 +16,8 @@
 namespace chunkllm::serve {
 namespace {
 
+constexpr int kWaitingConnections = 512;
+
 // What anybody may see.
 bool is_open(const std::string& path) {
   return path == "/" || path == "/index.html" || path == "/health" || path == "/v1/health";
@@ -74,6 +76,7 @@ struct Server::Impl {
   ServerOptions options;
   std::unique_ptr<httplib::Server> http;
   int port = 0;
+  int listener = -1;  // the socket that listens
 };
 
 void Server::Impl::make_http() {
@@ -95,8 +98,9 @@ void Server::Impl::make_http() {
   http->set_write_timeout(30);
   http->set_tcp_nodelay(true);
   // The library's own options let a second server share the port.
-  http->set_socket_options([](socket_t socket) {
+  http->set_socket_options([this](socket_t socket) {
     const int yes = 1;
+    listener = socket;
     ::setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
   });
 }
@@ -263,6 +267,8 @@ Server::Server(const RequestContext& context, Scheduler& scheduler, const Server
          "--port",
          options.host, options.port);
   }
+  // The library's own queue of connections that wait has room for five.
+  ::listen(impl_->listener, kWaitingConnections);
 }
 
 Server::~Server() = default;
