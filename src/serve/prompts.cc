@@ -1,6 +1,7 @@
 #include "serve/prompts.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/error.h"
 
@@ -9,9 +10,21 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-Prompt prompt_of_ids(const RequestContext& context, const Json& ids) {
+// A prompt of these tokens, all of which somebody wrote.
+Prompt prompt_of(std::vector<int32_t> ids) {
   Prompt prompt;
-  for (const Json& id : ids) {
+  prompt.ids = std::move(ids);
+  if (prompt.ids.empty()) {
+    fail(ErrorCode::kInvalidArgument, "the prompt is empty; give at least one token");
+  }
+  prompt.ends = {prompt.n_tokens() - 1};
+  prompt.written = {{0, prompt.n_tokens()}};
+  return prompt;
+}
+
+Prompt prompt_of_ids(const RequestContext& context, const Json& json) {
+  std::vector<int32_t> ids;
+  for (const Json& id : json) {
     if (!id.is_number_integer()) {
       fail(ErrorCode::kInvalidArgument, "prompt mixes token ids with {}; give one kind",
            id.type_name());
@@ -22,34 +35,20 @@ Prompt prompt_of_ids(const RequestContext& context, const Json& ids) {
            "prompt has the token id {}, which is outside the model's vocabulary of {}", value,
            context.engine.config().n_vocab);
     }
-    prompt.ids.push_back(static_cast<int32_t>(value));
+    ids.push_back(static_cast<int32_t>(value));
   }
-  if (prompt.ids.empty()) {
-    fail(ErrorCode::kInvalidArgument, "the prompt is empty; give at least one token");
-  }
-  prompt.ends = {prompt.n_tokens() - 1};
-  prompt.written = {{0, prompt.n_tokens()}};
-  return prompt;
+  return prompt_of(std::move(ids));
 }
 
 Prompt prompt_of_text(const RequestContext& context, const std::string& text, bool add_special) {
   const Tokenizer& tokenizer = context.engine.tokenizer();
   if (add_special) return text_prompt(tokenizer, text);
-  Prompt prompt;
-  prompt.ids = tokenizer.encode(text);
-  if (prompt.ids.empty()) {
-    fail(ErrorCode::kInvalidArgument, "the prompt is empty; give at least one token");
-  }
-  prompt.ends = {prompt.n_tokens() - 1};
-  prompt.written = {{0, prompt.n_tokens()}};
-  return prompt;
+  return prompt_of(tokenizer.encode(text));
 }
 
 void truncate_left(Prompt& prompt, int64_t n_tokens) {
   if (prompt.n_tokens() <= n_tokens) return;
-  prompt.ids.erase(prompt.ids.begin(), prompt.ids.end() - n_tokens);
-  prompt.ends = {n_tokens - 1};
-  prompt.written = {{0, n_tokens}};
+  prompt = prompt_of({prompt.ids.end() - n_tokens, prompt.ids.end()});
 }
 
 // The text of a content: a string, or parts of the type "text".

@@ -37,6 +37,12 @@ Json call_json(const ToolCall& call) {
           {"function", {{"name", call.name}, {"arguments", call.arguments}}}};
 }
 
+Json ids_of(std::span<const TokenChoice> tokens) {
+  Json ids = Json::array();
+  for (const TokenChoice& token : tokens) ids.push_back(token.id);
+  return ids;
+}
+
 double per_second(int64_t n, double seconds) {
   return seconds > 0 ? static_cast<double>(n) / seconds : 0.0;
 }
@@ -109,6 +115,13 @@ std::string Reply::prompt_text(const Prompt& prompt) const {
 
 Json Reply::frame(const char* object) const {
   return {{"id", id_}, {"object", object}, {"created", created_}, {"model", context_.model_name}};
+}
+
+Json Reply::piece_without_text() const {
+  Json piece =
+      frame(request_.dialect == Dialect::kChat ? "chat.completion.chunk" : "text_completion");
+  piece["choices"] = Json::array();
+  return piece;
 }
 
 std::string Reply::finish_reason(const Choice& choice) const {
@@ -184,8 +197,7 @@ std::vector<Json> Reply::completion_pieces(Choice& choice, size_t index, const E
                                  begins && request_.echo ? &prompt : nullptr, choice.n_characters);
   }
   if (request_.return_token_ids) {
-    part["token_ids"] = Json::array();
-    for (const TokenChoice& token : event.tokens) part["token_ids"].push_back(token.id);
+    part["token_ids"] = ids_of(event.tokens);
   }
   if (ends) part["stop_reason"] = stop_reason(choice);
   part["finish_reason"] = ends ? Json(choice.end.finish_reason) : Json();
@@ -231,12 +243,10 @@ Json Reply::native_piece(Choice& choice, size_t index, const Event& event) {
   if (event.kind == Event::Kind::kDone) {
     Json piece = native_whole(choice, index);
     piece["content"] = event.text;
-    piece["tokens"] = Json::array();
-    for (const TokenChoice& token : event.tokens) piece["tokens"].push_back(token.id);
+    piece["tokens"] = ids_of(event.tokens);
     return piece;
   }
-  Json piece = {{"index", index}, {"content", event.text}, {"tokens", Json::array()}};
-  for (const TokenChoice& token : event.tokens) piece["tokens"].push_back(token.id);
+  Json piece = {{"index", index}, {"content", event.text}, {"tokens", ids_of(event.tokens)}};
   piece["stop"] = false;
   piece["id_slot"] = choice.end.counts.slot;
   if (request_.n_logprobs >= 0) piece["completion_probabilities"] = content_log_probs(event.tokens);
@@ -244,9 +254,7 @@ Json Reply::native_piece(Choice& choice, size_t index, const Event& event) {
 }
 
 Json Reply::progress_piece(const Event& event) const {
-  Json piece =
-      frame(request_.dialect == Dialect::kChat ? "chat.completion.chunk" : "text_completion");
-  piece["choices"] = Json::array();
+  Json piece = piece_without_text();
   piece["prompt_progress"] = {{"total", event.counts.prompt_tokens},
                               {"cache", event.counts.cached_tokens},
                               {"processed", event.n_done},
@@ -262,9 +270,7 @@ Json Reply::progress_piece(const Event& event) const {
 Json Reply::chunks_piece(const Choice& choice, const Event& event) const {
   std::vector<int32_t> ids = request_.jobs[event.job]->prompt.ids;
   for (const TokenChoice& token : choice.tokens) ids.push_back(token.id);
-  Json piece =
-      frame(request_.dialect == Dialect::kChat ? "chat.completion.chunk" : "text_completion");
-  piece["choices"] = Json::array();
+  Json piece = piece_without_text();
   Json list = Json::array();
   for (const ChosenChunk& chunk : event.chunks) {
     if (chunk.positions.end > std::ssize(ids)) continue;
@@ -340,7 +346,7 @@ Json Reply::log_probs(std::span<const TokenChoice> prompt_tokens,
           {"content", content_log_probs(tokens)}};
 }
 
-Json Reply::prompt_log_probs(const Choice& choice, const Prompt& prompt) const {
+Json Reply::prompt_log_probs(const Choice& choice) const {
   Json list = Json::array({nullptr});
   for (size_t i = 0; i < choice.prompt_tokens.size(); ++i) {
     const TokenChoice& token = choice.prompt_tokens[i];
@@ -356,7 +362,7 @@ Json Reply::prompt_log_probs(const Choice& choice, const Prompt& prompt) const {
     }
     list.push_back(std::move(entry));
   }
-  return prompt.n_tokens() > 0 ? list : Json::array();
+  return list;
 }
 
 Json Reply::completion_choice(const Choice& choice, size_t index) const {
@@ -370,12 +376,11 @@ Json Reply::completion_choice(const Choice& choice, size_t index) const {
   json["finish_reason"] = choice.end.finish_reason;
   json["stop_reason"] = stop_reason(choice);
   if (request_.n_prompt_logprobs >= 0) {
-    json["prompt_logprobs"] = prompt_log_probs(choice, prompt);
+    json["prompt_logprobs"] = prompt_log_probs(choice);
   }
   if (request_.return_token_ids) {
     json["prompt_token_ids"] = prompt.ids;
-    json["token_ids"] = Json::array();
-    for (const TokenChoice& token : choice.tokens) json["token_ids"].push_back(token.id);
+    json["token_ids"] = ids_of(choice.tokens);
   }
   return json;
 }
@@ -396,8 +401,7 @@ Json Reply::chat_choice(const Choice& choice, size_t index) const {
   json["finish_reason"] = finish_reason(choice);
   json["stop_reason"] = stop_reason(choice);
   if (request_.return_token_ids) {
-    json["token_ids"] = Json::array();
-    for (const TokenChoice& token : choice.tokens) json["token_ids"].push_back(token.id);
+    json["token_ids"] = ids_of(choice.tokens);
   }
   return json;
 }
@@ -405,9 +409,7 @@ Json Reply::chat_choice(const Choice& choice, size_t index) const {
 Json Reply::native_whole(const Choice& choice, size_t index) const {
   const JobCounts& counts = choice.end.counts;
   Json json = {{"index", index}, {"content", choice.text}, {"tokens", Json::array()}};
-  if (request_.return_token_ids) {
-    for (const TokenChoice& token : choice.tokens) json["tokens"].push_back(token.id);
-  }
+  if (request_.return_token_ids) json["tokens"] = ids_of(choice.tokens);
   json["id_slot"] = counts.slot;
   json["stop"] = true;
   json["model"] = context_.model_name;
@@ -494,9 +496,7 @@ Json Reply::whole() const {
 
 std::optional<Json> Reply::usage_piece() const {
   if (!request_.include_usage || request_.dialect == Dialect::kNative) return std::nullopt;
-  const bool is_chat = request_.dialect == Dialect::kChat;
-  Json piece = frame(is_chat ? "chat.completion.chunk" : "text_completion");
-  piece["choices"] = Json::array();
+  Json piece = piece_without_text();
   piece["usage"] = usage();
   piece["timings"] = timings();
   piece["chunkllm"] = selection();

@@ -49,6 +49,7 @@ class Reply {
   };
 
   nlohmann::ordered_json frame(const char* object) const;
+  nlohmann::ordered_json piece_without_text() const;
   std::vector<nlohmann::ordered_json> text_pieces(Choice& choice, size_t index, const Event& event);
   std::vector<nlohmann::ordered_json> completion_pieces(Choice& choice, size_t index,
                                                         const Event& event);
@@ -64,7 +65,7 @@ class Reply {
                                    std::span<const TokenChoice> tokens, const Prompt* prompt,
                                    int64_t& n_characters) const;
   nlohmann::ordered_json content_log_probs(std::span<const TokenChoice> tokens) const;
-  nlohmann::ordered_json prompt_log_probs(const Choice& choice, const Prompt& prompt) const;
+  nlohmann::ordered_json prompt_log_probs(const Choice& choice) const;
   nlohmann::ordered_json usage() const;
   nlohmann::ordered_json timings() const;
   nlohmann::ordered_json selection() const;

@@ -242,6 +242,7 @@ void Scheduler::admit_jobs() {
 }
 
 Scheduler::Place Scheduler::place_for(const Job& job) {
+  const std::string id = selection_id(job.session);
   Slot* best = nullptr;          // idle, holds most of it
   Slot* oldest = nullptr;        // idle, with nothing or what was used longest ago
   const Slot* holder = nullptr;  // of all that are not reading, holds most
@@ -250,7 +251,7 @@ Scheduler::Place Scheduler::place_for(const Job& job) {
     return slot.n_tokens() == 0 ? Clock::time_point() : slot.last_used();
   };
   for (const auto& slot : slots_) {
-    const int64_t n = slot->n_shared(job);
+    const int64_t n = slot->n_shared(job, id);
     if (slot->state() == Slot::State::kReading) {
       most_reading = std::max(most_reading, n);
       continue;
@@ -266,7 +267,6 @@ Scheduler::Place Scheduler::place_for(const Job& job) {
     }
     if (oldest == nullptr || age(*slot) < age(*oldest)) oldest = slot.get();
   }
-  const std::string id = selection_id(job.session);
   const int64_t most_kept = prefixes_.n_shared(job, id);
   if (most_reading >= std::max({most_idle, most_held, most_kept}) + kLeastCopied) return {};
   const bool from_kept = most_kept >= std::max(most_idle, most_held) + kLeastCopied;

@@ -15,8 +15,8 @@ std::string selection_id(const SessionOptions& options) {
   return id;
 }
 
-int64_t Slot::n_shared(const Job& job) const {
-  if (!session_ || job.scores_prompt || session_id_ != selection_id(job.session)) return 0;
+int64_t Slot::n_shared(const Job& job, const std::string& id) const {
+  if (!session_ || job.scores_prompt || session_id_ != id) return 0;
   return common_prefix(job.prompt, session_->tokens(), session_->origins(), session_->n_done(),
                        session_->options());
 }

@@ -44,8 +44,8 @@ class Slot {
   void note_saved() { is_saved_ = true; }
 
   // Tokens of the job's prompt that need not run here; for a slot that is still reading, those that
-  // will not have to.
-  int64_t n_shared(const Job& job) const;
+  // will not have to. `id` is selection_id() of the job's session.
+  int64_t n_shared(const Job& job, const std::string& id) const;
 
   // Takes the session out of an idle slot, or puts one into it in place of the one that is there.
   std::unique_ptr<Session> take_session() { return std::move(session_); }
