@@ -30,6 +30,7 @@ struct BenchArgs {
   EngineArgs engine;
   SelectionArgs selection;
   std::optional<KvType> kv_type;
+  KvStorageArgs kv_storage;
   std::vector<std::string> policies;
   std::vector<int64_t> prompt_lengths{512};
   std::vector<int64_t> generate_lengths{32};
@@ -236,6 +237,7 @@ void run(const BenchArgs& args) {
   SessionOptions options;
   options.ctx_options = "-p, -n or -d";
   options.selection = to_settings(args.selection);
+  options.kv_storage = to_kv_storage(args.kv_storage);
   const CancelToken& cancel = interrupt_token();
   Engine engine = open_engine(args.engine);
   options.kv_type = kv_type_or_default(args.kv_type, engine.precision());
@@ -296,6 +298,7 @@ void add_bench_command(CLI::App& app) {
       ->type_name("NAME,...");
   add_selection_options(*command, args->selection);
   add_kv_type_option(*command, args->kv_type);
+  add_kv_storage_options(*command, args->kv_storage);
   add_whole_numbers(*command, "-p", args->prompt_lengths, 0, longest,
                     "Prompt tokens, a list; 0: no prefill test");
   add_whole_numbers(*command, "-n", args->generate_lengths, 0, longest,

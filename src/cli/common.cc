@@ -251,6 +251,38 @@ KvType kv_type_or_default(std::optional<KvType> kv_type, Precision precision) {
   return kv_type.value_or(precision == kF32Precision ? KvType::kF32 : KvType::kBf16);
 }
 
+void add_kv_storage_options(CLI::App& app, KvStorageArgs& args) {
+  app.add_option("--kv-resident-mib", args.resident_mib,
+                 "Keep keys and values in a file and at most so many MiB of a context in memory "
+                 "(default: all in memory)")
+      ->transform(whole_number(1, 1 << 30));
+  app.add_option("--kv-dir", args.folder,
+                 "Folder for that file, on a fast disk (default: chunkllm/kv in the user's cache "
+                 "folder)")
+      ->type_name("DIR")
+      ->check(not_empty("name a folder, or leave it out"));
+}
+
+KvStorage to_kv_storage(const KvStorageArgs& args) {
+  if (args.resident_mib == 0) {
+    if (args.folder.empty()) return {};
+    fail(ErrorCode::kInvalidArgument,
+         "--kv-dir is for a cache of which a part is in memory; give --kv-resident-mib, too");
+  }
+  KvStorage storage{.resident_bytes = args.resident_mib << 20, .folder = args.folder};
+  if (args.folder.empty()) {
+    const std::filesystem::path user_folder = user_cache_folder();
+    if (user_folder.empty()) {
+      fail(ErrorCode::kInvalidArgument,
+           "there is no home folder for the file of --kv-resident-mib;"
+           " name one with --kv-dir");
+    }
+    storage.folder = user_folder / "chunkllm" / "kv";
+  }
+  check_output_folder("--kv-dir", storage.folder.string());
+  return storage;
+}
+
 CancelToken& interrupt_token() {
   static const bool installed = [] {
     // No handler: oneDNN's float32 products keep data where its frame would go, and the heap is

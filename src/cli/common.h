@@ -14,6 +14,7 @@
 #include "cli/selection_options.h"
 #include "engine/engine.h"
 #include "kernels/attention/attention.h"
+#include "model/kv_cache.h"
 #include "select/registry.h"
 
 namespace chunkllm::cli {
@@ -90,6 +91,15 @@ void add_dtype_option(CLI::App& app, DtypeChoice& dtype);
 // --kv-type; not given: bf16, and f32 with --dtype f32.
 void add_kv_type_option(CLI::App& app, std::optional<KvType>& kv_type);
 KvType kv_type_or_default(std::optional<KvType> kv_type, Precision precision);
+
+// --kv-resident-mib, --kv-dir.
+struct KvStorageArgs {
+  int64_t resident_mib = 0;  // 0: not in a file
+  std::string folder;
+};
+void add_kv_storage_options(CLI::App& app, KvStorageArgs& args);
+// Throws Error (kInvalidArgument, kIo) for a folder without a limit, or one that cannot be used.
+KvStorage to_kv_storage(const KvStorageArgs& args);
 
 // Ctrl-C sets this token, from a thread that does nothing else; called first by main(), before
 // there are other threads, which inherit that these signals are blocked. A second one ends the

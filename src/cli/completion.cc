@@ -51,6 +51,7 @@ void add_policy_options(CLI::App& app, CompletionArgs& args) {
       ->check(not_empty("name a policy, or leave it out"));
   add_selection_options(app, args.selection);
   add_kv_type_option(app, args.kv_type);
+  add_kv_storage_options(app, args.kv_storage);
 }
 
 void add_completion_options(CLI::App& app, CompletionArgs& args) {
@@ -80,6 +81,7 @@ std::unique_ptr<Completer> open_completer(const CompletionArgs& args) {
          "--exact gives the answer of full attention, not of --policy {}; leave one out",
          args.policy);
   }
+  const KvStorage kv_storage = to_kv_storage(args.kv_storage);
   auto completer = std::make_unique<Completer>(Completer{open_engine(args.engine), {}, {}, false});
   Engine& engine = completer->engine;
   completer->auto_policy = args.policy == kAutoPolicy;
@@ -104,6 +106,7 @@ std::unique_ptr<Completer> open_completer(const CompletionArgs& args) {
   note_small_budget(settings.budget, settings, {&chooses, 1}, engine.adapters());
   completer->session.selection = settings;
   completer->session.kv_type = kv_type_or_default(args.kv_type, engine.precision());
+  completer->session.kv_storage = kv_storage;
   completer->generate = args.generate;
   completer->generate.drafts = args.exact;
   completer->generate.ignores_turn_end = args.ignore_eos;

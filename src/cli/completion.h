@@ -18,6 +18,7 @@ struct CompletionArgs {
   SelectionArgs selection;
   std::string policy;
   std::optional<KvType> kv_type;
+  KvStorageArgs kv_storage;
   ChatFormat chat_format;
   int64_t ctx = 0;  // 0: as needed
   bool ignore_eos = false;

@@ -66,6 +66,7 @@ nlohmann::ordered_json to_json(const GenerateResult& result, const Session& sess
   json["prefill_retention"] = result.prefill.retention();
   json["kv_bytes_reserved"] = session.cache().reserved_bytes();
   json["kv_bytes_stored"] = session.kv_bytes_stored();
+  json["kv_bytes_resident"] = session.kv_bytes_resident();
   json["kv_bytes_attended"] = result.retention.kv_bytes_attended();
   json["chunks"] = session.policy().n_chunks();
   json["refreshes"] = session.policy().n_refreshes();

@@ -23,6 +23,7 @@ struct SessionOptions {
   SelectionSettings selection;
   int64_t ctx = 0;  // tokens the KV cache can hold
   KvType kv_type = KvType::kF32;
+  KvStorage kv_storage;
   int64_t block_tokens = 512;              // most tokens of one prefill pass
   std::string_view ctx_options = "--ctx";  // what the user sets `ctx` with, for messages
   int64_t audit_every = 0;                 // refreshes between samples of missed mass; 0: none;
@@ -179,6 +180,7 @@ class Session {
   // Adds the last pass to `count`.
   void count_pass(RetentionCount& count) const;
   int64_t kv_bytes_stored() const { return n_tokens() * cache_.bytes_per_position(); }
+  int64_t kv_bytes_resident() const { return cache_.resident_bytes(n_tokens()); }
 
  private:
   std::unique_ptr<SelectionPolicy> made_policy(const PolicyEntry& policy,

@@ -39,6 +39,9 @@ SessionMemory session_memory(const ModelConfig& config, const AdapterConfig* ada
                              const SessionOptions& options) {
   SessionMemory memory;
   memory.kv_bytes = options.ctx * kv_bytes_per_position(config, options.kv_type);
+  if (options.kv_storage.in_file()) {
+    memory.kv_bytes = std::min(memory.kv_bytes, options.kv_storage.resident_bytes);
+  }
   const PolicyShape shape{config, adapter};
   const BlockNeeds needs = block_needs_of(shape, options);
   memory.workspace_bytes =

@@ -1,5 +1,6 @@
 #include "model/kv_cache.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "base/error.h"
@@ -17,21 +18,25 @@ int64_t kv_bytes_per_position(const ModelConfig& config, KvType type) {
   return config.n_layers * 2 * config.n_kv_heads * kv_row_bytes(type, config.head_dim);
 }
 
-KvCache::KvCache(const ModelConfig& config, int64_t capacity, KvType type)
+KvCache::KvCache(const ModelConfig& config, int64_t capacity, KvType type, const KvStorage& storage)
     : n_layers_(config.n_layers),
       n_kv_heads_(config.n_kv_heads),
       head_dim_(config.head_dim),
       capacity_(capacity),
-      type_(type),
-      buffer_(static_cast<size_t>(capacity * kv_bytes_per_position(config, type))) {}
+      type_(type) {
+  const auto n_bytes = static_cast<size_t>(capacity * kv_bytes_per_position(config, type));
+  if (storage.in_file()) {
+    file_ = std::make_unique<FileBackedMemory>(n_bytes, storage.folder, storage.resident_bytes);
+  } else {
+    buffer_ = ReservedBuffer(n_bytes);
+  }
+}
 
 int64_t KvCache::bytes_per_position() const { return n_layers_ * 2 * n_kv_heads_ * row_bytes(); }
 
 KvLayerView KvCache::layer(int64_t layer) const {
-  const int64_t half_bytes = n_kv_heads_ * capacity_ * row_bytes();
-  const std::byte* keys = buffer_.data() + layer * 2 * half_bytes;
-  return {.keys = keys,
-          .values = keys + half_bytes,
+  return {.keys = data() + offset(layer, false, 0),
+          .values = data() + offset(layer, true, 0),
           .type = type_,
           .n_kv_heads = n_kv_heads_,
           .capacity = capacity_,
@@ -40,9 +45,47 @@ KvLayerView KvCache::layer(int64_t layer) const {
 
 std::span<const std::byte> KvCache::rows(int64_t layer, bool values, int64_t head,
                                          int64_t n_rows) const {
-  const KvLayerView view = this->layer(layer);
-  const auto* begin = static_cast<const std::byte*>(values ? view.values : view.keys);
-  return {begin + head * capacity_ * row_bytes(), static_cast<size_t>(n_rows * row_bytes())};
+  const int64_t begin = offset(layer, values, head);
+  const int64_t n_bytes = n_rows * row_bytes();
+  if (file_) {
+    file_->begin_use();
+    file_->will_use({begin, begin + n_bytes});
+  }
+  return {data() + begin, static_cast<size_t>(n_bytes)};
+}
+
+void KvCache::will_use(int64_t layer, Range rows) {
+  for (const bool values : {false, true}) {
+    for (int64_t h = 0; h < n_kv_heads_; ++h) {
+      const int64_t begin = offset(layer, values, h);
+      file_->will_use({begin + rows.begin * row_bytes(), begin + rows.end * row_bytes()});
+    }
+  }
+}
+
+void KvCache::will_read(int64_t layer, std::span<const AttentionSpan> spans) {
+  if (!file_) return;
+  file_->begin_use();
+  // Neighbouring spans share most of their rows: each is said once.
+  merged_.clear();
+  for (const AttentionSpan& span : spans) {
+    merged_.insert(merged_.end(), span.rows.begin(), span.rows.end());
+  }
+  std::ranges::sort(merged_, {}, &Range::begin);
+  Range rows;
+  for (const Range& next : merged_) {
+    if (!rows.empty() && next.begin <= rows.end) {
+      rows.end = std::max(rows.end, next.end);
+      continue;
+    }
+    if (!rows.empty()) will_use(layer, rows);
+    rows = next;
+  }
+  if (!rows.empty()) will_use(layer, rows);
+}
+
+int64_t KvCache::resident_bytes(int64_t n_rows) const {
+  return file_ ? file_->resident_bytes() : n_rows * bytes_per_position();
 }
 
 void KvCache::set_rows(int64_t layer, bool values, int64_t head, std::span<const std::byte> bytes) {
@@ -51,9 +94,12 @@ void KvCache::set_rows(int64_t layer, bool values, int64_t head, std::span<const
     fail(ErrorCode::kInvalidArgument, "{} bytes are not rows of {} for the KV cache's {} positions",
          bytes.size(), size, capacity_);
   }
-  // The buffer is this object's own; views are read-only for everybody else.
-  auto* target = const_cast<std::byte*>(rows(layer, values, head, 0).data());
-  std::memcpy(target, bytes.data(), bytes.size());
+  const int64_t begin = offset(layer, values, head);
+  if (file_) {
+    file_->begin_use();
+    file_->will_use({begin, begin + std::ssize(bytes)});
+  }
+  std::memcpy(data() + begin, bytes.data(), bytes.size());
 }
 
 void KvCache::store(int64_t layer, int64_t first_position, int64_t n_tokens, const float* k,
@@ -63,13 +109,12 @@ void KvCache::store(int64_t layer, int64_t first_position, int64_t n_tokens, con
          "position {} is beyond the KV cache's {} rows; use a larger --ctx",
          first_position + n_tokens - 1, capacity_);
   }
-  const KvLayerView view = this->layer(layer);
-  for (const auto& [source, target] : {std::pair{k, view.keys}, std::pair{v, view.values}}) {
-    // The buffer is this object's own; views are read-only for everybody else.
-    auto* rows = static_cast<std::byte*>(const_cast<void*>(target));
+  if (file_) will_use(layer, {first_position, first_position + n_tokens});
+  for (const bool values : {false, true}) {
+    const float* source = values ? v : k;
     for (int64_t h = 0; h < n_kv_heads_; ++h) {
       round_kv_rows(type_, source + h * head_dim_, row_stride, n_tokens, head_dim_,
-                    rows + (h * capacity_ + first_position) * row_bytes());
+                    data() + offset(layer, values, h) + first_position * row_bytes());
     }
   }
 }

@@ -3,9 +3,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
+#include <memory>
 #include <span>
 #include <vector>
 
+#include "base/file_backed_memory.h"
 #include "base/memory.h"
 #include "kernels/attention/attention.h"
 #include "model/config.h"
@@ -16,13 +19,22 @@ namespace chunkllm {
 // model's head_dim does not fit the type.
 int64_t kv_bytes_per_position(const ModelConfig& config, KvType type);
 
+// Where the rows lie: in memory, or in a file of which a part is resident.
+struct KvStorage {
+  int64_t resident_bytes = 0;         // at most, of one cache; 0: in memory, all of it
+  std::filesystem::path folder = {};  // for the file
+
+  bool in_file() const { return resident_bytes > 0; }
+};
+
 // Rows are positions. Address space for `capacity` rows is reserved at once and becomes memory as
-// rows are stored. One thread at a time stores; reading needs that no one stores the same rows.
+// rows are stored; in a file, room for them all is taken at once. One thread at a time stores;
+// reading needs that no one stores the same rows.
 class KvCache {
  public:
   // Throws Error: kMemory if the address space cannot be had, kInvalidArgument if the model's
-  // head_dim does not fit the type.
-  KvCache(const ModelConfig& config, int64_t capacity, KvType type);
+  // head_dim does not fit the type, and as FileBackedMemory does.
+  KvCache(const ModelConfig& config, int64_t capacity, KvType type, const KvStorage& storage = {});
 
   // Stores rows for the positions [first_position, first_position + n_tokens) of a layer. k and v
   // are float32 [n_tokens, n_kv_heads, head_dim] with `row_stride` floats from token to token; they
@@ -31,6 +43,10 @@ class KvCache {
              const float* v, int64_t row_stride);
 
   KvLayerView layer(int64_t layer) const;
+
+  // Says which rows of a layer are read next: what of them is in the file alone is fetched ahead of
+  // its use, and what was used longest ago leaves memory. Other rows can be read all the same.
+  void will_read(int64_t layer, std::span<const AttentionSpan> spans);
 
   // The stored bytes of the first `n_rows` positions of one KV head of a layer, keys or values, as
   // they lie in the cache: what a saved cache holds.
@@ -43,14 +59,28 @@ class KvCache {
   // Bytes of one row of one KV head, keys or values.
   int64_t row_bytes() const { return kv_row_bytes(type_, head_dim_); }
   int64_t reserved_bytes() const { return capacity_ * bytes_per_position(); }
+  // Of the first `n_rows` positions, which were stored: bytes that are in memory, as far as it was
+  // told of their use.
+  int64_t resident_bytes(int64_t n_rows) const;
 
  private:
+  std::byte* data() const { return file_ ? file_->data() : buffer_.data(); }
+  // Where the rows of a KV head lie, keys or values, from the beginning of all.
+  int64_t offset(int64_t layer, bool values, int64_t head) const {
+    return ((layer * 2 + (values ? 1 : 0)) * n_kv_heads_ + head) * capacity_ * row_bytes();
+  }
+  // The rows of a layer, all heads, keys and values, are used next.
+  void will_use(int64_t layer, Range rows);
+
   int64_t n_layers_;
   int64_t n_kv_heads_;
   int64_t head_dim_;
   int64_t capacity_;
   KvType type_;
-  ReservedBuffer buffer_;  // [n_layers, 2 (keys, values), n_kv_heads, capacity, head_dim]
+  // One of them, [n_layers, 2 (keys, values), n_kv_heads, capacity, head_dim].
+  ReservedBuffer buffer_;
+  std::unique_ptr<FileBackedMemory> file_;
+  std::vector<Range> merged_;
 };
 
 }  // namespace chunkllm

@@ -267,6 +267,7 @@ void Transformer::attend_in(const SequenceRows& sequence, int64_t layer, int64_t
   const bool slides = c.slides(layer);
   const std::span<const AttentionSpan> spans =
       slides ? window_rows_.rows(positions) : selector->rows(input);
+  cache->will_read(layer, spans);
   attend({.q = q,
           .q_stride = stride,
           .first_position = positions.begin,

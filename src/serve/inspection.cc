@@ -121,6 +121,7 @@ Json slots_json(const RequestContext& context, Scheduler& scheduler) {
       if (const Session* session = slot->session()) {
         one["policy"] = session->options().policy->name;
         one["kv_bytes_stored"] = session->kv_bytes_stored();
+        one["kv_bytes_resident"] = session->kv_bytes_resident();
         one["n_chunks"] = session->policy().n_chunks();
         one["n_refreshes"] = session->policy().n_refreshes();
       }

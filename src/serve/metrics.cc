@@ -44,6 +44,7 @@ std::string metrics_text(const Metrics& m) {
   gauge("kv_bytes_attended", "Keys and values attended, mean over generating passes.",
         mean(m.kv_bytes_attended_sum));
   gauge("kv_bytes_stored", "Keys and values of the slots.", number(m.kv_bytes_stored));
+  gauge("kv_bytes_resident", "Those of them that are in memory.", number(m.kv_bytes_resident));
   gauge("kv_bytes_parked", "Keys and values in memory that no slot has.",
         number(m.kv_bytes_parked));
   gauge("kv_bytes_on_disk", "Files of keys and values.", number(m.kv_bytes_on_disk));

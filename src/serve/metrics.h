@@ -25,9 +25,10 @@ struct Metrics {
   std::atomic<int64_t> queued{0};
   std::atomic<int64_t> reading{0};
   std::atomic<int64_t> writing{0};
-  std::atomic<int64_t> kv_bytes_stored{0};   // of slots
-  std::atomic<int64_t> kv_bytes_parked{0};   // of other sequences in memory
-  std::atomic<int64_t> kv_bytes_on_disk{0};  // of those in files
+  std::atomic<int64_t> kv_bytes_stored{0};    // of slots
+  std::atomic<int64_t> kv_bytes_resident{0};  // of these, in memory
+  std::atomic<int64_t> kv_bytes_parked{0};    // of other sequences in memory
+  std::atomic<int64_t> kv_bytes_on_disk{0};   // of those in files
   std::atomic<int64_t> failed_saves{0};
 };
 

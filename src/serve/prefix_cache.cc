@@ -188,7 +188,7 @@ void PrefixCache::keep_within_disk() {
 int64_t PrefixCache::memory_bytes() const {
   int64_t n_bytes = 0;
   for (const Parked& parked : parked_) {
-    n_bytes += parked.session->kv_bytes_stored() + parked.session->policy().size_bytes();
+    n_bytes += parked.session->kv_bytes_resident() + parked.session->policy().size_bytes();
   }
   return n_bytes;
 }

@@ -42,7 +42,7 @@ const SchedulerOptions& checked(const Engine& engine, const SchedulerOptions& op
   require_memory(
       options.n_slots * slot_bytes + DecodeBatch::memory_bytes(engine.config(), options.n_slots),
       fmt::format("{} slots of {} tokens each", options.n_slots, options.session.ctx),
-      "use a smaller --ctx or --parallel, or --kv-type q8_0");
+      "use a smaller --ctx or --parallel, --kv-type q8_0, or --kv-resident-mib");
   return options;
 }
 
@@ -336,15 +336,18 @@ void Scheduler::write_step() {
 }
 
 void Scheduler::publish() {
-  int64_t n_reading = 0, n_writing = 0, n_bytes = 0;
+  int64_t n_reading = 0, n_writing = 0, n_bytes = 0, n_resident = 0;
   for (const auto& slot : slots_) {
     n_reading += slot->state() == Slot::State::kReading ? 1 : 0;
     n_writing += slot->state() == Slot::State::kWriting ? 1 : 0;
-    if (slot->session() != nullptr) n_bytes += slot->session()->kv_bytes_stored();
+    if (slot->session() == nullptr) continue;
+    n_bytes += slot->session()->kv_bytes_stored();
+    n_resident += slot->session()->kv_bytes_resident();
   }
   metrics_.reading = n_reading;
   metrics_.writing = n_writing;
   metrics_.kv_bytes_stored = n_bytes;
+  metrics_.kv_bytes_resident = n_resident;
   metrics_.kv_bytes_parked = prefixes_.memory_bytes();
   metrics_.kv_bytes_on_disk = prefixes_.disk_bytes();
   const std::lock_guard lock(mutex_);

@@ -137,10 +137,11 @@ TEST(Generate, JsonIsOneObjectWithAllFields) {
     arguments.insert(arguments.end(), adapter.begin(), adapter.end());
     const json object = json_of(arguments);
     ASSERT_TRUE(object.is_object());
-    expect_numbers(object, {"prompt_tokens", "cached_tokens", "generated_tokens", "load_seconds",
-                            "prefill_seconds", "decode_seconds", "kv_retention",
-                            "prefill_retention", "kv_bytes_reserved", "kv_bytes_stored",
-                            "kv_bytes_attended", "chunks", "refreshes", "peak_rss_bytes"});
+    expect_numbers(
+        object, {"prompt_tokens", "cached_tokens", "generated_tokens", "load_seconds",
+                 "prefill_seconds", "decode_seconds", "kv_retention", "prefill_retention",
+                 "kv_bytes_reserved", "kv_bytes_stored", "kv_bytes_resident", "kv_bytes_attended",
+                 "chunks", "refreshes", "peak_rss_bytes"});
     EXPECT_EQ(object.at("policy"), adapter.empty() ? "full" : "chunk");
     EXPECT_EQ(object.at("finish_reason"), "stop");
     EXPECT_THAT(object.at("text").get<std::string>(), testing::StartsWith("48213"));
