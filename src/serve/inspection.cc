@@ -29,8 +29,8 @@ const std::string& text_field(const Json& body, const char* name) {
 std::vector<int32_t> ids_of(const RequestContext& context, const Json& body) {
   const Tokenizer& tokenizer = context.engine.tokenizer();
   if (body.contains("messages")) {
-    bool has_tools = false;
-    return parse_chat(context, body, has_tools).ids;
+    ToolUse tools;
+    return parse_chat(context, body, tools).ids;
   }
   if (body.contains("content")) {
     return tokenizer.encode(text_field(body, "content"),

@@ -102,7 +102,30 @@ Json checked_message(const Json& given) {
   return message;
 }
 
-ChatTemplate template_for(const RequestContext& context, const Json& body, bool& has_tools) {
+// The first words of the call that `choice` asks for: of the function it names, or of any.
+std::string begun_call(const Json& choice, const Json& tools, const std::string& chat_template) {
+  std::string name;
+  if (choice.is_object()) {
+    const Json function = choice.value("function", Json());
+    if (!function.is_object() || !function.contains("name") || !function["name"].is_string()) {
+      fail(ErrorCode::kInvalidArgument,
+           "tool_choice must be auto, none, required or name a function");
+    }
+    name = function["name"];
+    const bool is_known = std::ranges::any_of(tools, [&](const Json& tool) {
+      return tool.value("function", Json::object()).value("name", Json()) == name;
+    });
+    if (!is_known) {
+      fail(ErrorCode::kInvalidArgument, "tool_choice names {}, which is not among the tools", name);
+    }
+  }
+  const bool is_hermes = chat_template.find("<tool_call>") != std::string::npos;
+  const std::string begun = is_hermes ? "<tool_call>\n{\"name\": " : "{\"name\": ";
+  if (name.empty()) return begun + '"';
+  return begun + Json(name).dump() + (is_hermes ? ", \"arguments\": " : ", \"parameters\": ");
+}
+
+ChatTemplate template_for(const RequestContext& context, const Json& body, ToolUse& use) {
   if (!context.chat_template) fail(ErrorCode::kUnsupported, "{}", context.chat_template_error);
   Json variables = Json::object();
   if (body.contains("chat_template_kwargs") && !body["chat_template_kwargs"].is_null()) {
@@ -111,19 +134,18 @@ ChatTemplate template_for(const RequestContext& context, const Json& body, bool&
       fail(ErrorCode::kInvalidArgument, "chat_template_kwargs must be an object");
     }
   }
-  has_tools = false;
+  use = {};
   if (body.contains("tools") && !body["tools"].is_null()) {
     const Json& tools = body["tools"];
     const bool are_objects =
         tools.is_array() && std::ranges::all_of(tools, [](const Json& t) { return t.is_object(); });
     if (!are_objects) fail(ErrorCode::kInvalidArgument, "tools must be an array of objects");
     const Json choice = body.value("tool_choice", Json("auto"));
+    use.are_offered = choice != "none" && !tools.empty();
+    if (use.are_offered) variables["tools"] = tools;
     if (choice.is_object() || choice == "required") {
-      fail(ErrorCode::kUnsupported,
-           "tool_choice {} is not supported: the model decides; use auto or none", choice.dump());
+      use.begun = begun_call(choice, tools, context.chat_template->source());
     }
-    has_tools = choice != "none" && !tools.empty();
-    if (has_tools) variables["tools"] = tools;
   }
   return context.chat_template->with(variables);
 }
@@ -193,22 +215,26 @@ std::vector<Prompt> parse_prompts(const RequestContext& context, const Json& bod
   return prompts;
 }
 
-Prompt parse_chat(const RequestContext& context, const Json& body, bool& has_tools) {
-  const ChatTemplate chat_template = template_for(context, body, has_tools);
+Prompt parse_chat(const RequestContext& context, const Json& body, ToolUse& tools) {
+  const ChatTemplate chat_template = template_for(context, body, tools);
   const std::vector<ChatMessage> messages = parse_chat_messages(messages_of(body));
+  const Tokenizer& tokenizer = context.engine.tokenizer();
+  Prompt prompt;
   try {
-    return chat_prompt(context.engine.tokenizer(), chat_template, messages);
+    prompt = chat_prompt(tokenizer, chat_template, messages);
   } catch (const Error&) {
     // Clients send null where a message calls tools alone; not every template takes that.
     const std::vector<ChatMessage> texts = with_contents(messages);
     if (texts.empty()) throw;
-    return chat_prompt(context.engine.tokenizer(), chat_template, texts);
+    prompt = chat_prompt(tokenizer, chat_template, texts);
   }
+  begin_answer(tokenizer, prompt, tools.begun);
+  return prompt;
 }
 
 std::string render_chat(const RequestContext& context, const Json& body) {
-  bool has_tools = false;
-  const ChatTemplate chat_template = template_for(context, body, has_tools);
+  ToolUse tools;
+  const ChatTemplate chat_template = template_for(context, body, tools);
   std::string text;
   for (const ChatPiece& piece :
        chat_template.render(parse_chat_messages(messages_of(body)), true)) {

@@ -15,10 +15,9 @@ namespace chunkllm::serve {
 std::vector<Prompt> parse_prompts(const RequestContext& context, const nlohmann::ordered_json& body,
                                   const JsonFields& fields);
 
-// `messages`, `tools` and what else the chat template is told. `has_tools` says whether the model
-// knows of tools that it may call. Throws Error.
+// `messages`, `tools` and what else the chat template is told. Throws Error.
 Prompt parse_chat(const RequestContext& context, const nlohmann::ordered_json& body,
-                  bool& has_tools);
+                  ToolUse& tools);
 
 // The messages as the template writes them, with the marker after which the model answers.
 std::string render_chat(const RequestContext& context, const nlohmann::ordered_json& body);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <ctime>
+#include <functional>
 #include <random>
 
 #include "text/utf8.h"
@@ -13,6 +14,8 @@ using Json = nlohmann::ordered_json;
 
 // What JSON says in place of minus infinity.
 constexpr double kLeastLogProb = -9999.0;
+
+constexpr size_t kMostChunksShown = 512;
 
 double as_number(double log_prob) { return std::max(log_prob, kLeastLogProb); }
 
@@ -101,7 +104,9 @@ Reply::Reply(const RequestContext& context, const CompletionRequest& request)
       created_(static_cast<int64_t>(std::time(nullptr))),
       choices_(request.jobs.size()) {
   for (Choice& choice : choices_) {
-    if (request.has_tools) choice.calls.emplace();
+    if (!request.tools.are_offered) continue;
+    choice.calls.emplace();
+    choice.text = choice.calls->push(request.tools.begun);
   }
 }
 
@@ -266,13 +271,21 @@ Json Reply::progress_piece(const Event& event) const {
   return piece;
 }
 
-// Chunks with their texts, in order of position.
+// Chunks with their texts, in order of position; of very many those with most attention, since an
+// event is sent twice a second.
 Json Reply::chunks_piece(const Choice& choice, const Event& event) const {
   std::vector<int32_t> ids = request_.jobs[event.job]->prompt.ids;
   for (const TokenChoice& token : choice.tokens) ids.push_back(token.id);
   Json piece = piece_without_text();
   Json list = Json::array();
-  for (const ChosenChunk& chunk : event.chunks) {
+  std::vector<ChosenChunk> shown = event.chunks;
+  if (shown.size() > kMostChunksShown) {
+    std::ranges::nth_element(shown, shown.begin() + kMostChunksShown, std::greater(),
+                             &ChosenChunk::mass);
+    shown.resize(kMostChunksShown);
+    std::ranges::sort(shown, {}, [](const ChosenChunk& chunk) { return chunk.positions.begin; });
+  }
+  for (const ChosenChunk& chunk : shown) {
     if (chunk.positions.end > std::ssize(ids)) continue;
     const auto tokens = std::span(ids).subspan(static_cast<size_t>(chunk.positions.begin),
                                                static_cast<size_t>(chunk.positions.size()));
@@ -283,7 +296,8 @@ Json Reply::chunks_piece(const Choice& choice, const Event& event) const {
                     {"mass", chunk.mass},
                     {"usual_mass", chunk.usual_mass}});
   }
-  piece["chunks"] = {{"n_tokens", event.n_done}, {"chosen", std::move(list)}};
+  piece["chunks"] = {
+      {"n_tokens", event.n_done}, {"n_chosen", event.chunks.size()}, {"chosen", std::move(list)}};
   return piece;
 }
 

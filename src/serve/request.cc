@@ -270,9 +270,9 @@ CompletionRequest parse_request(const RequestContext& context, Dialect dialect,
     fail(ErrorCode::kInvalidArgument, "max_tokens must be 1 or more in a chat");
   }
   const SessionOptions session = parse_selection(context, plain);
-  const std::vector<Prompt> prompts =
-      dialect == Dialect::kChat ? std::vector{parse_chat(context, body, request.has_tools)}
-                                : parse_prompts(context, body, fields);
+  const std::vector<Prompt> prompts = dialect == Dialect::kChat
+                                          ? std::vector{parse_chat(context, body, request.tools)}
+                                          : parse_prompts(context, body, fields);
   const int64_t n = fields.integer_or("n", 1, context.max_choices, 1);
   if (n * std::ssize(prompts) > context.max_choices) {
     fail(ErrorCode::kInvalidArgument,

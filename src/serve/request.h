@@ -42,6 +42,11 @@ enum class Dialect {
   kRuler,       // PUT /generate
 };
 
+struct ToolUse {
+  bool are_offered = false;  // calls in the answer's text are told apart
+  std::string begun = {};    // the first words of the call that the answer must be
+};
+
 struct CompletionRequest {
   Dialect dialect = Dialect::kCompletion;
   // A choice each, in the order of the reply: n for the first prompt, n for the second, ...
@@ -57,7 +62,7 @@ struct CompletionRequest {
   bool return_token_ids = false;
   bool tokens_as_token_ids = false;  // "token_id:17" in place of a token's text
   std::vector<int32_t> stop_token_ids = {};
-  bool has_tools = false;  // calls in the answer's text are told apart
+  ToolUse tools = {};
 };
 
 // Reads the body of a request. Throws PromptTooLong, and Error (kInvalidArgument, kData,

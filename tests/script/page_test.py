@@ -28,6 +28,7 @@ PROGRAM, MODEL, ADAPTER = sys.argv[1:4]
 PICTURES = Path(sys.argv[5]) if sys.argv[4:5] == ["--pictures"] else None
 FACT = "The secret code of Alice is 48213."
 QUESTION = "What is the secret code of Alice?"
+SHORT = f"{FACT} {QUESTION}"  # the model ends its answers to what it knows
 LOOKS = {"light": {"color_scheme": "light"}, "dark": {"color_scheme": "dark"},
          "narrow": {"color_scheme": "light", "viewport": {"width": 390, "height": 800}}}
 
@@ -64,8 +65,8 @@ class Page(unittest.TestCase):
         assert cls.server.wait(30) == 130
         cls.folder.cleanup()
 
-    def open(self, **look):
-        """A page; what it complains of, or asks of other places, fails the test."""
+    def open(self, refusals=0, **look):
+        """A page; what it complains of but for so many refused requests, or asks of other places, fails the test."""
         context = self.browser.new_context(**look)
         self.addCleanup(context.close)
         page = context.new_page()
@@ -74,7 +75,8 @@ class Page(unittest.TestCase):
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
         page.on("request", lambda request: None if request.url.startswith(self.url) else complaints.append(request.url))
-        self.addCleanup(lambda: self.assertEqual(complaints, []))
+        self.addCleanup(lambda: self.assertEqual([c for c in complaints if "400 (Bad Request)" not in c], []))
+        self.addCleanup(lambda: self.assertLessEqual(len(complaints), refusals))
         page.goto(self.url + "/")
         expect(page.locator("#model")).to_contain_text("65,536 tokens")
         return page
@@ -113,7 +115,7 @@ class Page(unittest.TestCase):
 
     def test_what_is_written_stays_text(self):
         page = self.open()
-        self.ask(page, "<img src=x onerror=document.title='broken'> <b>bold</b>")
+        self.ask(page, "<img src=x onerror=document.title='broken'> <b>bold</b> " + SHORT)
         expect(page.locator("article.user")).to_contain_text("<b>bold</b>")
         self.assertEqual(page.locator("article img, article b").count(), 0)
         self.assertEqual(page.title(), "chunkllm")
@@ -127,13 +129,13 @@ class Page(unittest.TestCase):
         self.assertLessEqual({"policy", "budget", "key", "clear", "text", "attach", "send"}, reached)
 
     def test_an_error_is_shown_and_the_chat_goes_on(self):
-        page = self.open()
+        page = self.open(refusals=1)
         page.fill("#budget", "-3")
-        page.fill("#text", "Hello")
+        page.fill("#text", SHORT)
         page.keyboard.press("Enter")
         expect(page.locator("article.error")).to_contain_text("kv_budget")
         page.fill("#budget", "0.5")
-        self.ask(page, "Hello")
+        self.ask(page, SHORT)
         expect(page.locator("article.assistant")).to_have_count(1)
 
     def test_stop_ends_an_answer(self):
@@ -146,7 +148,7 @@ class Page(unittest.TestCase):
         page.click("#stop")
         expect(page.locator("#send")).to_be_enabled()
         page.select_option("#policy", "")
-        self.ask(page, "Hello")
+        self.ask(page, SHORT)
 
 
 if __name__ == "__main__":

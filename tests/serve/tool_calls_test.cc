@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "engine/needle_engine.h"
+#include "serve/prompts.h"
 #include "serve/reply.h"
 
 namespace chunkllm::serve {
@@ -59,7 +60,8 @@ TEST(ToolCalls, AreTheSameInPiecesOfAnySize) {
 TEST(ToolCalls, AreAPartOfReplies) {
   const RequestContext context{.engine = chunkllm::test::needle_engine(), .session = {}};
   for (const bool streams : {false, true}) {
-    CompletionRequest request{.dialect = Dialect::kChat, .streams = streams, .has_tools = true};
+    CompletionRequest request{
+        .dialect = Dialect::kChat, .streams = streams, .tools = {.are_offered = true}};
     request.jobs.push_back(std::make_shared<Job>());
     Reply reply(context, request);
     std::vector<nlohmann::ordered_json> pieces;
@@ -91,6 +93,70 @@ TEST(ToolCalls, AreAPartOfReplies) {
       EXPECT_EQ(choice["message"]["tool_calls"][0]["function"]["name"], "f");
       EXPECT_EQ(choice["finish_reason"], "tool_calls");
     }
+  }
+}
+
+nlohmann::ordered_json tools_chat(const nlohmann::ordered_json& choice) {
+  const auto tool = nlohmann::ordered_json::parse(
+      R"({"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}})");
+  nlohmann::ordered_json body;
+  body["messages"] = nlohmann::ordered_json::array({{{"role", "user"}, {"content", "How is it?"}}});
+  body["tools"] = nlohmann::ordered_json::array({tool});
+  body["tool_choice"] = choice;
+  return body;
+}
+
+ChatTemplate template_with(const std::string& words) {
+  return ChatTemplate::from_text(
+      "{# " + words +
+          " #}{% for message in messages %}<|user|>{{ message.content }}"
+          "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}",
+      "a template", {});
+}
+
+// The prompt's end, and the calls of an answer that goes on from there.
+TEST(ToolCalls, ThatAreAskedForAreBegun) {
+  const Engine& engine = chunkllm::test::needle_engine();
+  struct Asked {
+    const char* words;  // in the template
+    nlohmann::ordered_json choice;
+    std::string begun;
+    std::string rest;
+  };
+  const auto named =
+      nlohmann::ordered_json::parse(R"({"type": "function", "function": {"name": "weather"}})");
+  const Asked cases[] = {
+      {"<tool_call>", "auto", "", R"(<tool_call>{"name": "weather", "arguments": {}}</tool_call>)"},
+      {"<tool_call>", named,
+       "<tool_call>\n{\"name\": \"weather\", \"arguments\": ", "{}}\n</tool_call>"},
+      {"<tool_call>", "required", "<tool_call>\n{\"name\": \"",
+       "weather\", \"arguments\": {}}\n</tool_call>"},
+      {"", named, "{\"name\": \"weather\", \"parameters\": ", "{}}"},
+  };
+  for (const Asked& one : cases) {
+    RequestContext context{.engine = engine, .session = {}};
+    context.chat_template = template_with(one.words);
+    CompletionRequest request{.dialect = Dialect::kChat};
+    const Prompt prompt = parse_chat(context, tools_chat(one.choice), request.tools);
+    EXPECT_EQ(request.tools.begun, one.begun);
+    EXPECT_TRUE(engine.tokenizer().decode(prompt.ids).ends_with(one.begun));
+    EXPECT_EQ(prompt.ends.back(), prompt.n_tokens() - 1);
+    request.jobs.push_back(std::make_shared<Job>());
+    Reply reply(context, request);
+    reply.take({.kind = Event::Kind::kDone, .text = one.rest, .finish_reason = "stop"});
+    const auto message = reply.whole()["choices"][0]["message"];
+    EXPECT_EQ(message["tool_calls"][0]["function"]["name"], "weather") << message;
+    EXPECT_EQ(message["tool_calls"][0]["function"]["arguments"], "{}");
+  }
+}
+
+TEST(ToolCalls, ChoicesThatNobodyOffersAreRefused) {
+  RequestContext context{.engine = chunkllm::test::needle_engine(), .session = {}};
+  context.chat_template = template_with("<tool_call>");
+  ToolUse tools;
+  for (const char* choice : {R"({"function": {"name": "other"}})", R"({"function": 3})", "{}"}) {
+    EXPECT_THROW(parse_chat(context, tools_chat(nlohmann::ordered_json::parse(choice)), tools),
+                 Error);
   }
 }
 
