@@ -56,6 +56,15 @@ void set_reply(httplib::Response& response, const std::pair<int, nlohmann::order
   response.set_content(to_text(reply.second), "application/json");
 }
 
+// The library would wait for as many bytes as a broken length says.
+bool has_length(const httplib::Request& request) {
+  if (!request.has_header("Content-Length")) return true;
+  const std::string length = request.get_header_value("Content-Length");
+  constexpr size_t kMostDigits = 18;
+  return !length.empty() && length.size() <= kMostDigits &&
+         std::ranges::all_of(length, [](char c) { return c >= '0' && c <= '9'; });
+}
+
 }  // namespace
 
 struct Server::Impl {
@@ -129,6 +138,12 @@ void Server::Impl::add_guards() {
   using Handled = httplib::Server::HandlerResponse;
   http->set_pre_routing_handler(
       [this](const httplib::Request& request, httplib::Response& response) {
+        if (!has_length(request)) {
+          response.set_header("Connection", "close");  // where the next request begins nobody knows
+          set_reply(response, {400, error_json(400, "invalid_request_error",
+                                               "Content-Length is no number of bytes")});
+          return Handled::Handled;
+        }
         if (!options.cors_origin.empty()) {
           response.set_header("Access-Control-Allow-Origin", options.cors_origin);
           response.set_header("Access-Control-Allow-Headers", "Authorization, Content-Type");

@@ -1,6 +1,9 @@
 // Options of generate: short names, chats, stops, sampling, contexts, saved caches.
 
+#include <filesystem>
+
 #include "cli/bad_input.h"
+#include "testing/temp_folder.h"
 
 namespace chunkllm {
 namespace {
@@ -43,6 +46,22 @@ TEST(Completion, TheCacheIsBf16UnlessProductsAreF32) {
   };
   EXPECT_EQ(reserved({}), reserved({"--kv-type", "bf16"}));
   EXPECT_EQ(reserved({"--dtype", "f32"}), 2 * reserved({}));
+}
+
+TEST(Completion, IsTheSameFromACacheOfWhichLittleIsInMemory) {
+  const TempFolder folder("/var/tmp");  // /tmp lies in memory here and there
+  std::string text;
+  for (int i = 0; i < 100; ++i) text += "The river was quiet that day. ";
+  const Arguments all{"-p", text, "-n", "16", "--adapter", needle_adapter(), "--kv-budget", "256"};
+  Arguments part = all;
+  part.insert(part.end(), {"--kv-resident-mib", "1", "--kv-dir", folder.path()});
+  const json with = answer(part);
+  const json without = answer(all);
+  EXPECT_EQ(with.at("text"), without.at("text"));
+  EXPECT_EQ(with.at("kv_bytes_stored"), without.at("kv_bytes_stored"));
+  EXPECT_EQ(without.at("kv_bytes_resident"), without.at("kv_bytes_stored"));
+  EXPECT_LE(with.at("kv_bytes_resident").get<int64_t>(), int64_t{5} << 18);
+  EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
 }
 
 TEST(Completion, ExactSaysWhatItDrafted) {

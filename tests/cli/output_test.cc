@@ -71,6 +71,8 @@ TEST(Help, ListsEveryOption) {
         "--chat",
         "--ctx",
         "--kv-type",
+        "--kv-resident-mib",
+        "--kv-dir",
         "--max-tokens",
         "--temperature",
         "--top-p",

@@ -71,6 +71,17 @@ TEST(Server, RefusesBodiesThatAreTooLarge) {
             std::string::npos);
 }
 
+TEST(Server, RefusesLengthsThatAreNone) {
+  const TestServer server;
+  for (const char* length : {"-5", "99999999999999999999", "0x10", "1e3"}) {
+    const httplib::Result result = server.client().Post(
+        "/v1/completions", {{"Content-Length", length}}, "{}", "application/json");
+    ASSERT_TRUE(result) << length;
+    EXPECT_EQ(result->status, 400) << length;
+    EXPECT_NE(result->body.find("Content-Length"), std::string::npos) << result->body;
+  }
+}
+
 TEST(Server, TellsOfTheModelAndItsTokens) {
   const TestServer server;
   const Json models = Json::parse(server.client().Get("/v1/models")->body);
