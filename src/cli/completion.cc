@@ -71,6 +71,15 @@ void add_completion_options(CLI::App& app, CompletionArgs& args) {
   add_sampling_options(app, args);
 }
 
+CLI::Option* add_audit_option(CLI::App& app, CompletionArgs& args) {
+  return app
+      .add_option(
+          "--audit", args.audit_every,
+          "At every N-th refresh, also compute the full attention of one layer in turn, and "
+          "say what share of it the selection missed")
+      ->transform(whole_number(1, kMaxTokens));
+}
+
 std::unique_ptr<Completer> open_completer(const CompletionArgs& args) {
   const SelectionSettings settings = to_settings(args.selection);
   const Sampler check_sampling(args.generate.sampling);
@@ -107,6 +116,7 @@ std::unique_ptr<Completer> open_completer(const CompletionArgs& args) {
   completer->session.selection = settings;
   completer->session.kv_type = kv_type_or_default(args.kv_type, engine.precision());
   completer->session.kv_storage = kv_storage;
+  completer->session.audit_every = args.audit_every;
   completer->generate = args.generate;
   completer->generate.drafts = args.exact;
   completer->generate.ignores_turn_end = args.ignore_eos;

@@ -23,11 +23,15 @@ struct CompletionArgs {
   int64_t ctx = 0;  // 0: as needed
   bool ignore_eos = false;
   bool exact = false;
+  int64_t audit_every = 0;  // 0: none
   GenerateOptions generate;
 };
 void add_completion_options(CLI::App& app, CompletionArgs& args);
 // Those of the engine and of what tokens attend to alone.
 void add_policy_options(CLI::App& app, CompletionArgs& args);
+
+// --audit.
+CLI::Option* add_audit_option(CLI::App& app, CompletionArgs& args);
 
 // The name, beside those of the policies, that leaves the choice to settle_policy().
 inline constexpr char kAutoPolicy[] = "auto";

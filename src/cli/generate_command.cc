@@ -30,7 +30,6 @@ struct GenerateArgs {
   std::string save_cache;
   bool json = false;
   bool show_chunks = false;
-  int64_t audit_every = 0;  // 0: none
 };
 
 // The context to reserve: what the longest prompt and its answer need, up to the model's own limit,
@@ -154,12 +153,11 @@ void run_one(const GenerateArgs& args, Completer& completer) {
   const Prompt prompt = PromptReader(engine, args.completion.chat_format, args.prompt.chat)
                             .source(args.prompt, interrupt_token());
   completer.session.ctx = choose_ctx(engine, args, prompt.n_tokens(), "the prompt");
-  completer.session.audit_every = args.audit_every;
   require_session_memory(engine, completer.session);
   load_weights(engine);
   settle_policy(completer, prompt.n_tokens());
   const bool has_sources = args.show_chunks && completer.session.policy->shows_chunks;
-  const bool is_audited = args.audit_every > 0 && completer.session.policy->selects();
+  const bool is_audited = args.completion.audit_every > 0 && completer.session.policy->selects();
   const auto note_no_effect = [&](const char* option) {
     std::fputs(fmt::format("note: {} has no effect under policy {}\n", option,
                            completer.session.policy->name)
@@ -167,7 +165,7 @@ void run_one(const GenerateArgs& args, Completer& completer) {
                stderr);
   };
   if (args.show_chunks && !has_sources) note_no_effect("--show-chunks");
-  if (args.audit_every > 0 && !is_audited) note_no_effect("--audit");
+  if (args.completion.audit_every > 0 && !is_audited) note_no_effect("--audit");
   Session session(engine, completer.session);
   if (!args.load_cache.empty()) load_prompt_cache(args.load_cache, prompt, session);
   const double load_seconds = load_timer.seconds();
@@ -316,11 +314,7 @@ void add_generate_command(CLI::App& app) {
           "--show-chunks", args->show_chunks,
           "After the answer, show the chunks that the upper layers chose at the prompt's end")
       ->excludes(command->get_option_group("prompt")->get_option("--input"));
-  command
-      ->add_option("--audit", args->audit_every,
-                   "At every N-th refresh, also compute the full attention of one layer in turn, "
-                   "and say at the end what share of it the selection missed")
-      ->transform(whole_number(1, kMaxTokens))
+  add_audit_option(*command, args->completion)
       ->excludes(command->get_option_group("prompt")->get_option("--input"));
   command->add_flag("--json", args->json, "Print one JSON object");
   command->callback([args] { run(*args); });

@@ -195,6 +195,7 @@ void add_serve_command(CLI::App& app) {
   CLI::App* command =
       app.add_subcommand("serve", "Serve a model over HTTP, to clients of OpenAI's API");
   add_policy_options(*command, args->completion);
+  add_audit_option(*command, args->completion);
   add_chat_template_option(*command, args->completion.chat_format);
   command
       ->add_option("-c,--ctx", args->completion.ctx,

@@ -233,15 +233,18 @@ bool Session::run_some_waiting(int64_t most_tokens) {
 }
 
 SequenceRows Session::begin_decode(int32_t token) {
-  if (n_done() < n_tokens() || audit_ || drafting_) {
+  if (n_done() < n_tokens() || drafting_) {
     fail(ErrorCode::kInvalidArgument,
-         "a session joins a batch when all its tokens ran and it neither audits nor drafts");
+         "a session joins a batch when all its tokens ran and it drafts none");
   }
   check_fits(n_tokens() + 1);
   check_ids({&token, 1});
   append({&token, 1}, std::array{Origin::kGenerated});
   ran_last_ = false;
-  return {policy_->next_block(tokens_, needs_.least_tokens), &cache_, policy_.get()};
+  const Range block = policy_->next_block(tokens_, needs_.least_tokens);
+  RowSelector* selector = policy_.get();
+  if (audit_) selector = &audited_rows_.emplace(*policy_, *audit_, block.begin);
+  return {block, &cache_, selector};
 }
 
 std::vector<Session::Origin> Session::origins_of(int64_t n_tokens,

@@ -101,7 +101,7 @@ class Session {
 
   // Takes in a generated token, which whoever calls runs in a batch (engine/decode_batch.h) before
   // anything else is done here. There are no logits here then. Throws Error (kInvalidArgument)
-  // while tokens wait, or for a session that looks on while it runs.
+  // while tokens wait, or for a session that drafts.
   SequenceRows begin_decode(int32_t token);
 
   // Logits [positions.size(), n_vocab] of the tokens at these positions; valid during the call.
@@ -206,6 +206,7 @@ class Session {
   std::vector<int32_t> special_ids_;
   std::unique_ptr<SelectionPolicy> policy_;
   std::optional<MassAudit> audit_;
+  std::optional<AuditedRows> audited_rows_;  // of the token that runs in a batch
   std::unique_ptr<DraftSelection> drafting_;
   std::vector<int32_t> tokens_;
   std::vector<Origin> origins_;

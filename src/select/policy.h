@@ -81,6 +81,8 @@ class SelectionPolicy : public RowSelector {
   virtual std::vector<ChosenChunk> chosen_at(int64_t /*position*/) const { return {}; }
 
   virtual int64_t n_chunks() const { return 0; }
+  // The tokens of the i-th of n_chunks().
+  virtual Range chunk(int64_t /*i*/) const { return {}; }
   virtual int64_t n_refreshes() const { return 0; }
   // Bytes that the policy itself keeps for the sequence.
   virtual int64_t size_bytes() const { return 0; }

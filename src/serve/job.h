@@ -63,6 +63,7 @@ struct Event {
   std::vector<TokenChoice> tokens = {};
   int64_t n_done = 0;
   std::vector<ChosenChunk> chunks = {};
+  std::vector<Range> all_chunks = {};  // the first time
   JobCounts counts = {};
   std::string finish_reason = {};  // "stop" or "length"
   std::optional<std::string> stop_string = {};

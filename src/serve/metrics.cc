@@ -43,6 +43,9 @@ std::string metrics_text(const Metrics& m) {
         mean(m.retention_sum));
   gauge("kv_bytes_attended", "Keys and values attended, mean over generating passes.",
         mean(m.kv_bytes_attended_sum));
+  counter("missed_mass_samples_total", "Selections compared with full attention (--audit).",
+          number(m.missed_mass_samples));
+  counter("missed_mass_sum", "Shares of full attention that these missed.", m.missed_mass_sum);
   gauge("kv_bytes_stored", "Keys and values of the slots.", number(m.kv_bytes_stored));
   gauge("kv_bytes_resident", "Those of them that are in memory.", number(m.kv_bytes_resident));
   gauge("kv_bytes_parked", "Keys and values in memory that no slot has.",

@@ -22,6 +22,8 @@ struct Metrics {
   std::atomic<int64_t> passes{0};
   std::atomic<double> retention_sum{0};
   std::atomic<double> kv_bytes_attended_sum{0};
+  std::atomic<int64_t> missed_mass_samples{0};  // refreshes that were looked at
+  std::atomic<double> missed_mass_sum{0};       // of the shares of attention they missed
   std::atomic<int64_t> queued{0};
   std::atomic<int64_t> reading{0};
   std::atomic<int64_t> writing{0};

@@ -276,6 +276,10 @@ Json Reply::progress_piece(const Event& event) const {
 Json Reply::chunks_piece(const Choice& choice, const Event& event) const {
   std::vector<int32_t> ids = request_.jobs[event.job]->prompt.ids;
   for (const TokenChoice& token : choice.tokens) ids.push_back(token.id);
+  const auto text_of = [&](const Range& tokens) {
+    return tokenizer_.decode(std::span(ids).subspan(static_cast<size_t>(tokens.begin),
+                                                    static_cast<size_t>(tokens.size())));
+  };
   Json piece = piece_without_text();
   Json list = Json::array();
   std::vector<ChosenChunk> shown = event.chunks;
@@ -287,17 +291,20 @@ Json Reply::chunks_piece(const Choice& choice, const Event& event) const {
   }
   for (const ChosenChunk& chunk : shown) {
     if (chunk.positions.end > std::ssize(ids)) continue;
-    const auto tokens = std::span(ids).subspan(static_cast<size_t>(chunk.positions.begin),
-                                               static_cast<size_t>(chunk.positions.size()));
     list.push_back({{"begin", chunk.positions.begin},
                     {"end", chunk.positions.end},
-                    {"text", tokenizer_.decode(tokens)},
+                    {"text", text_of(chunk.positions)},
                     {"layers", chunk.layers},
                     {"mass", chunk.mass},
                     {"usual_mass", chunk.usual_mass}});
   }
+  Json all = Json::array();
+  for (const Range& chunk : event.all_chunks) {
+    if (chunk.end <= std::ssize(ids)) all.push_back({chunk.begin, text_of(chunk)});
+  }
   piece["chunks"] = {
       {"n_tokens", event.n_done}, {"n_chosen", event.chunks.size()}, {"chosen", std::move(list)}};
+  if (!all.empty()) piece["chunks"]["all"] = std::move(all);
   return piece;
 }
 

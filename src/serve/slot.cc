@@ -50,6 +50,7 @@ void Slot::begin(std::shared_ptr<Job> job, const Slot* source) {
   state_ = State::kReading;
   if (source != nullptr) copy_prefix(*source->session_, job_->prompt, *session_);
   refreshes_before_ = session_->policy().n_refreshes();
+  if (session_->missed_mass() != nullptr) missed_before_ = session_->missed_mass()->all;
   prefill_before_ = session_->prefill_count();
   if (job_->scores_prompt) {
     session_->rewind(0);
@@ -114,12 +115,17 @@ void Slot::score_some(int64_t most_tokens) {
 void Slot::show_chunks() {
   constexpr std::chrono::milliseconds kPause{500};
   if (!job_->shows_chunks || Clock::now() - chunks_shown_ < kPause) return;
-  chunks_shown_ = Clock::now();
+  const SelectionPolicy& policy = session_->policy();
   const int64_t n = session_->n_tokens();
-  job_->mailbox->push({.kind = Event::Kind::kChunks,
-                       .job = job_->index,
-                       .n_done = n,
-                       .chunks = session_->policy().chosen_at(n - 1)});
+  Event event{.kind = Event::Kind::kChunks,
+              .job = job_->index,
+              .n_done = n,
+              .chunks = policy.chosen_at(n - 1)};
+  if (chunks_shown_ == Clock::time_point{}) {
+    for (int64_t i = 0; i < policy.n_chunks(); ++i) event.all_chunks.push_back(policy.chunk(i));
+  }
+  chunks_shown_ = Clock::now();
+  job_->mailbox->push(std::move(event));
 }
 
 void Slot::take(std::span<const float> logits) {
@@ -165,6 +171,10 @@ void Slot::finish(Event event) {
   metrics_.prefix_hits += event.counts.cached_tokens > 0 ? 1 : 0;
   metrics_.generated_tokens += event.counts.generated_tokens;
   metrics_.refreshes += event.counts.refreshes;
+  if (const MissedMassReport* missed = session_->missed_mass()) {
+    metrics_.missed_mass_samples += missed->all.n - missed_before_.n;
+    metrics_.missed_mass_sum += missed->all.sum - missed_before_.sum;
+  }
   metrics_.prefill_seconds += event.counts.prefill_seconds;
   metrics_.passes += event.counts.retention.n_passes;
   metrics_.retention_sum += event.counts.retention.retention_sum;

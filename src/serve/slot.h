@@ -96,6 +96,7 @@ class Slot {
   JobCounts counts_;
   PrefillCount prefill_before_;
   int64_t refreshes_before_ = 0;
+  MissedMass missed_before_;
   Timer timer_;
   Clock::time_point last_used_ = {};
   Clock::time_point chunks_shown_ = {};

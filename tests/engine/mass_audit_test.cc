@@ -2,9 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "engine/decode_batch.h"
 #include "engine/needle_engine.h"
 #include "engine/session_cases.h"
 #include "select/keys/key_rows.h"
@@ -125,6 +127,19 @@ class AuditedSession : public testing::TestWithParam<const char*> {
     return {session.logits().begin(), session.logits().end()};
   }
 };
+
+TEST_P(AuditedSession, SeesInABatchWhatItSeesAlone) {
+  Session alone(needle_engine(), options_of(GetParam(), 200, 1));
+  Session batched(needle_engine(), options_of(GetParam(), 200, 1));
+  const std::vector<float> expected = run(alone);
+  batched.prefill(test::make_tokens(needle_engine().tokenizer(), test::kTokens), test::kPromptEnds);
+  DecodeBatch batch(needle_engine(), 1);
+  Session* session = &batched;
+  for (int32_t token = 5; token < 12; ++token) batch.decode({&session, 1}, {&token, 1});
+  EXPECT_TRUE(std::ranges::equal(batch.logits(0), expected));
+  EXPECT_EQ(batched.missed_mass()->all.n, alone.missed_mass()->all.n);
+  EXPECT_EQ(batched.missed_mass()->all.sum, alone.missed_mass()->all.sum);
+}
 
 TEST_P(AuditedSession, ComputesTheSameBitForBitAndSamplesAllLayersThatSelect) {
   Session plain(needle_engine(), options_of(GetParam(), 200, 0));

@@ -34,6 +34,7 @@ class ChunkPolicy : public ChunkedPolicy {
   std::vector<ChosenChunk> chosen_at(int64_t position) const override;
   bool selects(int64_t layer) const override { return adapter_.config.selects(layer); }
   int64_t n_chunks() const override { return sentences_.n_chunks(); }
+  Range chunk(int64_t i) const override { return sentences_.chunk(i); }
   int64_t n_refreshes() const override { return static_cast<int64_t>(sentences_.refreshes.size()); }
   int64_t size_bytes() const override;
 
