@@ -42,6 +42,7 @@ TEST(Serve, RefusesWhatCannotBe) {
       {{"--ctx", "1000000000", "--parallel", "200"}, 1, "--ctx"},
       {{"--slot-save-path", needle_model() / "config.json"}, 1, "--slot-save-path"},
       {{"--cache-dir", needle_model() / "config.json"}, 1, "--cache-dir"},
+      {{"--kv-resident-mib", "1", "--kv-dir", needle_model() / "config.json"}, 1, "--kv-dir"},
       {{"--prompt", "a"}, 2, "--prompt is no option"},
   };
   for (const Case& c : cases) {
