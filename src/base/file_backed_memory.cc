@@ -22,6 +22,17 @@ constexpr uint32_t kNever = 0;  // nothing was written: there is nothing to read
 constexpr uint32_t kOut = 1;    // in the file alone
 constexpr uint32_t kFirstUse = 2;
 
+// Of a folder that need not be there yet.
+bool lies_in_memory(std::filesystem::path folder) {
+  folder = std::filesystem::absolute(folder);
+  std::error_code error;
+  while (!std::filesystem::exists(folder, error) && folder.has_relative_path()) {
+    folder = folder.parent_path();
+  }
+  struct statfs system {};
+  return ::statfs(folder.c_str(), &system) == 0 && system.f_type == TMPFS_MAGIC;
+}
+
 // A file without a name; systems that make none get one whose name is removed.
 FileDescriptor open_nameless(const std::filesystem::path& folder) {
   FileDescriptor file(::open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
@@ -43,13 +54,12 @@ FileBackedMemory::FileBackedMemory(size_t size_bytes, const std::filesystem::pat
     : size_bytes_(size_bytes),
       most_resident_pages_(std::max<int64_t>(1, most_resident_bytes / kPageBytes)),
       now_(kFirstUse) {
-  make_writable_folder(folder);
-  file_ = open_nameless(folder);
-  struct statfs system {};
-  if (::fstatfs(file_.get(), &system) == 0 && system.f_type == TMPFS_MAGIC) {
+  if (lies_in_memory(folder)) {
     fail(ErrorCode::kInvalidArgument, "{} lies in memory; choose a folder on a disk",
          folder.string());
   }
+  make_writable_folder(folder);
+  file_ = open_nameless(folder);
   // Room that is missing later would end the program when a page is written.
   const int error = ::posix_fallocate(file_.get(), 0, static_cast<off_t>(size_bytes));
   if (error != 0) {
@@ -71,10 +81,12 @@ FileBackedMemory::~FileBackedMemory() {
 }
 
 void FileBackedMemory::begin_use() {
-  if (n_resident_ > most_resident_pages_) {
+  // Before the limit, so that the next use finds room, and more than must be, so that not every use
+  // ends here.
+  const int64_t many = most_resident_pages_ * 15 / 16;
+  if (n_resident_ > many) {
     count_resident();
-    // Some more than must be, so that not every use ends here.
-    if (n_resident_ > most_resident_pages_) evict(n_resident_ - most_resident_pages_ * 7 / 8);
+    if (n_resident_ > many) evict(n_resident_ - most_resident_pages_ * 13 / 16);
   }
   ++now_;
 }

@@ -85,7 +85,8 @@ void KvCache::will_read(int64_t layer, std::span<const AttentionSpan> spans) {
 }
 
 int64_t KvCache::resident_bytes(int64_t n_rows) const {
-  return file_ ? file_->resident_bytes() : n_rows * bytes_per_position();
+  const int64_t stored = n_rows * bytes_per_position();
+  return file_ ? std::min(file_->resident_bytes(), stored) : stored;  // pages are whole
 }
 
 void KvCache::set_rows(int64_t layer, bool values, int64_t head, std::span<const std::byte> bytes) {

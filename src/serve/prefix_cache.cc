@@ -33,6 +33,8 @@ PrefixCache::PrefixCache(const Engine& engine, const PrefixCacheOptions& options
 }
 
 void PrefixCache::read_folder() {
+  remove_abandoned_files(options_.folder,
+                         [](std::string_view name) { return name.ends_with(kExtension); });
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(options_.folder, error)) {
     if (entry.path().extension() != kExtension || !entry.is_regular_file(error)) continue;
@@ -130,6 +132,11 @@ void PrefixCache::park(std::unique_ptr<Session> session, const std::string& id) 
   std::erase_if(parked_, [&](const Parked& other) {
     return other.id == id && begins_with(session->tokens(), other.session->tokens());
   });
+  // Its file would take the room that the next sequence needs.
+  if (session->options().kv_storage.in_file()) {
+    save(*session, id);
+    return;
+  }
   parked_.push_back({std::move(session), id, Clock::now()});
   while (memory_bytes() > options_.memory_bytes) {
     const auto oldest = std::ranges::min_element(parked_, {}, &Parked::used);

@@ -119,10 +119,36 @@ std::string begun_call(const Json& choice, const Json& tools, const std::string&
       fail(ErrorCode::kInvalidArgument, "tool_choice names {}, which is not among the tools", name);
     }
   }
+  if (chat_template.find("tools") == std::string::npos) {
+    fail(ErrorCode::kInvalidArgument,
+         "the model's chat template takes no tools; leave tool_choice out, or start the server "
+         "with another --chat-template");
+  }
   const bool is_hermes = chat_template.find("<tool_call>") != std::string::npos;
   const std::string begun = is_hermes ? "<tool_call>\n{\"name\": " : "{\"name\": ";
   if (name.empty()) return begun + '"';
-  return begun + Json(name).dump() + (is_hermes ? ", \"arguments\": " : ", \"parameters\": ");
+  // Arguments are an object.
+  return begun + Json(name).dump() + (is_hermes ? ", \"arguments\": {" : ", \"parameters\": {");
+}
+
+// Tools are functions with names, and the choice among them is one that can be made.
+void check_tools(const Json& tools, const Json& choice) {
+  const auto is_function = [](const Json& tool) {
+    return tool.is_object() && tool.contains("function") && tool["function"].is_object() &&
+           tool["function"].contains("name") && tool["function"]["name"].is_string();
+  };
+  if (!tools.is_null() && !(tools.is_array() && std::ranges::all_of(tools, is_function))) {
+    fail(ErrorCode::kInvalidArgument,
+         "tools must be an array of objects of the type function, each of which has a name");
+  }
+  const bool asks = choice.is_object() || choice == "required";
+  if (!asks && !choice.is_null() && choice != "auto" && choice != "none") {
+    fail(ErrorCode::kInvalidArgument,
+         "tool_choice must be auto, none, required or name a function");
+  }
+  if (asks && tools.empty()) {
+    fail(ErrorCode::kInvalidArgument, "tool_choice asks for a call and there are no tools");
+  }
 }
 
 ChatTemplate template_for(const RequestContext& context, const Json& body, ToolUse& use) {
@@ -135,17 +161,13 @@ ChatTemplate template_for(const RequestContext& context, const Json& body, ToolU
     }
   }
   use = {};
-  if (body.contains("tools") && !body["tools"].is_null()) {
-    const Json& tools = body["tools"];
-    const bool are_objects =
-        tools.is_array() && std::ranges::all_of(tools, [](const Json& t) { return t.is_object(); });
-    if (!are_objects) fail(ErrorCode::kInvalidArgument, "tools must be an array of objects");
-    const Json choice = body.value("tool_choice", Json("auto"));
-    use.are_offered = choice != "none" && !tools.empty();
-    if (use.are_offered) variables["tools"] = tools;
-    if (choice.is_object() || choice == "required") {
-      use.begun = begun_call(choice, tools, context.chat_template->source());
-    }
+  const Json tools = body.value("tools", Json());
+  const Json choice = body.value("tool_choice", Json());
+  check_tools(tools, choice);
+  use.are_offered = choice != "none" && !tools.empty();
+  if (use.are_offered) variables["tools"] = tools;
+  if (choice.is_object() || choice == "required") {
+    use.begun = begun_call(choice, tools, context.chat_template->source());
   }
   return context.chat_template->with(variables);
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <new>
 
+#include "base/atomic_file.h"
 #include "base/memory.h"
 #include "engine/session_memory.h"
 
@@ -31,6 +32,19 @@ void run_guarded(Slot& slot, const Action& action) {
   }
 }
 
+// Sequences take their room when they begin, and not all begin at once.
+void require_disk(int64_t needed_bytes, const std::filesystem::path& folder) {
+  make_writable_folder(folder);
+  std::error_code error;
+  const std::filesystem::space_info space = std::filesystem::space(folder, error);
+  if (error || needed_bytes <= static_cast<int64_t>(space.available)) return;
+  fail(ErrorCode::kIo,
+       "the keys and values of all slots need {} in {}; {} available; use a smaller --ctx or "
+       "--parallel, or another --kv-dir",
+       format_bytes(needed_bytes), folder.string(),
+       format_bytes(static_cast<int64_t>(space.available)));
+}
+
 // What all slots need, before anything of it is allocated.
 const SchedulerOptions& checked(const Engine& engine, const SchedulerOptions& options) {
   require_session_memory(engine, options.session);
@@ -43,6 +57,12 @@ const SchedulerOptions& checked(const Engine& engine, const SchedulerOptions& op
       options.n_slots * slot_bytes + DecodeBatch::memory_bytes(engine.config(), options.n_slots),
       fmt::format("{} slots of {} tokens each", options.n_slots, options.session.ctx),
       "use a smaller --ctx or --parallel, --kv-type q8_0, or --kv-resident-mib");
+  const KvStorage& storage = options.session.kv_storage;
+  if (storage.in_file()) {
+    require_disk(options.n_slots * options.session.ctx *
+                     kv_bytes_per_position(engine.config(), options.session.kv_type),
+                 storage.folder);
+  }
   return options;
 }
 

@@ -56,13 +56,16 @@ void set_reply(httplib::Response& response, const std::pair<int, nlohmann::order
   response.set_content(to_text(reply.second), "application/json");
 }
 
-// The library would wait for as many bytes as a broken length says.
-bool has_length(const httplib::Request& request) {
-  if (!request.has_header("Content-Length")) return true;
+// Of the body, as far as the head says; -1: it says nonsense, for which the library would wait.
+int64_t length_of(const httplib::Request& request) {
+  const size_t n_lengths = request.get_header_value_count("Content-Length");
+  if (n_lengths == 0) return 0;
+  if (n_lengths > 1 || request.has_header("Transfer-Encoding")) return -1;
   const std::string length = request.get_header_value("Content-Length");
   constexpr size_t kMostDigits = 18;
-  return !length.empty() && length.size() <= kMostDigits &&
-         std::ranges::all_of(length, [](char c) { return c >= '0' && c <= '9'; });
+  const bool is_number = !length.empty() && length.size() <= kMostDigits &&
+                         std::ranges::all_of(length, [](char c) { return c >= '0' && c <= '9'; });
+  return is_number ? std::stoll(length) : -1;
 }
 
 }  // namespace
@@ -138,7 +141,12 @@ void Server::Impl::add_guards() {
   using Handled = httplib::Server::HandlerResponse;
   http->set_pre_routing_handler(
       [this](const httplib::Request& request, httplib::Response& response) {
-        if (!has_length(request)) {
+        if (length_of(request) > options.max_body_bytes) {
+          response.set_header("Connection", "close");
+          response.status = 413;
+          return Handled::Handled;
+        }
+        if (length_of(request) < 0) {
           response.set_header("Connection", "close");  // where the next request begins nobody knows
           set_reply(response, {400, error_json(400, "invalid_request_error",
                                                "Content-Length is no number of bytes")});

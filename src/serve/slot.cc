@@ -49,7 +49,6 @@ void Slot::begin(std::shared_ptr<Job> job, const Slot* source) {
                   static_cast<int32_t>(engine_.config().n_vocab));
   state_ = State::kReading;
   if (source != nullptr) copy_prefix(*source->session_, job_->prompt, *session_);
-  refreshes_before_ = session_->policy().n_refreshes();
   if (session_->missed_mass() != nullptr) missed_before_ = session_->missed_mass()->all;
   prefill_before_ = session_->prefill_count();
   if (job_->scores_prompt) {
@@ -57,6 +56,7 @@ void Slot::begin(std::shared_ptr<Job> job, const Slot* source) {
   } else {
     counts_.cached_tokens = begin_prompt(*session_, job_->prompt);
   }
+  refreshes_before_ = session_->policy().n_refreshes();  // what does not fit the prompt is gone
   job_->mailbox->push({.kind = Event::Kind::kProgress,
                        .job = job_->index,
                        .n_done = counts_.cached_tokens,

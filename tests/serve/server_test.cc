@@ -82,6 +82,14 @@ TEST(Server, RefusesLengthsThatAreNone) {
   }
 }
 
+TEST(Server, RefusesBodiesAheadThatAreTooLarge) {
+  const TestServer server({.max_body_bytes = 1000});
+  const httplib::Result result = server.client().Post(
+      "/v1/completions", {{"Content-Length", "1000000000"}}, "{}", "application/json");
+  ASSERT_TRUE(result);
+  EXPECT_EQ(result->status, 413);
+}
+
 TEST(Server, TellsOfTheModelAndItsTokens) {
   const TestServer server;
   const Json models = Json::parse(server.client().Get("/v1/models")->body);
@@ -223,6 +231,25 @@ TEST_F(Prefixes, ADamagedFileIsReadAnew) {
     EXPECT_EQ(cached(server, question(9, 1)), 0) << damage;
     for (const auto& entry : fs::directory_iterator(folder_.path())) fs::remove(entry.path());
   }
+}
+
+TEST_F(Prefixes, LeftoversOfServersThatWereKilledGo) {
+  write_text(folder_ / "0123.prefix.tmp99999999", "half of it");
+  write_text(folder_ / "notes.txt", "somebody's own");
+  const TestServer server({}, 1, 64, options());
+  EXPECT_EQ(n_files(), 1u);
+}
+
+TEST_F(Prefixes, ASecondQuestionCountsItsOwnRefreshes) {
+  const TestServer server({}, 1, 64, options());
+  const auto refreshes = [&](const std::string& prompt) {
+    const Json reply = server.post(
+        "/v1/completions",
+        {{"prompt", prompt}, {"max_tokens", 20}, {"temperature", 0}, {"ignore_eos", true}});
+    return reply["chunkllm"]["refreshes"].get<int64_t>();
+  };
+  refreshes(question(0, 0));
+  EXPECT_GE(refreshes(question(0, 1)), 20) << "each token of an answer chooses anew";
 }
 
 TEST_F(Prefixes, OtherSettingsDoNotShareThem) {

@@ -108,7 +108,7 @@ nlohmann::ordered_json tools_chat(const nlohmann::ordered_json& choice) {
 
 ChatTemplate template_with(const std::string& words) {
   return ChatTemplate::from_text(
-      "{# " + words +
+      "{# tools " + words +
           " #}{% for message in messages %}<|user|>{{ message.content }}"
           "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}",
       "a template", {});
@@ -127,11 +127,11 @@ TEST(ToolCalls, ThatAreAskedForAreBegun) {
       nlohmann::ordered_json::parse(R"({"type": "function", "function": {"name": "weather"}})");
   const Asked cases[] = {
       {"<tool_call>", "auto", "", R"(<tool_call>{"name": "weather", "arguments": {}}</tool_call>)"},
-      {"<tool_call>", named,
-       "<tool_call>\n{\"name\": \"weather\", \"arguments\": ", "{}}\n</tool_call>"},
+      {"<tool_call>", named, "<tool_call>\n{\"name\": \"weather\", \"arguments\": {",
+       "}}\n</tool_call>"},
       {"<tool_call>", "required", "<tool_call>\n{\"name\": \"",
        "weather\", \"arguments\": {}}\n</tool_call>"},
-      {"", named, "{\"name\": \"weather\", \"parameters\": ", "{}}"},
+      {"", named, "{\"name\": \"weather\", \"parameters\": {", "}}"},
   };
   for (const Asked& one : cases) {
     RequestContext context{.engine = engine, .session = {}};
@@ -153,10 +153,16 @@ TEST(ToolCalls, ThatAreAskedForAreBegun) {
 TEST(ToolCalls, ChoicesThatNobodyOffersAreRefused) {
   RequestContext context{.engine = chunkllm::test::needle_engine(), .session = {}};
   context.chat_template = template_with("<tool_call>");
-  ToolUse tools;
-  for (const char* choice : {R"({"function": {"name": "other"}})", R"({"function": 3})", "{}"}) {
-    EXPECT_THROW(parse_chat(context, tools_chat(nlohmann::ordered_json::parse(choice)), tools),
-                 Error);
+  ToolUse use;
+  for (const char* choice :
+       {R"({"function": {"name": "other"}})", R"({"function": 3})", "{}", "5", "\"bogus\""}) {
+    EXPECT_THROW(parse_chat(context, tools_chat(nlohmann::ordered_json::parse(choice)), use), Error)
+        << choice;
+  }
+  for (const char* tools : {"[]", "null", "3", R"([{"type": "function"}])"}) {
+    nlohmann::ordered_json body = tools_chat("required");
+    body["tools"] = nlohmann::ordered_json::parse(tools);
+    EXPECT_THROW(parse_chat(context, body, use), Error) << tools;
   }
 }
 
