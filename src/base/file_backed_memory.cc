@@ -54,6 +54,11 @@ FileBackedMemory::FileBackedMemory(size_t size_bytes, const std::filesystem::pat
     : size_bytes_(size_bytes),
       most_resident_pages_(std::max<int64_t>(1, most_resident_bytes / kPageBytes)),
       now_(kFirstUse) {
+  if (::sysconf(_SC_PAGESIZE) != kPageBytes) {
+    fail(ErrorCode::kUnsupported,
+         "memory in a file needs a system with pages of {} bytes; this one has {}", kPageBytes,
+         ::sysconf(_SC_PAGESIZE));
+  }
   if (lies_in_memory(folder)) {
     fail(ErrorCode::kInvalidArgument, "{} lies in memory; choose a folder on a disk",
          folder.string());

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/sha256.h"
 #include "engine/common_prefix.h"
+#include "engine/session_memory.h"
 
 namespace chunkllm::serve {
 namespace {
@@ -23,6 +24,17 @@ std::string file_name(const PromptCacheEntry& entry) {
   hash.update(std::as_bytes(std::span(entry.settings)));
   hash.update(std::as_bytes(std::span(entry.tokens)));
   return hash.hex_digest().substr(0, 32) + kExtension;
+}
+
+// What a session keeps while it rests beside its cache and its policy: the residual stream, rotary
+// tables, logits and tokens.
+int64_t resting_bytes(const Engine& engine, const SessionOptions& options) {
+  const ModelConfig& config = engine.config();
+  const BlockNeeds needs = block_needs(engine, options);
+  const auto n_rows = needs.least_tokens + needs.waiting_tokens;
+  return static_cast<int64_t>(sizeof(float)) *
+             (n_rows * (config.d_model + config.head_dim) + int64_t{config.n_vocab}) +
+         options.ctx * static_cast<int64_t>(sizeof(int32_t) + sizeof(Session::Origin));
 }
 
 }  // namespace
@@ -195,7 +207,8 @@ void PrefixCache::keep_within_disk() {
 int64_t PrefixCache::memory_bytes() const {
   int64_t n_bytes = 0;
   for (const Parked& parked : parked_) {
-    n_bytes += parked.session->kv_bytes_resident() + parked.session->policy().size_bytes();
+    n_bytes += parked.session->kv_bytes_resident() + parked.session->policy().size_bytes() +
+               resting_bytes(engine_, parked.session->options());
   }
   return n_bytes;
 }
