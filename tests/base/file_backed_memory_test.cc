@@ -88,8 +88,8 @@ TEST(FileBackedMemory, RefusesWhatCannotWork) {
   write_text(folder / "file", "");
   expect_error(ErrorCode::kIo, "choose another",
                [&] { FileBackedMemory(kPage, folder / "file", kLimit); });
-  expect_error(ErrorCode::kIo, "cannot take 8.0 TiB",
-               [&] { FileBackedMemory(size_t{1} << 43, folder.path(), kLimit); });
+  expect_error(ErrorCode::kIo, "cannot take 1.0 PiB",
+               [&] { FileBackedMemory(size_t{1} << 50, folder.path(), kLimit); });
   if (std::filesystem::exists("/dev/shm")) {
     expect_error(ErrorCode::kInvalidArgument, "/dev/shm lies in memory; choose a folder on a disk",
                  [&] { FileBackedMemory(kPage, "/dev/shm", kLimit); });
