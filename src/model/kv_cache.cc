@@ -72,16 +72,9 @@ void KvCache::will_read(int64_t layer, std::span<const AttentionSpan> spans) {
     merged_.insert(merged_.end(), span.rows.begin(), span.rows.end());
   }
   std::ranges::sort(merged_, {}, &Range::begin);
-  Range rows;
-  for (const Range& next : merged_) {
-    if (!rows.empty() && next.begin <= rows.end) {
-      rows.end = std::max(rows.end, next.end);
-      continue;
-    }
-    if (!rows.empty()) will_use(layer, rows);
-    rows = next;
-  }
-  if (!rows.empty()) will_use(layer, rows);
+  std::vector<Range> rows;
+  for (const Range& next : merged_) append_merged(rows, next);
+  for (const Range& range : rows) will_use(layer, range);
 }
 
 int64_t KvCache::resident_bytes(int64_t n_rows) const {
@@ -95,12 +88,8 @@ void KvCache::set_rows(int64_t layer, bool values, int64_t head, std::span<const
     fail(ErrorCode::kInvalidArgument, "{} bytes are not rows of {} for the KV cache's {} positions",
          bytes.size(), size, capacity_);
   }
-  const int64_t begin = offset(layer, values, head);
-  if (file_) {
-    file_->begin_use();
-    file_->will_use({begin, begin + std::ssize(bytes)});
-  }
-  std::memcpy(data() + begin, bytes.data(), bytes.size());
+  rows(layer, values, head, std::ssize(bytes) / row_bytes());  // they are used next
+  std::memcpy(data() + offset(layer, values, head), bytes.data(), bytes.size());
 }
 
 void KvCache::store(int64_t layer, int64_t first_position, int64_t n_tokens, const float* k,

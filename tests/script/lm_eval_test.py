@@ -12,13 +12,13 @@ which needs PyTorch and transformers).
 import json
 import math
 import os
-import re
 import subprocess
 import sys
 import tempfile
-import threading
 import unittest
 from pathlib import Path
+
+from chunkllm_server import Server
 
 for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "HF_EVALUATE_OFFLINE", "TOKENIZERS_PARALLELISM"):
     os.environ[name] = "0" if name.startswith("TOKENIZERS") else "1"
@@ -98,34 +98,29 @@ class LmEval(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.folder = tempfile.TemporaryDirectory()
-        cls.server = subprocess.Popen(
-            [PROGRAM, "serve", "--model", MODEL, "--adapter", ADAPTER, "--port", "0", "--ctx", "2048", "--cache-disk-mib", "0",
-             "--dtype", "f32", "--kv-type", "f32"], stderr=subprocess.PIPE, text=True)
-        for line in cls.server.stderr:
-            found = re.match(r"listening at (\S+)", line)
-            if found:
-                cls.url = found.group(1)
-                break
-        threading.Thread(target=cls.server.stderr.read, daemon=True).start()
+        cls.server = Server(PROGRAM, MODEL, ADAPTER, "--ctx", "2048", "--dtype", "f32", "--kv-type", "f32")
+        cls.url = cls.server.url
 
     @classmethod
     def tearDownClass(cls):
-        cls.server.terminate()
-        assert cls.server.wait(30) == 130
+        assert cls.server.close() == 130
         cls.folder.cleanup()
 
     def scored(self, more=""):
         return harness(self.folder.name, CHOICE_TASK, begin=BEGIN, model="local-completions",
                        model_args=f"base_url={self.url}/v1/completions,model=any,tokenizer_backend=remote{more}")
 
+    def assert_close(self, scored, expected):
+        for own, theirs in zip(scored, expected, strict=True):
+            for a, b in zip(own, theirs, strict=True):
+                self.assertTrue(math.isclose(a, b, rel_tol=1e-3, abs_tol=1e-2), (a, b))
+
     def test_choices_score_as_with_transformers(self):
         samples, results = self.scored()
         golden = json.loads(GOLDEN.read_text())
         self.assertEqual(results["acc,none"], golden["acc"])
         self.assertEqual(results["acc_norm,none"], golden["acc_norm"])
-        for own, theirs in zip(log_likelihoods(samples), golden["log_likelihoods"], strict=True):
-            for a, b in zip(own, theirs, strict=True):
-                self.assertTrue(math.isclose(a, b, rel_tol=1e-3, abs_tol=1e-2), (a, b))
+        self.assert_close(log_likelihoods(samples), golden["log_likelihoods"])
 
     def test_choices_score_as_with_eval_choice(self):
         samples, results = self.scored()
@@ -136,9 +131,7 @@ class LmEval(unittest.TestCase):
         cells = [json.loads(line) for line in (out / "cells.jsonl").read_text().splitlines()]
         right = sum(cell["measures"]["score"]["sum"] for cell in cells) / len(cells)
         self.assertAlmostEqual(results["acc,none"], right)
-        for own, cell in zip(log_likelihoods(samples), cells, strict=True):
-            for a, b in zip(own, cell["details"]["log_likelihoods"], strict=True):
-                self.assertTrue(math.isclose(a, b, rel_tol=1e-3, abs_tol=1e-2), (a, b))
+        self.assert_close(log_likelihoods(samples), [cell["details"]["log_likelihoods"] for cell in cells])
 
     def test_batches_score_as_single_requests(self):
         self.assertEqual(log_likelihoods(self.scored(",batch_size=4")[0]), log_likelihoods(self.scored()[0]))

@@ -5,11 +5,10 @@ Usage: openai_client_test.py PROGRAM MODEL ADAPTER. Exit code 77, which is a ski
 not installed: script/test puts it into a virtual environment.
 """
 
-import re
-import subprocess
 import sys
-import threading
 import unittest
+
+from chunkllm_server import Server
 
 try:
     import openai
@@ -21,27 +20,14 @@ PROGRAM, MODEL, ADAPTER = sys.argv[1:4]
 LONG = " ".join(f"The box of number {i} holds {i * 7} apples." for i in range(60))
 
 
-class Server:
-    def __init__(self, *options):
-        self.process = subprocess.Popen(
-            [PROGRAM, "serve", "--model", MODEL, "--adapter", ADAPTER, "--port", "0", "--ctx", "4096",
-             "--cache-disk-mib", "0", *options], stderr=subprocess.PIPE, text=True)
-        for line in self.process.stderr:
-            found = re.match(r"listening at (\S+)", line)
-            if found:
-                self.url = found.group(1) + "/v1"
-                break
-        threading.Thread(target=self.process.stderr.read, daemon=True).start()
-
-    def close(self):
-        self.process.terminate()
-        return self.process.wait(30)
+def started(*options):
+    return Server(PROGRAM, MODEL, ADAPTER, "--ctx", "4096", *options)
 
 
 class EndOfTheServer(unittest.TestCase):
     def test_a_stream_that_runs_is_finished(self):
-        server = Server()
-        client = openai.OpenAI(base_url=server.url, api_key="none", max_retries=0)
+        server = started()
+        client = openai.OpenAI(base_url=server.url + "/v1", api_key="none", max_retries=0)
         stream = client.completions.create(model="any", prompt=LONG, max_tokens=200, stream=True,
                                            extra_body={"ignore_eos": True, "return_token_ids": True})
         n = len(next(iter(stream)).choices[0].token_ids)
@@ -57,8 +43,8 @@ class EndOfTheServer(unittest.TestCase):
 class OpenAiClient(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.server = Server("--api-key", "secret")
-        cls.client = openai.OpenAI(base_url=cls.server.url, api_key="secret", max_retries=0)
+        cls.server = started("--api-key", "secret")
+        cls.client = openai.OpenAI(base_url=cls.server.url + "/v1", api_key="secret", max_retries=0)
 
     @classmethod
     def tearDownClass(cls):
@@ -136,7 +122,7 @@ class OpenAiClient(unittest.TestCase):
         with self.assertRaises(openai.BadRequestError):
             self.chat(messages=[{"role": "user", "content": LONG * 20}])
         with self.assertRaises(openai.AuthenticationError):
-            openai.OpenAI(base_url=self.server.url, api_key="wrong", max_retries=0).models.list()
+            openai.OpenAI(base_url=self.server.url + "/v1", api_key="wrong", max_retries=0).models.list()
         with self.assertRaises(openai.BadRequestError):
             self.chat(temperature=1000)
 

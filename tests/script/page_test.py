@@ -7,12 +7,12 @@ playwright or Debian's chromium is not there. With --pictures it keeps a picture
 
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
-import threading
 import unittest
 from pathlib import Path
+
+from chunkllm_server import Server
 
 try:
     from playwright.sync_api import expect, sync_playwright
@@ -45,15 +45,8 @@ class Page(unittest.TestCase):
         cls.folder = tempfile.TemporaryDirectory()
         cls.text = Path(cls.folder.name) / "report.txt"
         cls.text.write_text(document(1300))  # some 30,000 tokens
-        cls.server = subprocess.Popen(
-            [PROGRAM, "serve", "--model", MODEL, "--adapter", ADAPTER, "--port", "0", "--ctx", "65536", "--kv-budget", "0.1",
-             "--cache-disk-mib", "0"], stderr=subprocess.PIPE, text=True)
-        for line in cls.server.stderr:
-            found = re.match(r"listening at (\S+)", line)
-            if found:
-                cls.url = found.group(1)
-                break
-        threading.Thread(target=cls.server.stderr.read, daemon=True).start()
+        cls.server = Server(PROGRAM, MODEL, ADAPTER, "--ctx", "65536", "--kv-budget", "0.1")
+        cls.url = cls.server.url
         cls.playwright = sync_playwright().start()
         cls.browser = cls.playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
 
@@ -61,8 +54,7 @@ class Page(unittest.TestCase):
     def tearDownClass(cls):
         cls.browser.close()
         cls.playwright.stop()
-        cls.server.terminate()
-        assert cls.server.wait(30) == 130
+        assert cls.server.close() == 130
         cls.folder.cleanup()
 
     def open(self, refusals=0, **look):
