@@ -83,11 +83,12 @@ int64_t copy_prefix(const Session& from, const Prompt& prompt, Session& to) {
   const ModelConfig& config = from.engine().config();
   return to.restore(from.tokens(), from.origins(), from.policy().state(), n_served,
                     [&](KvCache& cache, int64_t n_tokens) {
+                      std::vector<std::byte> space;
                       for (int64_t layer = 0; layer < config.n_layers; ++layer) {
                         for (const bool values : {false, true}) {
                           for (int64_t head = 0; head < config.n_kv_heads; ++head) {
                             cache.set_rows(layer, values, head,
-                                           from.cache().rows(layer, values, head, n_tokens));
+                                           from.cache().rows(layer, values, head, n_tokens, space));
                           }
                         }
                       }

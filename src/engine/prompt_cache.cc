@@ -259,6 +259,7 @@ void save_prompt_cache(const std::filesystem::path& path, const Session& session
   const ModelConfig& config = session.engine().config();
   const PolicyState state = session.policy().state();
   std::vector<TensorToWrite> tensors;
+  std::vector<std::byte> space;  // for one tensor at a time
   const auto add = [&](std::string name, DType dtype, std::vector<int64_t> shape, auto values) {
     tensors.push_back({std::move(name), dtype, std::move(shape), std::as_bytes(values)});
   };
@@ -271,9 +272,13 @@ void save_prompt_cache(const std::filesystem::path& path, const Session& session
     add(name, DType::kF32, {std::ssize(values)}, std::span(values));
   }
   for_each_rows(config, [&](int64_t layer, bool values, int64_t head) {
-    add(rows_name(layer, values, head), dtype_of(session.options().kv_type),
-        shape_of_rows(n_tokens, config, session.options().kv_type),
-        session.cache().rows(layer, values, head, n_tokens));
+    tensors.push_back({.name = rows_name(layer, values, head),
+                       .dtype = dtype_of(session.options().kv_type),
+                       .shape = shape_of_rows(n_tokens, config, session.options().kv_type),
+                       .bytes = {},
+                       .read = [&session, &space, layer, values, head, n_tokens] {
+                         return session.cache().rows(layer, values, head, n_tokens, space);
+                       }});
   });
 
   Json json;

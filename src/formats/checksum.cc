@@ -27,7 +27,7 @@ std::string tensor_checksum(std::string_view text, std::span<const TensorToWrite
                     [](const TensorToWrite* tensor) -> const std::string& { return tensor->name; });
   Sha256 hash;
   add_text(hash, text);
-  for (const TensorToWrite* tensor : by_name) add_tensor(hash, tensor->name, tensor->bytes);
+  for (const TensorToWrite* tensor : by_name) add_tensor(hash, tensor->name, tensor->bytes_now());
   return hash.hex_digest();
 }
 

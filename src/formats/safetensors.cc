@@ -180,21 +180,23 @@ void write_safetensors(const std::filesystem::path& path, std::vector<TensorToWr
   json header = json::object();
   if (!metadata.empty()) header[kMetadataName] = metadata;
   size_t offset = 0;
+  const auto check_size = [&](const TensorToWrite& tensor, size_t n_bytes) {
+    if (tensor_bytes(tensor.dtype, tensor.shape) == static_cast<int64_t>(n_bytes)) return;
+    fail(ErrorCode::kInvalidArgument, "{}: tensor {}: {} bytes are not {} {}; nothing was written",
+         path.string(), show_text(tensor.name), n_bytes, dtype_name(tensor.dtype),
+         shape_text(tensor.shape));
+  };
   for (const TensorToWrite& tensor : tensors) {
-    if (tensor_bytes(tensor.dtype, tensor.shape) != static_cast<int64_t>(tensor.bytes.size())) {
-      fail(ErrorCode::kInvalidArgument,
-           "{}: tensor {}: {} bytes are not {} {}; nothing was written", path.string(),
-           show_text(tensor.name), tensor.bytes.size(), dtype_name(tensor.dtype),
-           shape_text(tensor.shape));
-    }
+    if (!tensor.read) check_size(tensor, tensor.bytes.size());
     if (tensor.name == kMetadataName || header.contains(tensor.name)) {
       fail(ErrorCode::kInvalidArgument, "{}: the tensor name {} is taken; nothing was written",
            path.string(), show_text(tensor.name));
     }
+    const auto n_bytes = static_cast<size_t>(tensor_bytes(tensor.dtype, tensor.shape));
     header[tensor.name] = {{"dtype", dtype_name(tensor.dtype)},
                            {"shape", tensor.shape},
-                           {"data_offsets", {offset, offset + tensor.bytes.size()}}};
-    offset += tensor.bytes.size();
+                           {"data_offsets", {offset, offset + n_bytes}}};
+    offset += n_bytes;
   }
   std::string text;
   try {
@@ -214,7 +216,11 @@ void write_safetensors(const std::filesystem::path& path, std::vector<TensorToWr
     length[i] = static_cast<std::byte>(text.size() >> (8 * i));
   file.write(length);
   file.write(text);
-  for (const TensorToWrite& tensor : tensors) file.write(tensor.bytes);
+  for (const TensorToWrite& tensor : tensors) {
+    const std::span<const std::byte> bytes = tensor.bytes_now();
+    check_size(tensor, bytes.size());
+    file.write(bytes);
+  }
   file.commit(durability);
 }
 

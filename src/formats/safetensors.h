@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <span>
 #include <string>
@@ -53,12 +54,17 @@ class SafetensorsFile {
   std::map<std::string, std::string> metadata_;
 };
 
-// A tensor to be written; `bytes` must hold the elements of `shape`.
+// A tensor to be written; its bytes must be the elements of `shape`.
 struct TensorToWrite {
   std::string name;
   DType dtype = DType::kF32;
   std::vector<int64_t> shape;
   std::span<const std::byte> bytes;
+  // Instead of `bytes`, for what need not be at hand at once: called when they are wanted, each
+  // time anew; what it returns holds until the next tensor is asked for.
+  std::function<std::span<const std::byte>()> read = {};
+
+  std::span<const std::byte> bytes_now() const { return read ? read() : bytes; }
 };
 
 // Writes the tensors as one atomic file: wider types first, then by name, every element aligned to

@@ -35,32 +35,32 @@ KvCache::KvCache(const ModelConfig& config, int64_t capacity, KvType type, const
 int64_t KvCache::bytes_per_position() const { return n_layers_ * 2 * n_kv_heads_ * row_bytes(); }
 
 KvLayerView KvCache::layer(int64_t layer) const {
-  return {.keys = data() + offset(layer, false, 0),
-          .values = data() + offset(layer, true, 0),
+  return {.keys = data() + offset(layer, false, 0, 0),
+          .values = data() + offset(layer, true, 0, 0),
           .type = type_,
           .n_kv_heads = n_kv_heads_,
           .capacity = capacity_,
-          .head_dim = head_dim_};
+          .head_dim = head_dim_,
+          .row_step = row_step()};
 }
 
-std::span<const std::byte> KvCache::rows(int64_t layer, bool values, int64_t head,
-                                         int64_t n_rows) const {
-  const int64_t begin = offset(layer, values, head);
-  const int64_t n_bytes = n_rows * row_bytes();
-  if (file_) {
-    file_->begin_use();
-    file_->will_use({begin, begin + n_bytes});
+std::span<const std::byte> KvCache::rows(int64_t layer, bool values, int64_t head, int64_t n_rows,
+                                         std::vector<std::byte>& space) const {
+  const std::byte* from = data() + offset(layer, values, head, 0);
+  const auto size = static_cast<size_t>(row_bytes());
+  if (!file_) return {from, static_cast<size_t>(n_rows) * size};
+  file_->begin_use();
+  will_use(layer, {0, n_rows});
+  space.resize(static_cast<size_t>(n_rows) * size);
+  for (std::byte* to = space.data(); n_rows > 0; --n_rows, to += size) {
+    std::memcpy(to, from, size);
+    from += row_step() * row_bytes();
   }
-  return {data() + begin, static_cast<size_t>(n_bytes)};
+  return space;
 }
 
-void KvCache::will_use(int64_t layer, Range rows) {
-  for (const bool values : {false, true}) {
-    for (int64_t h = 0; h < n_kv_heads_; ++h) {
-      const int64_t begin = offset(layer, values, h);
-      file_->will_use({begin + rows.begin * row_bytes(), begin + rows.end * row_bytes()});
-    }
-  }
+void KvCache::will_use(int64_t layer, Range rows) const {
+  file_->will_use({offset(layer, false, 0, rows.begin), offset(layer, false, 0, rows.end)});
 }
 
 void KvCache::will_read(int64_t layer, std::span<const AttentionSpan> spans) {
@@ -88,8 +88,17 @@ void KvCache::set_rows(int64_t layer, bool values, int64_t head, std::span<const
     fail(ErrorCode::kInvalidArgument, "{} bytes are not rows of {} for the KV cache's {} positions",
          bytes.size(), size, capacity_);
   }
-  rows(layer, values, head, std::ssize(bytes) / row_bytes());  // they are used next
-  std::memcpy(data() + offset(layer, values, head), bytes.data(), bytes.size());
+  std::byte* to = data() + offset(layer, values, head, 0);
+  if (!file_) {
+    std::memcpy(to, bytes.data(), bytes.size());
+    return;
+  }
+  file_->begin_use();
+  will_use(layer, {0, std::ssize(bytes) / row_bytes()});
+  for (; !bytes.empty(); bytes = bytes.subspan(size)) {
+    std::memcpy(to, bytes.data(), size);
+    to += row_step() * row_bytes();
+  }
 }
 
 void KvCache::store(int64_t layer, int64_t first_position, int64_t n_tokens, const float* k,
@@ -101,10 +110,17 @@ void KvCache::store(int64_t layer, int64_t first_position, int64_t n_tokens, con
   }
   if (file_) will_use(layer, {first_position, first_position + n_tokens});
   for (const bool values : {false, true}) {
-    const float* source = values ? v : k;
+    const float* from = values ? v : k;
+    if (file_) {
+      for (int64_t t = 0; t < n_tokens; ++t) {
+        round_kv_rows(type_, from + t * row_stride, head_dim_, n_kv_heads_, head_dim_,
+                      data() + offset(layer, values, 0, first_position + t));
+      }
+      continue;
+    }
     for (int64_t h = 0; h < n_kv_heads_; ++h) {
-      round_kv_rows(type_, source + h * head_dim_, row_stride, n_tokens, head_dim_,
-                    data() + offset(layer, values, h) + first_position * row_bytes());
+      round_kv_rows(type_, from + h * head_dim_, row_stride, n_tokens, head_dim_,
+                    data() + offset(layer, values, h, first_position));
     }
   }
 }

@@ -48,9 +48,11 @@ class KvCache {
   // its use, and what was used longest ago leaves memory. Other rows can be read all the same.
   void will_read(int64_t layer, std::span<const AttentionSpan> spans);
 
-  // The stored bytes of the first `n_rows` positions of one KV head of a layer, keys or values, as
-  // they lie in the cache: what a saved cache holds.
-  std::span<const std::byte> rows(int64_t layer, bool values, int64_t head, int64_t n_rows) const;
+  // The stored bytes of the first `n_rows` positions of one KV head of a layer, keys or values, one
+  // row after the other: what a saved cache holds. They lie in the cache itself or, where its rows
+  // lie otherwise, are copied to `space`, which is the caller's.
+  std::span<const std::byte> rows(int64_t layer, bool values, int64_t head, int64_t n_rows,
+                                  std::vector<std::byte>& space) const;
   // Stores the same again. Throws Error (kInvalidArgument) for bytes that are no whole rows or more
   // than fit.
   void set_rows(int64_t layer, bool values, int64_t head, std::span<const std::byte> bytes);
@@ -65,21 +67,27 @@ class KvCache {
 
  private:
   std::byte* data() const { return file_ ? file_->data() : buffer_.data(); }
-  // Where the rows of a KV head lie, keys or values, from the beginning of all.
-  int64_t offset(int64_t layer, bool values, int64_t head) const {
-    return ((layer * 2 + (values ? 1 : 0)) * n_kv_heads_ + head) * capacity_ * row_bytes();
+  // Where a row lies, from the beginning of all: in memory those of a KV head, keys or values, lie
+  // together, in a file those of a position, so that a few positions are few pages.
+  int64_t offset(int64_t layer, bool values, int64_t head, int64_t position) const {
+    const int64_t kind = values ? 1 : 0;
+    const int64_t row = file_ ? ((layer * capacity_ + position) * 2 + kind) * n_kv_heads_ + head
+                              : ((layer * 2 + kind) * n_kv_heads_ + head) * capacity_ + position;
+    return row * row_bytes();
   }
+  // Rows from one position of a head to its next.
+  int64_t row_step() const { return file_ ? 2 * n_kv_heads_ : 1; }
   // The rows of a layer, all heads, keys and values, are used next.
-  void will_use(int64_t layer, Range rows);
+  void will_use(int64_t layer, Range rows) const;
 
   int64_t n_layers_;
   int64_t n_kv_heads_;
   int64_t head_dim_;
   int64_t capacity_;
   KvType type_;
-  // One of them, [n_layers, 2 (keys, values), n_kv_heads, capacity, head_dim].
-  ReservedBuffer buffer_;
-  std::unique_ptr<FileBackedMemory> file_;
+  // One of them.
+  ReservedBuffer buffer_;                   // [n_layers, 2 (keys, values), n_kv_heads, capacity]
+  std::unique_ptr<FileBackedMemory> file_;  // [n_layers, capacity, 2, n_kv_heads]
   std::vector<Range> merged_;
 };
 

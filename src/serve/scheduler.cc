@@ -69,8 +69,7 @@ const SchedulerOptions& checked(const Engine& engine, const SchedulerOptions& op
 }  // namespace
 
 Scheduler::Scheduler(const Engine& engine, const SchedulerOptions& options)
-    : engine_(engine),
-      options_(checked(engine, options)),
+    : options_(checked(engine, options)),
       prefixes_(engine, options.prefixes),
       batch_(engine, options.n_slots, scratch_) {
   for (int64_t i = 0; i < options_.n_slots; ++i) {

@@ -84,7 +84,6 @@ class Scheduler {
   void publish();
   void end_all();
 
-  const Engine& engine_;
   SchedulerOptions options_;
   Metrics metrics_;
   std::vector<std::unique_ptr<Slot>> slots_;

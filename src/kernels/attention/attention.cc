@@ -72,6 +72,11 @@ void check_kv(const KvLayerView& kv, int64_t n_heads) {
          "attention: {} heads cannot share {} KV heads; give a multiple of them", n_heads,
          kv.n_kv_heads);
   }
+  if (kv.row_step != 1 && kv.row_step < kv.n_kv_heads) {
+    fail(ErrorCode::kInvalidArgument,
+         "attention: rows of {} KV heads do not fit side by side into {}", kv.n_kv_heads,
+         kv.row_step);
+  }
   if (kv.capacity < 0 || kv.capacity > std::numeric_limits<int32_t>::max()) {
     fail(ErrorCode::kInvalidArgument,
          "attention: a cache of {} rows is not supported; at most 2^31 - 1", kv.capacity);
@@ -141,16 +146,25 @@ const AttentionTileKernel& tile_kernel_of(const AttentionKernels& kernels, const
 }
 
 KvHeadView head_view(const KvLayerView& kv, int64_t kv_head) {
-  const int64_t offset_bytes = kv_head * kv.capacity * kv_row_bytes(kv.type, kv.head_dim);
-  return {static_cast<const char*>(kv.keys) + offset_bytes,
-          static_cast<const char*>(kv.values) + offset_bytes, kv.type, kv.head_dim};
+  const int64_t row_bytes = kv_row_bytes(kv.type, kv.head_dim);
+  const int64_t offset_bytes = kv.row_of(kv_head, 0) * row_bytes;
+  return {.keys = static_cast<const char*>(kv.keys) + offset_bytes,
+          .values = static_cast<const char*>(kv.values) + offset_bytes,
+          .type = kv.type,
+          .head_dim = kv.head_dim,
+          .step_bytes = kv.row_step * row_bytes};
 }
 
 // `log_weights` in units of log 2.
 KvHeadView head_view(const WeightedRows& rows, int64_t head_dim, int64_t kv_head,
                      const float* log_weights) {
   const int64_t offset = kv_head * rows.n_rows * head_dim;
-  return {rows.keys + offset, rows.values + offset, KvType::kF32, head_dim, log_weights};
+  return {.keys = rows.keys + offset,
+          .values = rows.values + offset,
+          .type = KvType::kF32,
+          .head_dim = head_dim,
+          .step_bytes = kv_row_bytes(KvType::kF32, head_dim),
+          .log_weights = log_weights};
 }
 
 // Merges the states of one group into the block's output: each part's sum and output count

@@ -41,6 +41,14 @@ struct KvLayerView {
   int64_t n_kv_heads = 0;
   int64_t capacity = 0;
   int64_t head_dim = 0;
+  // Rows from one position of a head to its next. Where it is not 1, the rows of all heads lie side
+  // by side: keys and values are [capacity, row_step] rows, of which the first n_kv_heads count.
+  int64_t row_step = 1;
+
+  // Which row, from `keys` or `values` on, holds a position of a KV head.
+  int64_t row_of(int64_t kv_head, int64_t position) const {
+    return row_step == 1 ? kv_head * capacity + position : position * row_step + kv_head;
+  }
 };
 
 // Rows beside the cache's, each of which stands for several: `log_weights[r]` is added to the score

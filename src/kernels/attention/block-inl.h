@@ -205,6 +205,7 @@ template <class Element>
 void attend_tile_of(const QueryTile& query, int64_t first_position, const KvHeadView& kv,
                     RowCursor rows, const AttentionTarget& target, float* scratch_floats) {
   const int64_t head_dim = kv.head_dim;
+  const int64_t step = step_of<Element>(kv);
   const Panels panels(query.n_tokens * query.n_heads);
   const BlockScratch scratch(panels, head_dim, scratch_floats);
   pack_queries(query, head_dim, panels, scratch.q);
@@ -221,8 +222,8 @@ void attend_tile_of(const QueryTile& query, int64_t first_position, const KvHead
   RowTile* next = &tiles[1];
   for (tile->fill(rows); tile->n_rows > 0; std::swap(tile, next)) {
     next->fill(rows);
-    pack_rows(static_cast<const Element*>(kv.keys), *tile, head_dim, scratch.keys);
-    pack_rows(static_cast<const Element*>(kv.values), *tile, head_dim, scratch.values);
+    pack_rows(static_cast<const Element*>(kv.keys), step, *tile, head_dim, scratch.keys);
+    pack_rows(static_cast<const Element*>(kv.values), step, *tile, head_dim, scratch.values);
     const bool values_finite =
         tile->last() <= first_position || all_finite(scratch.values, tile->n_rows * head_dim);
     RowPrefetcher<> prefetcher(kv, *next,

@@ -119,10 +119,9 @@ struct TileRows {
   const int32_t* positions;
   int n_rows;
   int64_t row_size;  // numbers, a multiple of kLanes
+  int64_t step;      // elements from one position to the next
 
-  const Element* operator[](int r) const {
-    return base + positions[r] * row_elements<Element>(row_size);
-  }
+  const Element* operator[](int r) const { return base + positions[r] * step; }
 };
 
 // scores[h * kKvTileRows + r] = q[h] . keys[r] for kHeads heads, q [kHeads, row_size].
@@ -265,10 +264,10 @@ void update_token(const TileRows<Element>& keys, const TileRows<Element>& values
 
 // Copies the tile's rows to `to` [kKvTileRows, wide] as float32, zeros after head_dim.
 template <class Element>
-void pad_rows(const Element* HWY_RESTRICT cache, const RowTile& tile, int64_t head_dim,
-              int64_t wide, float* HWY_RESTRICT to) {
+void pad_rows(const Element* HWY_RESTRICT cache, int64_t step, const RowTile& tile,
+              int64_t head_dim, int64_t wide, float* HWY_RESTRICT to) {
   for (int r = 0; r < tile.n_rows; ++r, to += wide) {
-    widen_row(cache + tile.positions[r] * row_elements<Element>(head_dim), head_dim, to);
+    widen_row(cache + tile.positions[r] * step, head_dim, to);
     std::fill(to + head_dim, to + wide, 0.0f);
   }
 }
@@ -294,6 +293,7 @@ void attend_tokens_of(const QueryTile& query, int64_t first_position, const KvHe
 
   const auto* keys = static_cast<const Element*>(kv.keys);
   const auto* values = static_cast<const Element*>(kv.values);
+  const int64_t step = step_of<Element>(kv);
   int32_t own_rows[kKvTileRows];
   float tile_weights[kKvTileRows];
   for (int r = 0; r < kKvTileRows; ++r) own_rows[r] = r;
@@ -309,20 +309,20 @@ void attend_tokens_of(const QueryTile& query, int64_t first_position, const KvHe
       weights = tile_weights;
     }
     if (wide != head_dim) {
-      pad_rows(keys, *tile, head_dim, wide, scratch.keys);
-      pad_rows(values, *tile, head_dim, wide, scratch.values);
+      pad_rows(keys, step, *tile, head_dim, wide, scratch.keys);
+      pad_rows(values, step, *tile, head_dim, wide, scratch.values);
     }
     for (int64_t t = 0; t < query.n_tokens; ++t) {
       const int n = tile->count_until(first_position + t);
       if (n == 0) continue;
       if (wide == head_dim) {
-        update_token(TileRows<Element>{keys, tile->positions, n, wide},
-                     TileRows<Element>{values, tile->positions, n, wide}, weights, query.n_heads,
-                     scratch.of(t), prefetcher);
+        update_token(TileRows<Element>{keys, tile->positions, n, wide, step},
+                     TileRows<Element>{values, tile->positions, n, wide, step}, weights,
+                     query.n_heads, scratch.of(t), prefetcher);
       } else {
-        update_token(TileRows<float>{scratch.keys, own_rows, n, wide},
-                     TileRows<float>{scratch.values, own_rows, n, wide}, weights, query.n_heads,
-                     scratch.of(t), prefetcher);
+        update_token(TileRows<float>{scratch.keys, own_rows, n, wide, wide},
+                     TileRows<float>{scratch.values, own_rows, n, wide, wide}, weights,
+                     query.n_heads, scratch.of(t), prefetcher);
       }
     }
   }

@@ -18,12 +18,14 @@ inline constexpr float kLog2E = 1.44269504088896340736f;
 // A running maximum that no score is below, and small enough to leave no trace.
 inline constexpr float kNoMaximum = -1e38f;
 
-// One KV head's rows, [capacity, head_dim] each.
+// One KV head's rows, head_dim elements each: that of position p is p * step_bytes behind the
+// first.
 struct KvHeadView {
   const void* keys = nullptr;
   const void* values = nullptr;
   KvType type = KvType::kF32;
-  int64_t head_dim = 0;                // a multiple of 8
+  int64_t head_dim = 0;  // a multiple of 8
+  int64_t step_bytes = 0;
   const float* log_weights = nullptr;  // [capacity], added to scores: in units of log 2; or null
 };
 

@@ -117,7 +117,8 @@ void mass_tile_of(const MassTask& task, const KvHeadView& kv, float* scratch_flo
   size_t chunk = 0;
   for (tile->fill(rows); tile->n_rows > 0; std::swap(tile, next)) {
     next->fill(rows);
-    pack_rows(static_cast<const Element*>(kv.keys), *tile, head_dim, scratch.keys);
+    pack_rows(static_cast<const Element*>(kv.keys), step_of<Element>(kv), *tile, head_dim,
+              scratch.keys);
     while (!task.chunks[chunk].contains(tile->first())) ++chunk;
     RowPrefetcher<false> prefetcher(kv, *next, panels.n_panels * kKvTileRows / kMostScalars);
     for (int64_t p = 0; p < panels.n_panels; ++p) {

@@ -16,8 +16,8 @@ namespace chunkllm::ref {
 // Element i of row `row` of a KV head; `data` is KvLayerView::keys or values.
 inline double cached(const KvLayerView& kv, const void* data, int64_t kv_head, int64_t row,
                      int64_t i) {
-  const void* from = static_cast<const char*>(data) +
-                     (kv_head * kv.capacity + row) * kv_row_bytes(kv.type, kv.head_dim);
+  const void* from =
+      static_cast<const char*>(data) + kv.row_of(kv_head, row) * kv_row_bytes(kv.type, kv.head_dim);
   switch (kv.type) {
     case KvType::kF32:
       return static_cast<const float*>(from)[i];

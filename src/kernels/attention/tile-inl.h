@@ -91,14 +91,10 @@ HWY_INLINE hn::Vec<D> load_widened(D d, const hwy::float16_t* from) {
 #endif
 }
 
-// Elements of a cached row: BlockQ8_0 holds 32 numbers.
+// Elements from one position's row to the next: BlockQ8_0 holds 32 numbers.
 template <class Element>
-HWY_INLINE int64_t row_elements(int64_t head_dim) {
-  return head_dim;
-}
-template <>
-HWY_INLINE int64_t row_elements<BlockQ8_0>(int64_t head_dim) {
-  return head_dim / kSmallBlock;
+HWY_INLINE int64_t step_of(const KvHeadView& kv) {
+  return kv.step_bytes / static_cast<int64_t>(sizeof(Element));
 }
 
 // Lanes of d from number i of a row on, i a multiple of their number; exact.
@@ -141,17 +137,17 @@ HWY_INLINE void widen_row(const BlockQ8_0* HWY_RESTRICT row, int64_t head_dim,
   for (int64_t i = 0; i < head_dim; i += kLanes) hn::StoreU(load_at(d, row, i), d, to + i);
 }
 
-// Copies the tile's rows of `cache` [capacity, head_dim] to `to` [kKvTileRows, head_dim] as
-// float32. Repeats the last row up to a multiple of kMostScalars, so that products over whole
-// blocks see only rows that are there.
+// Copies the tile's rows of `cache`, a position `step` elements after the one before, to `to`
+// [kKvTileRows, head_dim] as float32. Repeats the last row up to a multiple of kMostScalars, so
+// that products over whole blocks see only rows that are there.
 template <class Element>
-void pack_rows(const Element* HWY_RESTRICT cache, const RowTile& tile, int64_t head_dim,
-               float* HWY_RESTRICT to) {
+void pack_rows(const Element* HWY_RESTRICT cache, int64_t step, const RowTile& tile,
+               int64_t head_dim, float* HWY_RESTRICT to) {
   const int n_padded =
       static_cast<int>(hwy::RoundUpTo(static_cast<size_t>(tile.n_rows), kMostScalars));
   for (int r = 0; r < n_padded; ++r) {
     const int64_t position = tile.positions[r < tile.n_rows ? r : tile.n_rows - 1];
-    widen_row(cache + position * row_elements<Element>(head_dim), head_dim, to);
+    widen_row(cache + position * step, head_dim, to);
     to += head_dim;
   }
 }
@@ -167,12 +163,13 @@ class RowPrefetcher {
         values_(static_cast<const char*>(kv.values)),
         tile_(tile),
         row_bytes_(kv_row_bytes(kv.type, kv.head_dim)),
+        step_bytes_(kv.step_bytes),
         rows_per_step_(static_cast<int>((tile.n_rows + n_steps - 1) / n_steps)) {}
 
   HWY_INLINE void step() {
     const int end = HWY_MIN(next_ + rows_per_step_, tile_.n_rows);
     for (; next_ < end; ++next_) {
-      const int64_t offset = tile_.positions[next_] * row_bytes_;
+      const int64_t offset = tile_.positions[next_] * step_bytes_;
       for (int64_t i = 0; i < row_bytes_; i += 64) {
         hwy::Prefetch(keys_ + offset + i);
         if constexpr (kValues) hwy::Prefetch(values_ + offset + i);
@@ -185,6 +182,7 @@ class RowPrefetcher {
   const char* values_;
   const RowTile& tile_;
   int64_t row_bytes_;
+  int64_t step_bytes_;
   int rows_per_step_;
   int next_ = 0;
 };

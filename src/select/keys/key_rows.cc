@@ -23,7 +23,7 @@ DType dtype_of(KvType type) {
 }
 
 void read_row(const KvLayerView& kv, const void* rows, int64_t head, int64_t position, float* out) {
-  const int64_t row = head * kv.capacity + position;
+  const int64_t row = kv.row_of(head, position);
   convert_to_float(dtype_of(kv.type),
                    static_cast<const std::byte*>(rows) + row * kv_row_bytes(kv.type, kv.head_dim),
                    kv.head_dim, out);

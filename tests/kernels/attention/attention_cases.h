@@ -28,6 +28,7 @@ struct AttentionShape {
   int64_t n_kv_heads = 2;
   int64_t head_dim = 64;
   KvType type = KvType::kF32;
+  bool side_by_side = false;  // the rows of a position, and a row that belongs to no head
 };
 
 inline std::vector<AttentionShape> all_shapes() {
@@ -39,14 +40,17 @@ inline std::vector<AttentionShape> all_shapes() {
     }
     if (kv_type_fits(type, 24)) shapes.push_back({9, 3, 24, type});
     shapes.push_back({5, 1, 64, type});
+    for (const int64_t group : {1, 3, 7}) shapes.push_back({2 * group, 2, 64, type, true});
+    shapes.push_back({6, 3, kv_type_fits(type, 24) ? 24 : 32, type, true});
   }
   return shapes;
 }
 
 inline std::string describe(const AttentionShape& shape) {
   constexpr std::array kNames{"f32", "bf16", "f16", "q8_0"};
-  return fmt::format("{} heads, {} KV heads, head_dim {}, {}", shape.n_heads, shape.n_kv_heads,
-                     shape.head_dim, kNames[static_cast<size_t>(shape.type)]);
+  return fmt::format("{} heads, {} KV heads, head_dim {}, {}{}", shape.n_heads, shape.n_kv_heads,
+                     shape.head_dim, kNames[static_cast<size_t>(shape.type)],
+                     shape.side_by_side ? ", heads side by side" : "");
 }
 
 // Rows exactly as many as the cache holds, so that a sanitizer sees reads past the last. But for
@@ -57,11 +61,11 @@ class RandomCache {
   RandomCache(const AttentionShape& shape, int64_t n_rows, uint64_t seed, float magnitude = 1.0f)
       : shape_(shape), n_rows_(n_rows) {
     Rng rng(seed);
-    const auto n_bytes =
-        static_cast<size_t>(shape.n_kv_heads * n_rows * kv_row_bytes(shape.type, shape.head_dim));
+    const int64_t n_cached = view().row_of(shape.n_kv_heads - 1, n_rows - 1) + 1;
+    const auto n_bytes = static_cast<size_t>(n_cached * kv_row_bytes(shape.type, shape.head_dim));
     keys_.resize(n_bytes);
     values_.resize(n_bytes);
-    for (int64_t row = 0; row < shape.n_kv_heads * n_rows; ++row) {
+    for (int64_t row = 0; row < n_cached; ++row) {
       for (int64_t i = 0; i < shape.head_dim; ++i) {
         set(keys_, row, i, magnitude * static_cast<float>(rng.normal()));
         set(values_, row, i, static_cast<float>(rng.normal() + 0.5));
@@ -77,16 +81,17 @@ class RandomCache {
     kv.n_kv_heads = shape_.n_kv_heads;
     kv.capacity = n_rows_;
     kv.head_dim = shape_.head_dim;
+    if (shape_.side_by_side) kv.row_step = shape_.n_kv_heads + 1;
     return kv;
   }
 
   // For q8_0 a value is rounded to units of its block's scale; one that is not finite becomes the
   // scale, and so hits the whole block.
   void set_key(int64_t kv_head, int64_t row, int64_t i, float value) {
-    set(keys_, kv_head * n_rows_ + row, i, value);
+    set(keys_, view().row_of(kv_head, row), i, value);
   }
   void set_value(int64_t kv_head, int64_t row, int64_t i, float value) {
-    set(values_, kv_head * n_rows_ + row, i, value);
+    set(values_, view().row_of(kv_head, row), i, value);
   }
 
   // The largest norm of a key.

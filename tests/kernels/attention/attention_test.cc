@@ -204,6 +204,7 @@ TEST(Attend, WeightedRowsEqualReference) {
       const RandomCache cache(shape, first + n_tokens, rng.next());
       AttentionShape float_shape = shape;
       float_shape.type = KvType::kF32;
+      float_shape.side_by_side = false;
       constexpr int64_t kRows = 500;
       const RandomCache rows(float_shape, kRows, rng.next());
       std::vector<float> log_weights;

@@ -79,10 +79,11 @@ void pack_tile(const RowTile& from, const KvHeadView& kv, int64_t first_position
                PackedTile& tile) {
   FilledTile& rows = tile.rows;
   const int64_t head_dim = kv.head_dim;
-  const int64_t row_bytes = kv_row_bytes(kv.type, head_dim);
+  const int64_t step_bytes = kv.step_bytes;
   const auto* keys = static_cast<const char*>(kv.keys);
   const auto* values = static_cast<const char*>(kv.values);
   const bool as_cached = kv.type == KvType::kBf16;
+  const bool side_by_side = step_bytes == head_dim * 2;
   rows.fill(from);
   for (int r = 0; r < kKvTileRows; ++r) {
     uint16_t* key_copy = tile.key_copy + r * head_dim;
@@ -90,11 +91,11 @@ void pack_tile(const RowTile& from, const KvHeadView& kv, int64_t first_position
       rows.values[r] = kZeroRow;
       std::memset(key_copy, 0, static_cast<size_t>(head_dim) * 2);
     } else if (as_cached) {
-      rows.values[r] = reinterpret_cast<const uint16_t*>(values + rows.positions[r] * row_bytes);
+      rows.values[r] = reinterpret_cast<const uint16_t*>(values + rows.positions[r] * step_bytes);
     } else {
       uint16_t* value_copy = tile.value_copy + r * head_dim;
-      round_row(kv.type, keys + rows.positions[r] * row_bytes, head_dim, key_copy);
-      round_row(kv.type, values + rows.positions[r] * row_bytes, head_dim, value_copy);
+      round_row(kv.type, keys + rows.positions[r] * step_bytes, head_dim, key_copy);
+      round_row(kv.type, values + rows.positions[r] * step_bytes, head_dim, value_copy);
       rows.values[r] = value_copy;
     }
   }
@@ -102,14 +103,14 @@ void pack_tile(const RowTile& from, const KvHeadView& kv, int64_t first_position
     const int r = i * kGroup;
     tile.keys[i] = tile.key_copy + r * head_dim;
     if (!as_cached) continue;
-    if (r + kGroup <= rows.n_rows &&
+    if (side_by_side && r + kGroup <= rows.n_rows &&
         rows.positions[r + kGroup - 1] == rows.positions[r] + kGroup - 1) {
-      tile.keys[i] = reinterpret_cast<const uint16_t*>(keys + rows.positions[r] * row_bytes);
+      tile.keys[i] = reinterpret_cast<const uint16_t*>(keys + rows.positions[r] * step_bytes);
       continue;
     }
     for (int j = r; j < r + kGroup && j < rows.n_rows; ++j) {
-      std::memcpy(tile.key_copy + j * head_dim, keys + rows.positions[j] * row_bytes,
-                  static_cast<size_t>(row_bytes));
+      std::memcpy(tile.key_copy + j * head_dim, keys + rows.positions[j] * step_bytes,
+                  static_cast<size_t>(head_dim) * 2);
     }
   }
   for (int r = 0; r < kKvTileRows; r += kTransposedRows) {
@@ -126,11 +127,12 @@ class TilePrefetcher {
       : kv_(kv),
         tile_(tile),
         row_bytes_(kv_row_bytes(kv.type, kv.head_dim)),
+        step_bytes_(kv.step_bytes),
         step_((kKvTileRows + n_steps - 1) / n_steps) {}
 
   CHUNKLLM_ALWAYS_INLINE void step() {
     for (int64_t i = 0; i < step_ && done_ < tile_.n_rows; ++i, ++done_) {
-      const int64_t at = tile_.positions[done_] * row_bytes_;
+      const int64_t at = tile_.positions[done_] * step_bytes_;
       for (int64_t byte = 0; byte < row_bytes_; byte += 64) {
         _mm_prefetch(static_cast<const char*>(kv_.keys) + at + byte, _MM_HINT_T1);
         _mm_prefetch(static_cast<const char*>(kv_.values) + at + byte, _MM_HINT_T1);
@@ -143,6 +145,7 @@ class TilePrefetcher {
   const KvHeadView& kv_;
   const RowTile& tile_;
   int64_t row_bytes_;
+  int64_t step_bytes_;
   int64_t step_;  // rows
   int64_t done_ = 0;
 };
