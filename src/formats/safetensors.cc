@@ -187,12 +187,13 @@ void write_safetensors(const std::filesystem::path& path, std::vector<TensorToWr
          shape_text(tensor.shape));
   };
   for (const TensorToWrite& tensor : tensors) {
-    if (!tensor.read) check_size(tensor, tensor.bytes.size());
+    const int64_t due = tensor_bytes(tensor.dtype, tensor.shape);
+    if (!tensor.read || due < 0) check_size(tensor, tensor.bytes.size());
     if (tensor.name == kMetadataName || header.contains(tensor.name)) {
       fail(ErrorCode::kInvalidArgument, "{}: the tensor name {} is taken; nothing was written",
            path.string(), show_text(tensor.name));
     }
-    const auto n_bytes = static_cast<size_t>(tensor_bytes(tensor.dtype, tensor.shape));
+    const auto n_bytes = static_cast<size_t>(due);
     header[tensor.name] = {{"dtype", dtype_name(tensor.dtype)},
                            {"shape", tensor.shape},
                            {"data_offsets", {offset, offset + n_bytes}}};

@@ -322,6 +322,28 @@ TEST_F(Safetensors, TheWriterRefusesWhatTheReaderWould) {
   refuse({{"\xff", DType::kF32, {2}, bytes_of(values)}});
 }
 
+TEST_F(Safetensors, BytesMayBeReadWhenTheyAreWanted) {
+  std::vector<float> space;  // for one at a time
+  const auto numbers = [&space](float first) {
+    return [&space, first] {
+      space = {first, first + 1};
+      return bytes_of(space);
+    };
+  };
+  write_safetensors(
+      path_, {{"a", DType::kF32, {2}, {}, numbers(1)}, {"b", DType::kF32, {2}, {}, numbers(5)}});
+  const SafetensorsFile file(path_);
+  EXPECT_EQ(file.require_floats("a", {2}), (std::vector<float>{1, 2}));
+  EXPECT_EQ(file.require_floats("b", {2}), (std::vector<float>{5, 6}));
+  std::filesystem::remove(path_);
+  for (const std::vector<int64_t>& shape : {std::vector<int64_t>{3}, {int64_t{1} << 62, 4}}) {
+    expect_error(ErrorCode::kInvalidArgument, path_.string(), [&] {
+      write_safetensors(path_, {{"a", DType::kF32, shape, {}, numbers(1)}});
+    });
+    EXPECT_FALSE(std::filesystem::exists(path_));
+  }
+}
+
 TEST_F(Safetensors, AFullDiskLeavesTheOldFileWhole) {
   const std::vector<float> values(10'000, 1.0f);
   write_safetensors(path_, {{"old", DType::kF32, {1}, bytes_of(values).first(4)}});

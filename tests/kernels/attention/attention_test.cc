@@ -514,6 +514,9 @@ TEST(Attend, RefusesWhatItCannotDo) {
   unfit.type = KvType::kQ8_0;
   unfit.head_dim = 40;
   expect_refused(block, unfit, spans, "q8_0");
+  unfit = cache.view();
+  unfit.row_step = 0;
+  expect_refused(block, unfit, spans, "side by side");
   expect_refused(block, cache.view(), {{{80, 90}, {{0, 101}}}}, "100 rows");
   expect_refused(block, cache.view(), {{{80, 90}, {{10, 30}, {20, 90}}}}, "begin at 30");
   expect_refused(block, cache.view(), {{{80, 90}, {{-3, 30}}}}, "begin at 0");
