@@ -18,7 +18,7 @@ if(CHUNKLLM_SANITIZE)
                                                    -fno-omit-frame-pointer -fno-sanitize-recover=all)
   target_link_options(chunkllm_options INTERFACE -fsanitize=${CHUNKLLM_SANITIZE})
   if(CHUNKLLM_SANITIZE MATCHES "undefined")
-    # A quarter of the time to compile: AddressSanitizer ends what uses a null pointer or leaves an object, and
+    # Slow to compile: AddressSanitizer ends what uses a null pointer or leaves an object, and
     # casts from one class to another are checked ones here.
     target_compile_options(chunkllm_options INTERFACE -fno-sanitize=null,object-size,vptr)
   endif()
