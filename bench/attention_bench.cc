@@ -32,6 +32,7 @@ struct Shape {
 
 constexpr Shape kSmall{4, 2, 64};   // a model of some millions of parameters
 constexpr Shape kQwen{14, 2, 64};   // Qwen2.5 0.5B
+constexpr Shape kQwen15{12, 2, 128};  // Qwen2.5 1.5B
 constexpr Shape kLlama{32, 8, 64};  // Llama 3.2 1B
 constexpr Shape kWide{32, 8, 128};  // Llama 3.1 8B
 
@@ -273,6 +274,10 @@ BENCHMARK_CAPTURE(token, qwen_f32, kQwen, KvType::kF32)
     ->ArgNames({"rows", "threads"})
     ->UseRealTime();
 BENCHMARK_CAPTURE(token, qwen_bf16, kQwen, KvType::kBf16)
+    ->ArgsProduct({{2048, 32768}, {1, 2}})
+    ->ArgNames({"rows", "threads"})
+    ->UseRealTime();
+BENCHMARK_CAPTURE(token, qwen15_bf16, kQwen15, KvType::kBf16)
     ->ArgsProduct({{2048, 32768}, {1, 2}})
     ->ArgNames({"rows", "threads"})
     ->UseRealTime();

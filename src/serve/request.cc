@@ -201,6 +201,12 @@ void refuse_unsupported(const JsonFields& fields) {
   if (fields.has("suffix") && !fields.string("suffix").empty()) {
     fail(ErrorCode::kUnsupported, "suffix is not supported; leave it out");
   }
+  // As many as are answered is what OpenAI takes for none.
+  const int64_t n = fields.integer_or("n", 1, kMaxTokens, 1);
+  if (fields.integer_or("best_of", 1, kMaxTokens, n) > n) {
+    fail(ErrorCode::kUnsupported,
+         "best_of is not supported; ask for n answers and choose among them");
+  }
 }
 
 void parse_ends(const RequestContext& context, const JsonFields& fields, AnswerOptions& answer) {

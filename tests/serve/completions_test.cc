@@ -289,6 +289,8 @@ TEST(Completions, BadRequestsAreRefusedWithTheirReason) {
       {R"({"prompt": "a", "kv_budget": 0.1, "top_k_chunks": 4})", "exclude each other"},
       {R"({"prompt": "a", "stream_options": {"include_usage": true}})", "needs \"stream\""},
       {R"({"prompt": "a", "response_format": {"type": "json_object"}})", "response_format"},
+      {R"({"prompt": "a", "n": 2, "best_of": 3})", "best_of is not supported"},
+      {R"({"prompt": "a", "best_of": 0})", "best_of"},
       {"{\"prompt\": \"\xff\"}", "UTF-8"},
   };
   for (const Case& c : cases) {

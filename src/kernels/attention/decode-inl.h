@@ -1,7 +1,7 @@
-// Attention of one query token, or a few. The cache is read once, straight from where it lies, for
-// all heads that share the KV head: memory sets the pace. Here head_dim lies across the vector
-// lanes, but for heads that fill vectors of eight themselves: those are a tile, where a column's
-// sums do not depend on the others either.
+// Attention of one query token, or a few. The cache is read straight from where it lies, for a few
+// of the heads that share the KV head at a time. Here head_dim lies across the vector lanes, but for
+// heads that fill vectors of eight themselves, or nearly: those are a tile, where a column's sums do
+// not depend on the others either.
 
 #if defined(CHUNKLLM_KERNELS_ATTENTION_DECODE_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CHUNKLLM_KERNELS_ATTENTION_DECODE_INL_H_
@@ -21,12 +21,16 @@ namespace chunkllm {
 namespace HWY_NAMESPACE {
 
 // Heads, and vectors of head_dim, whose sums are kept in registers at a time.
-inline constexpr int kMaxHeads = kLanes == 16 ? 4 : 2;
-inline constexpr int kMaxStrip = kLanes == 16 ? 4 : 2;
+inline constexpr int kMaxHeads = kLanes == 16 ? 4 : kLanes == 8 ? 3 : 2;
+inline constexpr int kMaxStrip = kLanes >= 8 ? 4 : 2;
+// Rows whose products with a head are summed across lanes together, and those of values after which
+// more of the next tile is asked for.
+inline constexpr int kKeyRows = 4;
+inline constexpr int kValueRows = 16;
 
 // From so many heads on a tile's vectors are full enough: it has no sums across lanes and reads
 // each row once instead of once for every kMaxHeads.
-inline constexpr int64_t kTileHeads = kLanes == 8 ? 6 : std::numeric_limits<int64_t>::max();
+inline constexpr int64_t kTileHeads = kLanes == 8 ? 7 : std::numeric_limits<int64_t>::max();
 
 // Numbers of a row as the kernel sees it. Rows that are no whole number of vectors are widened to
 // scratch and padded with zeros.
@@ -125,51 +129,48 @@ struct TileRows {
 };
 
 // scores[h * kKvTileRows + r] = q[h] . keys[r] for kHeads heads, q [kHeads, row_size].
-template <int kHeads, class Element, class Prefetcher>
+template <int kHeads, class Element>
 HWY_INLINE void score_token(const TileRows<Element>& keys, const float* HWY_RESTRICT q,
-                            float* HWY_RESTRICT scores, Prefetcher& prefetcher) {
+                            float* HWY_RESTRICT scores, RowPrefetcher<>& prefetcher) {
+  static_assert(kKeyRows == 4);
   const FloatTag d;
   const int last = keys.n_rows - 1;
-  for (int r = 0; r < keys.n_rows; r += 4) {
+  for (int first = 0; first < keys.n_rows; first += kKeyRows) {
     prefetcher.step();
     // Past the last row the last is taken again; those scores are overwritten or never read.
-    const Element* HWY_RESTRICT k0 = keys[r];
-    const Element* HWY_RESTRICT k1 = keys[HWY_MIN(r + 1, last)];
-    const Element* HWY_RESTRICT k2 = keys[HWY_MIN(r + 2, last)];
-    const Element* HWY_RESTRICT k3 = keys[HWY_MIN(r + 3, last)];
-    FloatVec acc[kHeads][4];
+    const Element* HWY_RESTRICT rows[kKeyRows] = {
+        keys[first], keys[HWY_MIN(first + 1, last)], keys[HWY_MIN(first + 2, last)],
+        keys[HWY_MIN(first + 3, last)]};
+    FloatVec acc[kHeads][kKeyRows];
     HWY_UNROLL(kMaxHeads)
     for (int h = 0; h < kHeads; ++h) {
-      HWY_UNROLL(4)
-      for (int i = 0; i < 4; ++i) acc[h][i] = hn::Zero(d);
+      HWY_UNROLL(kKeyRows)
+      for (int r = 0; r < kKeyRows; ++r) acc[h][r] = hn::Zero(d);
     }
     for (int64_t i = 0; i < keys.row_size; i += kLanes) {
-      const auto a0 = load_at(d, k0, i);
-      const auto a1 = load_at(d, k1, i);
-      const auto a2 = load_at(d, k2, i);
-      const auto a3 = load_at(d, k3, i);
+      FloatVec b[kHeads];
       HWY_UNROLL(kMaxHeads)
-      for (int h = 0; h < kHeads; ++h) {
-        const auto b = hn::Load(d, q + h * keys.row_size + i);
-        acc[h][0] = hn::MulAdd(a0, b, acc[h][0]);
-        acc[h][1] = hn::MulAdd(a1, b, acc[h][1]);
-        acc[h][2] = hn::MulAdd(a2, b, acc[h][2]);
-        acc[h][3] = hn::MulAdd(a3, b, acc[h][3]);
+      for (int h = 0; h < kHeads; ++h) b[h] = hn::Load(d, q + h * keys.row_size + i);
+      HWY_UNROLL(kKeyRows)
+      for (int r = 0; r < kKeyRows; ++r) {
+        const auto a = load_at(d, rows[r], i);
+        HWY_UNROLL(kMaxHeads)
+        for (int h = 0; h < kHeads; ++h) acc[h][r] = hn::MulAdd(a, b[h], acc[h][r]);
       }
     }
     HWY_UNROLL(kMaxHeads)
     for (int h = 0; h < kHeads; ++h) {
-      store_sums(acc[h][0], acc[h][1], acc[h][2], acc[h][3], scores + h * kKvTileRows + r);
+      store_sums(acc[h][0], acc[h][1], acc[h][2], acc[h][3], scores + h * kKvTileRows + first);
     }
   }
 }
 
 // out[h, i] = out[h, i] * keep[h] + sum_r weights[h * kKvTileRows + r] values[r, i] for kHeads
 // heads and kStrip vectors of i; `out` at the strip's first vector, heads row_size apart.
-template <int kHeads, int kStrip, class Element, class Prefetcher>
+template <int kHeads, int kStrip, class Element>
 HWY_INLINE void add_token_values(const TileRows<Element>& values, int64_t first,
                                  const float* HWY_RESTRICT weights, const float* HWY_RESTRICT keep,
-                                 float* HWY_RESTRICT out, Prefetcher& prefetcher) {
+                                 float* HWY_RESTRICT out, RowPrefetcher<>& prefetcher) {
   const FloatTag d;
   FloatVec acc[kHeads][kStrip];
   HWY_UNROLL(kMaxHeads)
@@ -178,16 +179,16 @@ HWY_INLINE void add_token_values(const TileRows<Element>& values, int64_t first,
     for (int j = 0; j < kStrip; ++j) acc[h][j] = hn::Zero(d);
   }
   for (int r = 0; r < values.n_rows; ++r) {
-    if (r % 4 == 0) prefetcher.step();
+    if (r % kValueRows == 0) prefetcher.step();
     const Element* HWY_RESTRICT row = values[r];
-    FloatVec v[kStrip];
-    HWY_UNROLL(kMaxStrip)
-    for (int j = 0; j < kStrip; ++j) v[j] = load_at(d, row, first + j * kLanes);
+    FloatVec weight[kHeads];
     HWY_UNROLL(kMaxHeads)
-    for (int h = 0; h < kHeads; ++h) {
-      const auto weight = hn::Set(d, weights[h * kKvTileRows + r]);
-      HWY_UNROLL(kMaxStrip)
-      for (int j = 0; j < kStrip; ++j) acc[h][j] = hn::MulAdd(weight, v[j], acc[h][j]);
+    for (int h = 0; h < kHeads; ++h) weight[h] = hn::Set(d, weights[h * kKvTileRows + r]);
+    HWY_UNROLL(kMaxStrip)
+    for (int j = 0; j < kStrip; ++j) {
+      const auto v = load_at(d, row, first + j * kLanes);
+      HWY_UNROLL(kMaxHeads)
+      for (int h = 0; h < kHeads; ++h) acc[h][j] = hn::MulAdd(weight[h], v, acc[h][j]);
     }
   }
   HWY_UNROLL(kMaxHeads)
@@ -201,10 +202,10 @@ HWY_INLINE void add_token_values(const TileRows<Element>& values, int64_t first,
   }
 }
 
-template <int kHeads, class Element, class Prefetcher>
+template <int kHeads, class Element>
 HWY_NOINLINE void update_heads(const TileRows<Element>& keys, const TileRows<Element>& values,
                                const float* weights, int64_t head, const TokenState& state,
-                               Prefetcher& prefetcher) {
+                               RowPrefetcher<>& prefetcher) {
   const FloatTag d;
   const int n = keys.n_rows;
   const int64_t wide = keys.row_size;
@@ -235,7 +236,7 @@ HWY_NOINLINE void update_heads(const TileRows<Element>& keys, const TileRows<Ele
   float* out = state.out + head * wide;
   const float* keep = state.keep + head;
   int64_t first = 0;
-  if constexpr (kMaxStrip >= 4) {
+  if constexpr (kMaxStrip == 4) {
     for (; first + 4 * kLanes <= wide; first += 4 * kLanes) {
       add_token_values<kHeads, 4>(values, first, scores, keep, out, prefetcher);
     }
@@ -246,20 +247,33 @@ HWY_NOINLINE void update_heads(const TileRows<Element>& keys, const TileRows<Ele
   if (first < wide) add_token_values<kHeads, 1>(values, first, scores, keep, out, prefetcher);
 }
 
-template <class Element, class Prefetcher>
+template <class Element>
 void update_token(const TileRows<Element>& keys, const TileRows<Element>& values,
                   const float* weights, int64_t n_heads, const TokenState& state,
-                  Prefetcher& prefetcher) {
+                  RowPrefetcher<>& prefetcher) {
   int64_t head = 0;
-  if constexpr (kMaxHeads >= 4) {
+  if constexpr (kMaxHeads == 4) {
     for (; head + 4 <= n_heads; head += 4) {
       update_heads<4>(keys, values, weights, head, state, prefetcher);
+    }
+  }
+  if constexpr (kMaxHeads == 3) {
+    // Never a single head after three: two and two keep more sums going.
+    for (; n_heads - head == 3 || n_heads - head > 4; head += 3) {
+      update_heads<3>(keys, values, weights, head, state, prefetcher);
     }
   }
   for (; head + 2 <= n_heads; head += 2) {
     update_heads<2>(keys, values, weights, head, state, prefetcher);
   }
   if (head < n_heads) update_heads<1>(keys, values, weights, head, state, prefetcher);
+}
+
+// How often update_token() asks for more of the next tile.
+inline int64_t n_prefetch_steps(int64_t n_heads, int64_t wide) {
+  const int64_t n_groups = (n_heads + kMaxHeads - 1) / kMaxHeads;
+  const int64_t n_strips = (wide + kMaxStrip * kLanes - 1) / (kMaxStrip * kLanes);
+  return n_groups * (kKvTileRows / kKeyRows + n_strips * kKvTileRows / kValueRows);
 }
 
 // Copies the tile's rows to `to` [kKvTileRows, wide] as float32, zeros after head_dim.
@@ -302,7 +316,7 @@ void attend_tokens_of(const QueryTile& query, int64_t first_position, const KvHe
   RowTile* next = &tiles[1];
   for (tile->fill(rows); tile->n_rows > 0; std::swap(tile, next)) {
     next->fill(rows);
-    RowPrefetcher<> prefetcher(kv, *next, kKvTileRows / 4);
+    RowPrefetcher<> prefetcher(kv, *next, n_prefetch_steps(query.n_heads, wide));
     const float* weights = nullptr;
     if (kv.log_weights != nullptr) {
       for (int r = 0; r < tile->n_rows; ++r) tile_weights[r] = kv.log_weights[tile->positions[r]];
