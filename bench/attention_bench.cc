@@ -30,11 +30,11 @@ struct Shape {
   int64_t head_dim;
 };
 
-constexpr Shape kSmall{4, 2, 64};   // a model of some millions of parameters
-constexpr Shape kQwen{14, 2, 64};   // Qwen2.5 0.5B
+constexpr Shape kSmall{4, 2, 64};     // a model of some millions of parameters
+constexpr Shape kQwen{14, 2, 64};     // Qwen2.5 0.5B
 constexpr Shape kQwen15{12, 2, 128};  // Qwen2.5 1.5B
-constexpr Shape kLlama{32, 8, 64};  // Llama 3.2 1B
-constexpr Shape kWide{32, 8, 128};  // Llama 3.1 8B
+constexpr Shape kLlama{32, 8, 64};    // Llama 3.2 1B
+constexpr Shape kWide{32, 8, 128};    // Llama 3.1 8B
 
 // Aligned as the pages of a KV cache are.
 template <typename T>

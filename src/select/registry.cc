@@ -148,7 +148,8 @@ const PolicyEntry& default_policy(const AdapterSet& adapters) {
   return found != std::end(kPolicies) ? *found : full_policy();
 }
 
-const PolicyEntry& policy_named(std::string_view name, std::string_view also) {
+const PolicyEntry& policy_named(std::string_view name, std::string_view also,
+                                std::string_view option) {
   const auto found = std::ranges::find(kPolicies, name, &PolicyEntry::name);
   if (found != std::end(kPolicies)) return *found;
   std::vector<std::string_view> names;
@@ -159,7 +160,7 @@ const PolicyEntry& policy_named(std::string_view name, std::string_view also) {
     list += i + 1 < names.size() ? ", " : " or ";
     list += names[i];
   }
-  fail(ErrorCode::kInvalidArgument, "--policy {}: must be {}", name, list);
+  fail(ErrorCode::kInvalidArgument, "{} {}: must be {}", option, name, list);
 }
 
 std::string policy_help() {

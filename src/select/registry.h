@@ -63,8 +63,9 @@ const Adapter* adapter_for(const PolicyEntry& policy, const AdapterSet& adapters
 // else `full`.
 const PolicyEntry& default_policy(const AdapterSet& adapters);
 // The entry of that name. Throws Error (kInvalidArgument) that lists the names, and `also`, a word
-// that the caller takes besides.
-const PolicyEntry& policy_named(std::string_view name, std::string_view also = {});
+// that the caller takes besides; `option` is where the name was given.
+const PolicyEntry& policy_named(std::string_view name, std::string_view also = {},
+                                std::string_view option = "--policy");
 // "full (everything), chunk (...)": names and help.
 std::string policy_help();
 

@@ -80,7 +80,7 @@ SessionOptions parse_selection(const RequestContext& context, const nlohmann::js
   SessionOptions session = context.session;
   const JsonFields fields(body, "the request");
   if (fields.has("policy")) {
-    session.policy = &policy_named(fields.string("policy"));
+    session.policy = &policy_named(fields.string("policy"), {}, "policy");
     require_adapter(*session.policy, context.engine.adapters());
   }
   KvBudget& budget = session.selection.budget;
@@ -186,7 +186,7 @@ void parse_stream(const Json& body, const JsonFields& fields, CompletionRequest&
   request.include_usage = options.boolean_or("include_usage", false);
 }
 
-void refuse_unsupported(const JsonFields& fields) {
+void refuse_unsupported(const JsonFields& fields, int64_t n) {
   if (fields.has("response_format")) {
     const JsonFields format(fields.at("response_format"), "response_format");
     const std::string type = format.string_or("type", "text");
@@ -202,7 +202,6 @@ void refuse_unsupported(const JsonFields& fields) {
     fail(ErrorCode::kUnsupported, "suffix is not supported; leave it out");
   }
   // As many as are answered is what OpenAI takes for none.
-  const int64_t n = fields.integer_or("n", 1, kMaxTokens, 1);
   if (fields.integer_or("best_of", 1, kMaxTokens, n) > n) {
     fail(ErrorCode::kUnsupported,
          "best_of is not supported; ask for n answers and choose among them");
@@ -257,7 +256,8 @@ CompletionRequest parse_request(const RequestContext& context, Dialect dialect,
   CompletionRequest request{.dialect = dialect};
   parse_stream(body, fields, request);
   parse_log_probs(fields, request);
-  refuse_unsupported(fields);
+  const int64_t n = fields.integer_or("n", 1, context.max_choices, 1);
+  refuse_unsupported(fields, n);
   request.echo = fields.boolean_or("echo", false);
   request.return_token_ids =
       fields.boolean_or("return_token_ids", fields.boolean_or("return_tokens", false));
@@ -279,7 +279,6 @@ CompletionRequest parse_request(const RequestContext& context, Dialect dialect,
   const std::vector<Prompt> prompts = dialect == Dialect::kChat
                                           ? std::vector{parse_chat(context, body, request.tools)}
                                           : parse_prompts(context, body, fields);
-  const int64_t n = fields.integer_or("n", 1, context.max_choices, 1);
   if (n * std::ssize(prompts) > context.max_choices) {
     fail(ErrorCode::kInvalidArgument,
          "{} prompts and n of {} make more than {} choices; send fewer", prompts.size(), n,

@@ -1,7 +1,7 @@
 // Attention of one query token, or a few. The cache is read straight from where it lies, for a few
-// of the heads that share the KV head at a time. Here head_dim lies across the vector lanes, but for
-// heads that fill vectors of eight themselves, or nearly: those are a tile, where a column's sums do
-// not depend on the others either.
+// of the heads that share the KV head at a time. Here head_dim lies across the vector lanes, but
+// for heads that fill vectors of eight themselves, or nearly: those are a tile, where a column's
+// sums do not depend on the others either.
 
 #if defined(CHUNKLLM_KERNELS_ATTENTION_DECODE_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CHUNKLLM_KERNELS_ATTENTION_DECODE_INL_H_
@@ -138,9 +138,9 @@ HWY_INLINE void score_token(const TileRows<Element>& keys, const float* HWY_REST
   for (int first = 0; first < keys.n_rows; first += kKeyRows) {
     prefetcher.step();
     // Past the last row the last is taken again; those scores are overwritten or never read.
-    const Element* HWY_RESTRICT rows[kKeyRows] = {
-        keys[first], keys[HWY_MIN(first + 1, last)], keys[HWY_MIN(first + 2, last)],
-        keys[HWY_MIN(first + 3, last)]};
+    const Element* HWY_RESTRICT rows[kKeyRows] = {keys[first], keys[HWY_MIN(first + 1, last)],
+                                                  keys[HWY_MIN(first + 2, last)],
+                                                  keys[HWY_MIN(first + 3, last)]};
     FloatVec acc[kHeads][kKeyRows];
     HWY_UNROLL(kMaxHeads)
     for (int h = 0; h < kHeads; ++h) {
