@@ -3,8 +3,8 @@
 broken bodies and prompts that are too long, read slowly, and ask at the same time.
 
 Usage: tools/serve_storm.py PROGRAM MODEL [--adapter DIR] [--requests N] [--clients N] [--seed N]
-Starts the server itself. Fails if it ends, hangs, answers a good request otherwise than before, refuses a bad one with another
-status than 4xx, goes on with what nobody waits for, or takes more and more memory.
+Starts the server itself. Fails if it ends, hangs, answers a good request otherwise than before, refuses a bad one
+with another status than 4xx, goes on with what nobody waits for, or takes more and more memory.
 """
 
 import argparse

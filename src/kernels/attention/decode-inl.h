@@ -269,7 +269,7 @@ void update_token(const TileRows<Element>& keys, const TileRows<Element>& values
   if (head < n_heads) update_heads<1>(keys, values, weights, head, state, prefetcher);
 }
 
-// How often update_token() asks for more of the next tile.
+// How often, at least, update_token() asks for more of the next tile.
 inline int64_t n_prefetch_steps(int64_t n_heads, int64_t wide) {
   const int64_t n_groups = (n_heads + kMaxHeads - 1) / kMaxHeads;
   const int64_t n_strips = (wide + kMaxStrip * kLanes - 1) / (kMaxStrip * kLanes);
