@@ -19,6 +19,8 @@ import sys
 import threading
 import time
 
+from answer_gaps import Answer, gap_of_difference
+
 CTX = 2048
 MOST_GAP = 0.1  # nats that rounding may make of nothing
 WORDS = "the box of number holds apples and pears under an old tree near the river where nobody goes".split()
@@ -26,15 +28,6 @@ WORDS = "the box of number holds apples and pears under an old tree near the riv
 
 def text(rng, n_words):
     return " ".join(rng.choice(WORDS) for _ in range(n_words)) + "."
-
-
-def gap_of_difference(one, other):
-    """By how many nats the first token of `other`, (tokens, their likeliest ones), that is not that of `one` is less
-    likely than the likeliest; 0: they are the same."""
-    for token, (there, likeliest) in zip(one[0], zip(*other)):
-        if token != there:
-            return max(likeliest.values()) - likeliest.get(token, float("-inf"))
-    return 0.0 if len(one[0]) == len(other[0]) else float("inf")
 
 
 class Storm:
@@ -66,20 +59,19 @@ class Storm:
     def good(self, rng):
         number = rng.randrange(20)
         ask = random.Random(1000 + number)
-        body = {"prompt": text(ask, 20 + 40 * number), "max_tokens": 8, "temperature": 0, "logprobs": 2}
+        body = {"prompt": text(ask, 20 + 40 * number), "max_tokens": 8, "temperature": 0, "logprobs": 5}
         status, reply = self.post(body)
         if status == 503:
             return "busy"
         if status != 200:
             self.fail(f"a good request got {status}: {reply[:200]}")
             return "wrong"
-        choice = json.loads(reply)["choices"][0]
-        answer = choice["logprobs"]["tokens"], choice["logprobs"]["top_logprobs"]
+        answer = Answer.of_completion(json.loads(reply)["choices"][0])
         with self.lock:
             expected = self.golden.setdefault(number, answer)
         gap = gap_of_difference(expected, answer)
         if gap > MOST_GAP:
-            self.fail(f"question {number} was answered {answer[0]}, before {expected[0]}: {gap:.3f} nats apart")
+            self.fail(f"question {number} was answered {answer.tokens}, before {expected.tokens}: {gap:.3f} nats apart")
         return "good"
 
     def bad(self, rng):

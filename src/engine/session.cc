@@ -153,14 +153,17 @@ Range Session::run_block(RowSelector& selector, const CancelToken* cancel, int64
   const int64_t rows_before = policy_->prompt_rows_attended();
   const auto tokens = std::span(tokens_).subspan(static_cast<size_t>(block.begin),
                                                  static_cast<size_t>(block.size()));
+  const bool of_text = std::ranges::any_of(
+      std::span(origins_).subspan(static_cast<size_t>(block.begin), tokens.size()),
+      [](Origin origin) { return origin != Origin::kGenerated; });
   if (audit_) {
     AuditedRows audited(selector, *audit_, n_done_before);
-    transformer_.forward(tokens, block.begin, cache_, audited);
+    transformer_.forward(tokens, block.begin, cache_, audited, of_text);
   } else if (drafting_) {
     drafting_->follow(std::span(tokens_).first(static_cast<size_t>(block.begin)));
-    transformer_.forward(tokens, block.begin, cache_, drafting_->recorder(selector));
+    transformer_.forward(tokens, block.begin, cache_, drafting_->recorder(selector), of_text);
   } else {
-    transformer_.forward(tokens, block.begin, cache_, selector);
+    transformer_.forward(tokens, block.begin, cache_, selector, of_text);
   }
   count_prompt_rows({n_done_before, n_done()}, policy_->prompt_rows_attended() - rows_before);
   return block;

@@ -37,10 +37,12 @@ std::span<const AttentionSpan> WindowRows::rows(Range positions) {
   size_t next = 0;
   if (whole_end > positions.begin) {
     spans_[next].queries = {positions.begin, whole_end};
+    spans_[next].alone = false;
     spans_[next++].rows.assign(1, {0, whole_end});
   }
   for (int64_t t = whole_end; t < positions.end; ++t) {
     spans_[next].queries = {t, t + 1};
+    spans_[next].alone = true;
     spans_[next++].rows.assign(1, {t + 1 - window_, t + 1});
   }
   return {spans_.data(), n_spans};
@@ -85,12 +87,13 @@ int64_t Transformer::workspace_bytes(const ModelConfig& c, int64_t max_block_tok
 }
 
 void Transformer::forward(std::span<const int32_t> tokens, int64_t first_position, KvCache& cache,
-                          RowSelector& selector) {
-  forward_layers(tokens, first_position, config().n_layers, cache, selector);
+                          RowSelector& selector, bool of_text) {
+  forward_layers(tokens, first_position, config().n_layers, cache, selector, of_text);
 }
 
 void Transformer::forward_layers(std::span<const int32_t> tokens, int64_t first_position,
-                                 int64_t n_layers, KvCache& cache, RowSelector& selector) {
+                                 int64_t n_layers, KvCache& cache, RowSelector& selector,
+                                 bool of_text) {
   const auto n_tokens = static_cast<int64_t>(tokens.size());
   if (n_tokens > max_block_tokens_) {
     fail(ErrorCode::kInvalidArgument, "a block of {} tokens exceeds the work space's {}", n_tokens,
@@ -98,7 +101,7 @@ void Transformer::forward_layers(std::span<const int32_t> tokens, int64_t first_
   }
   const Range positions{first_position, first_position + n_tokens};
   const int64_t n_before = rows_before(first_position);
-  SequenceRows rows{positions, &cache, &selector};
+  SequenceRows rows{positions, &cache, &selector, of_text};
   in_batch_ = false;
   float* h = h_.data() + n_before * config().d_model;
   embed(tokens, h);
@@ -188,7 +191,8 @@ void Transformer::rotate_to(std::span<const SequenceRows> sequences) {
   for (Rotation* r : {&rotation_, &sliding_rotation_}) {
     if (r->cos.empty()) continue;
     int64_t row = 0;
-    for (const auto& [positions, cache, selector] : sequences) {
+    for (const SequenceRows& sequence : sequences) {
+      const Range positions = sequence.positions;
       const int64_t offset = row * config().head_dim / 2;
       rope_table(positions.begin, positions.size(), r->inverse_frequencies.data(),
                  config().head_dim, r->scale, r->cos.data() + offset, r->sin.data() + offset);
@@ -246,7 +250,7 @@ void Transformer::attention_half(const LayerWeights& w, int64_t layer,
 
 void Transformer::attend_in(const SequenceRows& sequence, int64_t layer, int64_t first_row) {
   const ModelConfig& c = config();
-  const auto& [positions, cache, selector] = sequence;
+  const auto& [positions, cache, selector, of_text] = sequence;
   const int64_t stride = c.q_dim() + 2 * c.kv_dim();
   const float* q = scratch_->qkv.data() + first_row * stride;
   const float* k = q + c.q_dim();
@@ -274,6 +278,7 @@ void Transformer::attend_in(const SequenceRows& sequence, int64_t layer, int64_t
           .n_tokens = positions.size(),
           .n_heads = c.n_heads,
           .scale = c.attention_scale(),
+          .of_text = of_text,
           .out = scratch_->attended.data() + first_row * c.q_dim(),
           .log_sum_exp = log_sum_exp},
          input.kv, spans, slides ? WeightedRows{} : selector->weighted_rows());

@@ -84,6 +84,7 @@ struct SequenceRows {
   Range positions;
   KvCache* cache = nullptr;
   RowSelector* selector = nullptr;
+  bool of_text = false;  // AttentionBlock::of_text
 };
 
 // What a pass needs beside the residual stream; nothing in it outlives the pass, so that
@@ -113,14 +114,15 @@ class Transformer {
   // Runs `tokens` (at most max_block_tokens) at `first_position`, whose rows before it are in the
   // cache, through the first layer, and what the selector says is ready through the others, whose
   // output it leaves in hidden(). First-layer outputs that wait are kept for the next call, if that
-  // begins where this one ends. Throws Error (kData) for an id outside the vocabulary,
-  // (kInvalidArgument) beyond the cache.
+  // begins where this one ends. `of_text`: the tokens are of a text that is read; attention gives
+  // each the same bits however the text is cut into blocks, else each of a few the same as alone.
+  // Throws Error (kData) for an id outside the vocabulary, (kInvalidArgument) beyond the cache.
   void forward(std::span<const int32_t> tokens, int64_t first_position, KvCache& cache,
-               RowSelector& selector);
+               RowSelector& selector, bool of_text = false);
 
   // The same through the first `n_layers` layers only.
   void forward_layers(std::span<const int32_t> tokens, int64_t first_position, int64_t n_layers,
-                      KvCache& cache, RowSelector& selector);
+                      KvCache& cache, RowSelector& selector, bool of_text = false);
 
   // Runs the next token of each of several sequences, at most max_block_tokens of them, whose
   // tokens before it all ran, through all layers, and leaves the outputs in hidden() in that order.

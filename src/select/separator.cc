@@ -46,7 +46,7 @@ void SeparatorPolicy::add_rows(int64_t position, SpanList& spans) {
   for (auto separator = first; separator < end; ++separator) {
     append_merged(rows_, {*separator, *separator + 1});
   }
-  spans.add(query, rows_, begin);
+  spans.add_alone(position, rows_, begin);
 }
 
 }  // namespace chunkllm

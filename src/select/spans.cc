@@ -8,6 +8,7 @@ AttentionSpan& SpanList::append(Range queries) {
   span.queries = queries;
   span.rows.clear();
   span.weighted = {};
+  span.alone = false;
   return span;
 }
 
@@ -38,6 +39,13 @@ void SpanList::add(Range queries, std::span<const Range> rows, int64_t local_beg
   span.rows.assign(rows.begin(), rows.end());
   append_merged(span.rows, {local_begin, queries.end});
   span.weighted = weighted;
+}
+
+void SpanList::add_alone(int64_t position, std::span<const Range> rows, int64_t local_begin) {
+  add({position, position + 1}, rows, local_begin);
+  AttentionSpan& span = spans_[n_ - 1];
+  const bool is_everything = span.rows.size() == 1 && span.rows[0] == Range{0, position + 1};
+  span.alone = !is_everything;
 }
 
 int64_t SpanList::rows_of_last_query() const {

@@ -15,7 +15,7 @@ void StreamingPolicy::add_rows(int64_t position, SpanList& spans) {
   const int64_t window = std::max<int64_t>(1, budget_.tokens_at(position, least_budget_) - sink_);
   const int64_t begin = std::max<int64_t>(0, position + 1 - window);
   const Range sink{0, std::min(sink_, begin)};
-  spans.add({position, position + 1}, {&sink, sink.empty() ? size_t{0} : size_t{1}}, begin);
+  spans.add_alone(position, {&sink, sink.empty() ? size_t{0} : size_t{1}}, begin);
 }
 
 }  // namespace chunkllm

@@ -3,7 +3,9 @@
 #include <atomic>
 #include <cmath>
 #include <limits>
+#include <memory>
 #include <new>
+#include <numbers>
 
 #include "base/error.h"
 #include "base/scratch.h"
@@ -167,33 +169,93 @@ KvHeadView head_view(const WeightedRows& rows, int64_t head_dim, int64_t kv_head
           .log_weights = log_weights};
 }
 
-// Merges the states of one group into the block's output: each part's sum and output count
-// 2^(its maximum - the largest maximum). A part whose rows are all in the future has the sum 0.
+// The running softmax of one query over parts of its rows, one after the other: sums and outputs
+// count 2^(their maximum - the largest maximum). A part whose rows are all in the future has the
+// sum 0 and changes nothing. Not inlined: compilers may contract each copy's sums in a way of its
+// own.
+struct MergedState {
+  float max = kNoMaximum;
+  float sum = 0.0f;
+
+  // `out` [head_dim] is what the parts before left, anything before the first.
+  [[gnu::noinline]] void add(float part_max, float part_sum, const float* __restrict part,
+                             int64_t head_dim, float* __restrict out) {
+    if (sum == 0.0f) std::fill_n(out, head_dim, 0.0f);
+    const float highest = std::max(max, part_max);
+    const float kept = std::exp2(max - highest);
+    const float weight = std::exp2(part_max - highest);
+    for (int64_t i = 0; i < head_dim; ++i) out[i] = kept * out[i] + weight * part[i];
+    sum = kept * sum + weight * part_sum;
+    max = highest;
+  }
+
+  // As the kernels finish a query whose rows are no parts.
+  [[gnu::noinline]] void finish(int64_t head_dim, float* __restrict out, float* log_sum_exp) const {
+    const float factor = 1.0f / sum;
+    for (int64_t i = 0; i < head_dim; ++i) out[i] *= factor;
+    if (log_sum_exp != nullptr) *log_sum_exp = max * std::numbers::ln2_v<float> + std::log(sum);
+  }
+};
+
+// Merges the states of one group into the block's output.
 void merge_parts(const AttentionBlock& block, const MergeGroup& group, int64_t n_heads,
                  int64_t head_dim, const float* states, const float* maxima, const float* sums) {
   const int64_t n_columns = group.n_tokens * n_heads;
   for (int64_t column = 0; column < n_columns; ++column) {
-    const int64_t first = group.first_state + column;
-    float max = kNoMaximum;
-    for (int64_t part = 0; part < group.n_parts; ++part) {
-      max = std::max(max, maxima[first + part * n_columns]);
-    }
     const int64_t head = (group.first_token + column / n_heads) * block.n_heads +
                          group.kv_head * n_heads + column % n_heads;
-    float* __restrict out = block.out + head * head_dim;
-    std::fill_n(out, head_dim, 0.0f);
-    float sum = 0.0f;
+    float* out = block.out + head * head_dim;
+    MergedState merged;
     for (int64_t part = 0; part < group.n_parts; ++part) {
-      const int64_t state = first + part * n_columns;
-      const float weight = std::exp2(maxima[state] - max);
-      const float* __restrict from = states + state * head_dim;
-      sum += weight * sums[state];
-      for (int64_t i = 0; i < head_dim; ++i) out[i] += weight * from[i];
+      const int64_t state = group.first_state + column + part * n_columns;
+      merged.add(maxima[state], sums[state], states + state * head_dim, head_dim, out);
     }
-    for (int64_t i = 0; i < head_dim; ++i) out[i] /= sum;
-    if (block.log_sum_exp != nullptr) block.log_sum_exp[head] = max / kLog2E + std::log(sum);
+    merged.finish(head_dim, out, block.log_sum_exp == nullptr ? nullptr : block.log_sum_exp + head);
   }
 }
+
+// What pieces of one item's rows need: the state of the last one, and those merged so far.
+class PieceStates {
+ public:
+  static int64_t n_floats(int64_t n_columns, int64_t head_dim) {
+    return n_columns * (head_dim + 4);
+  }
+  PieceStates(int64_t n_columns, int64_t head_dim, float* from)
+      : n_columns_(n_columns),
+        head_dim_(head_dim),
+        out_(from),
+        max_(out_ + n_columns * head_dim),
+        sum_(max_ + n_columns),
+        merged_(reinterpret_cast<MergedState*>(sum_ + n_columns)) {
+    static_assert(sizeof(MergedState) == 2 * sizeof(float));
+    std::uninitialized_fill_n(merged_, n_columns, MergedState{});
+  }
+
+  AttentionTarget target(int64_t n_heads) const {
+    AttentionTarget target;
+    target.out = out_;
+    target.out_stride = n_heads * head_dim_;
+    target.max = max_;
+    target.sum = sum_;
+    return target;
+  }
+  // Calls out_of(column) for where each column's output is.
+  template <typename OutOf>
+  void merge(const OutOf& out_of) {
+    for (int64_t c = 0; c < n_columns_; ++c) {
+      merged_[c].add(max_[c], sum_[c], out_ + c * head_dim_, head_dim_, out_of(c));
+    }
+  }
+  const MergedState& merged(int64_t column) const { return merged_[column]; }
+
+ private:
+  int64_t n_columns_;
+  int64_t head_dim_;
+  float* out_;  // [n_columns, head_dim]
+  float* max_;
+  float* sum_;
+  MergedState* merged_;
+};
 
 }  // namespace
 
@@ -210,14 +272,17 @@ void attend(const AttentionBlock& block, const KvLayerView& kv,
 
   float* scratch = nullptr;
   float* states = nullptr;
+  size_t kernel_floats = 0;
   size_t scratch_floats = 0;
   with_memory([&] {
     plan_attention(block, kv, spans, tile_kernel.columns, current_threads(), plan);
     const int n_threads = plan.parallel ? current_threads() : 1;
-    scratch_floats = round_to_lines(std::max(
+    kernel_floats = round_to_lines(std::max(
         {kernels.token.scratch_floats(plan.few ? plan.max_tile_tokens : 1, n_heads, head_dim),
          kernels.tile.scratch_floats(plan.max_tile_tokens, n_heads, head_dim),
          tile_kernel.scratch_floats(plan.max_tile_tokens, n_heads, head_dim)}));
+    scratch_floats = kernel_floats + round_to_lines(static_cast<size_t>(PieceStates::n_floats(
+                                         plan.max_tile_tokens * n_heads, head_dim)));
     scratch =
         work.kernels.get(static_cast<int64_t>(n_threads) * static_cast<int64_t>(scratch_floats));
     states = work.states.get(plan.n_states * (head_dim + 2));
@@ -261,12 +326,34 @@ void attend(const AttentionBlock& block, const KvLayerView& kv,
                                    : head_view(kv, item.kv_head);
     const int64_t first_position =
         item.weighted ? kBehindAllRows - item.n_tokens : block.first_position + item.first_token;
-    if (plan.few || item.n_tokens == 1) {
-      kernels.token.attend(query, first_position, kv_head, item.rows, target, own_scratch);
-    } else {
-      (item.weighted ? kernels.tile : tile_kernel)
-          .attend(query, first_position, kv_head, item.rows, target, own_scratch);
+    const auto attend_rows = [&](const RowCursor& rows, const AttentionTarget& to) {
+      if (plan.few || item.alone) {
+        kernels.token.attend(query, first_position, kv_head, rows, to, own_scratch);
+      } else {
+        (item.weighted ? kernels.tile : tile_kernel)
+            .attend(query, first_position, kv_head, rows, to, own_scratch);
+      }
+    };
+    if (item.group < 0 && !plan.few && item.rows.n_rows > kPieceRows) {
+      const auto head_of = [&](int64_t column) {
+        return head + column / n_heads * block.n_heads + column % n_heads;
+      };
+      PieceStates pieces(item.n_tokens * n_heads, head_dim, own_scratch + kernel_floats);
+      for (RowCursor rest = item.rows; rest.n_rows > 0;) {
+        RowCursor piece = rest;
+        piece.n_rows = std::min(kPieceRows, rest.n_rows);
+        rest.skip(piece.n_rows);
+        attend_rows(piece, pieces.target(n_heads));
+        pieces.merge([&](int64_t column) { return block.out + head_of(column) * head_dim; });
+      }
+      for (int64_t c = 0; c < item.n_tokens * n_heads; ++c) {
+        pieces.merged(c).finish(
+            head_dim, block.out + head_of(c) * head_dim,
+            block.log_sum_exp == nullptr ? nullptr : block.log_sum_exp + head_of(c));
+      }
+      return;
     }
+    attend_rows(item.rows, target);
     if (item.group < 0) return;
     // Whoever finishes the last part merges them all.
     const auto group = static_cast<size_t>(item.group);

@@ -67,9 +67,13 @@ struct AttentionSpan {
   Range queries;            // positions
   std::vector<Range> rows;  // positions, ascending and disjoint, not beyond the last query
   Range weighted = {};      // of the weighted rows; none
+  // The rows are those of this one query in whatever block it is: the span is not what a block's
+  // end left of a longer one.
+  bool alone = false;
 };
 
-// Queries of a block that are few: each gets the same bits as in a block of its own.
+// Queries of a block that are few: unless it is of a text, each gets the same bits as in a block of
+// its own.
 inline constexpr int64_t kFewQueries = 16;
 
 // The queries of a block and where results go.
@@ -80,6 +84,8 @@ struct AttentionBlock {
   int64_t n_tokens = 0;
   int64_t n_heads = 0;  // a multiple of n_kv_heads; head h reads KV head h / (n_heads / n_kv_heads)
   float scale = 1.0f;   // of the dot products, usually 1 / sqrt(head_dim)
+  // Queries of a text that is read: each gets the same bits of `out` however it is cut into blocks.
+  bool of_text = false;
   float* out = nullptr;  // [n_tokens, n_heads, head_dim], contiguous
   float* log_sum_exp =
       nullptr;  // [n_tokens, n_heads] or null: natural log of the softmax's denominator
@@ -88,14 +94,15 @@ struct AttentionBlock {
 // out[t, h] = sum_r softmax_r(scale q[t, h] . k[r]) v[r] over the rows of the span that holds t.
 // The spans cover the block's tokens once, in order. Scores, softmax and sums are float32; cached
 // rows are widened exactly. On units that multiply bf16 numbers only, and unless rows are float32,
-// blocks of more than kFewQueries round queries, rows and weights to bf16. Running softmax over
-// tiles of rows (arXiv 2112.05682, 2205.14135); what one query gets does not depend on which other
-// queries share its call, up to rounding; not at all where these are kFewQueries or fewer. NaN and
-// infinities reach the queries that attend to them and no others. Uses all threads; for few queries
-// the rows are divided among them. Allocates nothing once warm; the work space belongs to the
-// calling thread, and any thread may call. Throws Error (kInvalidArgument) if head_dim is no
-// multiple of 8 up to 256 or does not fit the rows' type, if the heads cannot share the KV heads,
-// and on spans or rows that do not fit.
+// blocks of a text and of more than kFewQueries round queries, rows and weights to bf16. Running
+// softmax over tiles of rows (arXiv 2112.05682, 2205.14135); what one query gets does not depend on
+// which other queries share its call: not at all where all calls are of a text, up to rounding on
+// units for bf16, or all have kFewQueries or fewer, and else up to rounding. NaN and infinities
+// reach the queries that attend to them and no others. Uses all threads; for few queries the rows
+// are divided among them. Allocates nothing once warm; the work space belongs to the calling
+// thread, and any thread may call. Throws Error (kInvalidArgument) if head_dim is no multiple of 8
+// up to 256 or does not fit the rows' type, if the heads cannot share the KV heads, and on spans or
+// rows that do not fit.
 void attend(const AttentionBlock& block, const KvLayerView& kv,
             std::span<const AttentionSpan> spans, const WeightedRows& weighted = {});
 

@@ -74,6 +74,7 @@ int64_t add_items(const AttentionBlock& block, const KvLayerView& kv, const Atte
   AttentionItem item;
   item.first_token = queries.begin - block.first_position;
   item.n_tokens = queries.size();
+  item.alone = span.alone;
   item.rows = rows_until(span.rows, queries.end - 1);
   item.beside = span.weighted.empty() ? nullptr : &span.weighted;
   item.cost =
@@ -161,7 +162,7 @@ void plan_attention(const AttentionBlock& block, const KvLayerView& kv,
   plan.groups.clear();
   plan.n_states = 0;
   plan.max_tile_tokens = 0;
-  plan.few = block.n_tokens <= kFewQueries;
+  plan.few = block.n_tokens <= kFewQueries && !block.of_text;
   if (plan.few) return plan_few(block, kv, spans, n_threads, plan);
   const int64_t n_heads = block.n_heads / kv.n_kv_heads;
   const int64_t wanted = n_threads > 1 ? kItemsPerThread * n_threads : 1;
@@ -186,11 +187,8 @@ void plan_attention(const AttentionBlock& block, const KvLayerView& kv,
 
   const int64_t fair_cost = plan.parallel ? total_cost / wanted : total_cost;
   const auto part_rows = [&](const AttentionItem& item) {
-    int64_t n_parts = 1;
-    if (plan.parallel) {
-      n_parts = std::min(item.cost / fair_cost, item.rows.n_rows / kMinPartRows);
-    }
-    return ceil_div(item.rows.n_rows, std::max<int64_t>(n_parts, 1));
+    const bool is_shared = plan.parallel && item.cost >= 2 * fair_cost;
+    return is_shared || item.beside != nullptr ? kPieceRows : item.rows.n_rows;
   };
   cut_items(n_heads, kv.head_dim, part_rows, plan);
 }

@@ -18,6 +18,7 @@ struct AttentionItem {
   int64_t kv_head = 0;
   RowCursor rows;
   bool weighted = false;          // the rows are those beside the cache's
+  bool alone = false;             // AttentionSpan::alone
   const Range* beside = nullptr;  // such rows that the queries attend to as well; null in a plan
   int64_t cost = 0;               // in units that only compare
   int64_t group = -1;             // index of the MergeGroup this is a part of; -1: it is the whole
@@ -39,8 +40,12 @@ struct AttentionPlan {
   int64_t n_states = 0;         // (token, head) states that await merging
   int64_t max_tile_tokens = 0;  // most tokens of an item
   bool parallel = false;        // whether the work is worth more than one thread
-  bool few = false;             // kFewQueries or fewer
+  bool few = false;             // kFewQueries or fewer, and not of a text
 };
+
+// Rows of a query in tiles are summed in pieces of so many, one after the other or each on a thread
+// of its own: by nothing but their number, so that neither the block nor the threads matter.
+inline constexpr int64_t kPieceRows = 4096;
 
 // Plans attend() in items of at most `tile_columns` (token, head) columns, or one token; where
 // queries are few, in those that have the same parts of rows as each would alone. Arguments

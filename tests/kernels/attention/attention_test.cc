@@ -11,7 +11,9 @@
 #include "base/error.h"
 #include "base/random.h"
 #include "kernels/attention/attention_cases.h"
+#include "kernels/attention/kernels.h"
 #include "kernels/attention/kv_rows.h"
+#include "kernels/attention/plan.h"
 #include "kernels/attention/ref.h"
 #include "kernels/compare.h"
 
@@ -350,6 +352,49 @@ TEST(Attend, FewQueriesGetTheSameBitsTogetherAsAlone) {
           const Output together = run(queries.block(), cache.view(), dense(first, kTokens));
           EXPECT_EQ(together.out, alone.out);
           EXPECT_EQ(together.log_sum_exp, alone.log_sum_exp);
+        }
+      }
+    }
+  }
+}
+
+// Lengths around which rows are summed in pieces, with threads enough to divide them and without.
+TEST(Attend, QueriesOfATextGetTheSameBitsHoweverItIsCut) {
+  constexpr int64_t kTokens = 90;
+  Rng rng(23);
+  for (const KvType type : test::kAllKvTypes) {
+    for (const int64_t group : {1, 3, 7}) {
+      const AttentionShape shape{2 * group, 2, 32, type};
+      const RandomCache cache(shape, 2 * kPieceRows + kTokens, 24);
+      const bool may_round =
+          attention_kernels().bf16_tile.attend != nullptr && type != KvType::kF32;
+      for (const int64_t first : {int64_t{0}, kPieceRows - 40, 2 * kPieceRows - 3}) {
+        SCOPED_TRACE(fmt::format("{}, at {}", describe(shape), first));
+        const RandomQueries queries(shape, first, kTokens, 25);
+        const auto run_by = [&](int n_threads, const auto& next_size) {
+          const Threads threads(n_threads);
+          Output all;
+          for (int64_t begin = 0, end = 0; begin < kTokens; begin = end) {
+            end = std::min(kTokens, begin + next_size());
+            AttentionBlock block = queries.block(begin, end);
+            block.of_text = true;
+            const Output output = run(block, cache.view(), dense(first + begin, end - begin));
+            all.out.insert(all.out.end(), output.out.begin(), output.out.end());
+            all.log_sum_exp.insert(all.log_sum_exp.end(), output.log_sum_exp.begin(),
+                                   output.log_sum_exp.end());
+          }
+          return all;
+        };
+        const Output whole = run_by(1, [] { return kTokens; });
+        for (const int n_threads : {1, 2, 5}) {
+          const Output cut = run_by(n_threads, [&] { return 1 + rng.below(40); });
+          if (may_round) {
+            test::expect_close(cut.out, whole.out,
+                               2 * tolerance(cache, queries, queries.block().scale));
+          } else {
+            EXPECT_EQ(cut.out, whole.out);
+            test::expect_close(cut.log_sum_exp, whole.log_sum_exp, 2 * FLT_EPSILON);
+          }
         }
       }
     }
