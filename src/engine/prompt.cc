@@ -84,6 +84,21 @@ std::string text_of(const nlohmann::ordered_json& message, const char* name,
   return field->get<std::string>();
 }
 
+// Those that OpenAI's clients send, or the bare functions that templates take as well.
+void check_calls(const nlohmann::ordered_json& message, const std::string& where) {
+  if (!message.contains("tool_calls")) return;
+  const auto has_name = [](const nlohmann::ordered_json& call) {
+    return call.is_object() && call.contains("name") && call["name"].is_string();
+  };
+  for (const nlohmann::ordered_json& call : message["tool_calls"]) {
+    const bool is_call = has_name(call) || (call.is_object() && call.contains("function") &&
+                                            has_name(call["function"]));
+    if (is_call) continue;
+    fail(ErrorCode::kData, "{}: tool_calls must hold objects with a function that has a name",
+         where);
+  }
+}
+
 ChatMessage parse_message(const nlohmann::ordered_json& json, const std::string& where) {
   if (!json.is_object()) {
     fail(ErrorCode::kData, "{}: expected a JSON object, found {}", where, json.type_name());
@@ -104,6 +119,7 @@ ChatMessage parse_message(const nlohmann::ordered_json& json, const std::string&
     fail(ErrorCode::kData, "{}: {} must be {}, found {}; leave it out", where, show_text(name),
          name == "tool_calls" ? "an array" : "a string", value.type_name());
   }
+  check_calls(json, where);
   const nlohmann::ordered_json two = {{"role", message.role}, {"content", message.content}};
   if (json != two) message.given = json;
   return message;

@@ -160,7 +160,7 @@ const PolicyEntry& policy_named(std::string_view name, std::string_view also,
     list += i + 1 < names.size() ? ", " : " or ";
     list += names[i];
   }
-  fail(ErrorCode::kInvalidArgument, "{} {}: must be {}", option, name, list);
+  fail(ErrorCode::kInvalidArgument, "{} {}: must be {}", option, name.empty() ? "''" : name, list);
 }
 
 std::string policy_help() {

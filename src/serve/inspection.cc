@@ -21,6 +21,8 @@ bool flag(const Json& body, const char* name, bool fallback) {
   return body[name];
 }
 
+constexpr size_t kMostNameBytes = 200;
+
 const std::string& text_field(const Json& body, const char* name) {
   if (!body[name].is_string()) fail(ErrorCode::kInvalidArgument, "{} must be a string", name);
   return body[name].get_ref<const std::string&>();
@@ -44,20 +46,40 @@ std::vector<int32_t> ids_of(const RequestContext& context, const Json& body) {
                           {.add_special_tokens = flag(body, "add_special_tokens", true)});
 }
 
-// No name may lead out of the folder.
-void check_file_name(const std::filesystem::path& folder, const std::string& name) {
+// The "filename" of a request.
+std::string file_name_of(const std::filesystem::path& folder, const Json& body) {
   if (folder.empty()) {
     fail(ErrorCode::kUnsupported,
          "slots are not saved: the server was started without --slot-save-path");
   }
-  const bool is_plain = !name.empty() && name.size() <= 200 && name.front() != '.' &&
-                        std::ranges::all_of(name, [](unsigned char c) {
-                          return std::isalnum(c) != 0 || c == '.' || c == '-' || c == '_';
-                        });
-  if (!is_plain) {
+  if (!body.contains("filename")) {
+    fail(ErrorCode::kInvalidArgument, "the field filename is missing");
+  }
+  const std::string& name = text_field(body, "filename");
+  if (name.size() > kMostNameBytes) {
+    fail(ErrorCode::kInvalidArgument, "filename has {} bytes; at most {} are possible", name.size(),
+         kMostNameBytes);
+  }
+  if (!is_slot_file_name(name)) {
     fail(ErrorCode::kInvalidArgument,
          "filename {} must be letters, digits, '-', '_' and '.', and not begin with a point",
          show_text(name));
+  }
+  return name;
+}
+
+// Runs action(); its errors name the file as requests do, without the folder.
+template <typename Action>
+void with_own_name(const std::filesystem::path& path, const Action& action) {
+  try {
+    action();
+  } catch (const Error& error) {
+    std::string message = error.what();
+    const std::string whole = path.string();
+    for (size_t at = 0; (at = message.find(whole, at)) != message.npos;) {
+      message.replace(at, whole.size(), path.filename().string());
+    }
+    fail(error.code(), "{}", message);
   }
 }
 
@@ -165,10 +187,16 @@ Json detokenize(const RequestContext& context, const Json& body) {
   }
   std::vector<int32_t> ids;
   for (const Json& id : body["tokens"]) {
-    if (!id.is_number_integer() || id.get<int64_t>() < 0 || id.get<int64_t>() > 0x7fffffff) {
+    if (!id.is_number_integer()) {
       fail(ErrorCode::kInvalidArgument, "tokens must be an array of token ids");
     }
-    ids.push_back(id);
+    const auto value = id.get<int64_t>();
+    if (value < 0 || value > 0x7fffffff ||
+        !context.engine.tokenizer().has_token(static_cast<int32_t>(value))) {
+      fail(ErrorCode::kInvalidArgument, "tokens has the id {}, which is no token of the model",
+           id.dump());
+    }
+    ids.push_back(static_cast<int32_t>(value));
   }
   const std::string text = context.engine.tokenizer().decode(ids);
   return {{"content", text}, {"prompt", text}};
@@ -178,18 +206,26 @@ Json apply_template(const RequestContext& context, const Json& body) {
   return {{"prompt", render_chat(context, body)}};
 }
 
-Json act_on_slot(const RequestContext& context, Scheduler& scheduler, int64_t number,
-                 const std::string& action, const std::filesystem::path& folder,
-                 const std::string& file_name) {
+bool is_slot_file_name(std::string_view name) {
+  return !name.empty() && name.size() <= kMostNameBytes && name.front() != '.' &&
+         std::ranges::all_of(name, [](unsigned char c) {
+           return std::isalnum(c) != 0 || c == '.' || c == '-' || c == '_';
+         });
+}
+
+Json act_on_slot(const RequestContext& context, Scheduler& scheduler, const std::string& slot_id,
+                 const std::string& action, const std::filesystem::path& folder, const Json& body) {
+  constexpr size_t kMostDigits = 9;
+  const int64_t number = slot_id.size() <= kMostDigits ? std::stoll(slot_id) : -1;
   if (number < 0 || number >= scheduler.options().n_slots) {
-    fail(ErrorCode::kInvalidArgument, "there is no slot {}; there are {}", number,
+    fail(ErrorCode::kInvalidArgument, "there is no slot {}; there are {}", slot_id,
          scheduler.options().n_slots);
   }
   if (action != "save" && action != "restore" && action != "erase") {
     fail(ErrorCode::kInvalidArgument, "action {} is none of save, restore and erase",
          show_text(action));
   }
-  if (action != "erase") check_file_name(folder, file_name);
+  const std::string file_name = action == "erase" ? std::string() : file_name_of(folder, body);
   Json json = {{"id_slot", number}};
   const std::filesystem::path path = folder / file_name;
   std::error_code error;
@@ -205,8 +241,12 @@ Json act_on_slot(const RequestContext& context, Scheduler& scheduler, int64_t nu
       if (slot.session() == nullptr) {
         fail(ErrorCode::kInvalidArgument, "slot {} is empty; there is nothing to save", number);
       }
-      check_cache_target(path);
-      save_prompt_cache(path, *slot.session());
+      with_own_name(path, [&] {
+        check_cache_target(path);
+        // Of what was restored the last tokens wait for those that would have followed.
+        slot.session()->truncate(slot.n_tokens());
+        save_prompt_cache(path, *slot.session());
+      });
       json["filename"] = file_name;
       json["n_saved"] = slot.n_tokens();
       json["n_written"] = std::filesystem::file_size(path, error);
@@ -214,7 +254,7 @@ Json act_on_slot(const RequestContext& context, Scheduler& scheduler, int64_t nu
       std::unique_ptr<Session> before = slot.take_session();
       const std::string id = slot.session_id();
       try {
-        load_prompt_cache(path, slot.make_session(context.session));
+        with_own_name(path, [&] { load_prompt_cache(path, slot.make_session(context.session)); });
       } catch (const Error&) {
         slot.put_session(std::move(before), id);
         throw;

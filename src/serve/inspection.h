@@ -25,11 +25,15 @@ nlohmann::ordered_json detokenize(const RequestContext& context,
 nlohmann::ordered_json apply_template(const RequestContext& context,
                                       const nlohmann::ordered_json& body);
 
-// POST /slots/ID?action=save|restore|erase, `file_name` in `folder`. Throws Error: kInvalidArgument
-// for a slot that is not there or works, or a name that is no plain one; those of prompt caches.
+// POST /slots/ID?action=save|restore|erase, with {"filename"}, a file in `folder`. `slot` is
+// digits. Throws Error: kInvalidArgument for a slot that is not there or works, or a name that is
+// no plain one; those of prompt caches, which name the file as the request does.
 nlohmann::ordered_json act_on_slot(const RequestContext& context, Scheduler& scheduler,
-                                   int64_t slot, const std::string& action,
+                                   const std::string& slot, const std::string& action,
                                    const std::filesystem::path& folder,
-                                   const std::string& file_name);
+                                   const nlohmann::ordered_json& body);
+
+// Whether a slot may be saved under this name, which leads nowhere else.
+bool is_slot_file_name(std::string_view name);
 
 }  // namespace chunkllm::serve

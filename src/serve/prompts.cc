@@ -25,9 +25,13 @@ Prompt prompt_of(std::vector<int32_t> ids) {
 Prompt prompt_of_ids(const RequestContext& context, const Json& json) {
   std::vector<int32_t> ids;
   for (const Json& id : json) {
-    if (!id.is_number_integer()) {
+    if (!id.is_number()) {
       fail(ErrorCode::kInvalidArgument, "prompt mixes token ids with {}; give one kind",
            id.type_name());
+    }
+    if (!id.is_number_integer()) {
+      fail(ErrorCode::kInvalidArgument, "prompt holds {}, and token ids are whole numbers",
+           id.dump());
     }
     const auto value = id.get<int64_t>();
     if (value < 0 || value >= static_cast<int64_t>(context.engine.config().n_vocab)) {
@@ -93,8 +97,9 @@ Json checked_message(const Json& given) {
       message[name] = joined_parts(value);
     } else if (name == "role" && value == "developer") {
       message[name] = "system";
-    } else if (name == "tool_calls" && value.is_array()) {
-      if (!value.empty()) message[name] = parsed_calls(value);
+    } else if (name == "tool_calls") {
+      if (value.is_array() && value.empty()) continue;
+      if (!value.is_null()) message[name] = value.is_array() ? parsed_calls(value) : value;
     } else if (name == "content" || name == "role" || value.is_string()) {
       message[name] = value;
     }
@@ -164,8 +169,10 @@ ChatTemplate template_for(const RequestContext& context, const Json& body, ToolU
   const Json tools = body.value("tools", Json());
   const Json choice = body.value("tool_choice", Json());
   check_tools(tools, choice);
-  use.are_offered = choice != "none" && !tools.empty();
-  if (use.are_offered) variables["tools"] = tools;
+  if (choice != "none" && !tools.empty()) {
+    variables["tools"] = tools;
+    for (const Json& tool : tools) use.names.push_back(tool["function"]["name"]);
+  }
   if (choice.is_object() || choice == "required") {
     use.begun = begun_call(choice, tools, context.chat_template->source());
   }

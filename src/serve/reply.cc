@@ -104,8 +104,8 @@ Reply::Reply(const RequestContext& context, const CompletionRequest& request)
       created_(static_cast<int64_t>(std::time(nullptr))),
       choices_(request.jobs.size()) {
   for (Choice& choice : choices_) {
-    if (!request.tools.are_offered) continue;
-    choice.calls.emplace();
+    if (request.tools.names.empty()) continue;
+    choice.calls.emplace(request.tools.names);
     choice.text = choice.calls->push(request.tools.begun);
   }
 }

@@ -69,7 +69,12 @@ std::vector<std::pair<int32_t, float>> parse_bias(const Json& body, int32_t n_vo
     }
     const int32_t id = std::stoi(name);
     const auto by = value.get<double>();
-    if (id >= n_vocab || !(by >= -100.0 && by <= 100.0)) refuse();
+    if (id >= n_vocab) {
+      fail(ErrorCode::kInvalidArgument,
+           "logit_bias has the token id {}, which is outside the model's vocabulary of {}", id,
+           n_vocab);
+    }
+    if (!(by >= -100.0 && by <= 100.0)) refuse();
     bias.emplace_back(id, static_cast<float>(by));
   }
   return bias;
@@ -81,7 +86,12 @@ SessionOptions parse_selection(const RequestContext& context, const nlohmann::js
   const JsonFields fields(body, "the request");
   if (fields.has("policy")) {
     session.policy = &policy_named(fields.string("policy"), {}, "policy");
-    require_adapter(*session.policy, context.engine.adapters());
+    if (session.policy->needs_adapter() &&
+        adapter_for(*session.policy, context.engine.adapters()) == nullptr) {
+      fail(ErrorCode::kInvalidArgument,
+           "policy {} needs trained adapters that this server was started without; ask for another",
+           session.policy->name);
+    }
   }
   KvBudget& budget = session.selection.budget;
   if (fields.has("kv_budget")) {
@@ -218,12 +228,17 @@ void parse_ends(const RequestContext& context, const JsonFields& fields, AnswerO
   }
 }
 
-std::vector<int32_t> parse_stop_ids(const JsonFields& fields) {
+std::vector<int32_t> parse_stop_ids(const JsonFields& fields, int64_t n_vocab) {
   std::vector<int32_t> ids;
   if (!fields.has("stop_token_ids")) return ids;
   for (const nlohmann::json& id : fields.at("stop_token_ids")) {
-    if (!id.is_number_integer() || id.get<int64_t>() < 0 || id.get<int64_t>() > 0x7fffffff) {
+    if (!id.is_number_integer()) {
       fail(ErrorCode::kInvalidArgument, "stop_token_ids must be an array of token ids");
+    }
+    if (id.get<int64_t>() < 0 || id.get<int64_t>() >= n_vocab) {
+      fail(ErrorCode::kInvalidArgument,
+           "stop_token_ids has the id {}, which is outside the model's vocabulary of {}", id.dump(),
+           n_vocab);
     }
     ids.push_back(id.get<int32_t>());
   }
@@ -267,7 +282,7 @@ CompletionRequest parse_request(const RequestContext& context, Dialect dialect,
   answer.sampling = parse_sampling(context, body, fields, dialect);
   answer.stops = parse_stops(body);
   parse_ends(context, fields, answer);
-  request.stop_token_ids = parse_stop_ids(fields);
+  request.stop_token_ids = parse_stop_ids(fields, context.engine.config().n_vocab);
   answer.eos_ids.insert(answer.eos_ids.end(), request.stop_token_ids.begin(),
                         request.stop_token_ids.end());
   const Sampler check_sampling(answer.sampling);

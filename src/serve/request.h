@@ -43,8 +43,9 @@ enum class Dialect {
 };
 
 struct ToolUse {
-  bool are_offered = false;  // calls in the answer's text are told apart
-  std::string begun = {};    // the first words of the call that the answer must be
+  // Of the functions that are offered: calls of these in the answer's text are told apart.
+  std::vector<std::string> names = {};
+  std::string begun = {};  // the first words of the call that the answer must be
 };
 
 struct CompletionRequest {

@@ -2,12 +2,15 @@
 
 #include <arpa/inet.h>
 #include <httplib.h>
+#include <netdb.h>
 #include <openssl/crypto.h>
 
 #include <algorithm>
 #include <cctype>
 
+#include "base/atomic_file.h"
 #include "base/error.h"
+#include "base/json.h"
 #include "serve/completions.h"
 #include "serve/inspection.h"
 #include "serve/page.h"
@@ -49,6 +52,17 @@ bool is_loopback(const std::string& host) {
   in_addr v4;
   if (::inet_pton(AF_INET, host.c_str(), &v4) == 1) return ntohl(v4.s_addr) >> 24 == 127;
   return host == "localhost" || host == "::1";
+}
+
+// Throws Error (kInvalidArgument) for what is neither an address nor the name of one.
+void check_host(const std::string& host) {
+  addrinfo* found = nullptr;
+  const int error = ::getaddrinfo(host.c_str(), nullptr, nullptr, &found);
+  if (error != 0) {
+    fail(ErrorCode::kInvalidArgument, "--host {}: {}; give an address of this machine",
+         show_text(host), ::gai_strerror(error));
+  }
+  ::freeaddrinfo(found);
 }
 
 void set_reply(httplib::Response& response, const std::pair<int, nlohmann::ordered_json>& reply) {
@@ -174,6 +188,7 @@ void Server::Impl::add_guards() {
     const int status = response.status;
     const std::string what = status == 404   ? "there is no " + request.method + " " + request.path
                              : status == 413 ? "the request's body is larger than the server takes"
+                             : status == 414 ? "the request's address is too long"
                                              : "the request is not valid HTTP";
     set_reply(
         response,
@@ -234,13 +249,11 @@ void Server::Impl::add_inspection() {
   post("/detokenize", detokenize);
   post("/apply-template", apply_template);
   http->Post(
-      R"(/slots/(\d{1,9}))", [this](const httplib::Request& request, httplib::Response& response) {
+      R"(/slots/(\d+))", [this](const httplib::Request& request, httplib::Response& response) {
         const Json body = request.body.empty() ? Json::object() : parse_body(request.body);
-        const Json name = body.value("filename", Json(""));
         set_reply(response,
-                  {200, act_on_slot(context, scheduler, std::stoll(request.matches[1]),
-                                    request.get_param_value("action"), options.slot_folder,
-                                    name.is_string() ? name.get<std::string>() : std::string())});
+                  {200, act_on_slot(context, scheduler, request.matches[1],
+                                    request.get_param_value("action"), options.slot_folder, body)});
       });
   for (const char* path : {"/health", "/v1/health"}) {
     http->Get(path, [](const httplib::Request&, httplib::Response& response) {
@@ -274,6 +287,10 @@ void Server::Impl::add_routes() {
 
 Server::Server(const RequestContext& context, Scheduler& scheduler, const ServerOptions& options)
     : impl_(std::make_unique<Impl>(context, scheduler, options)) {
+  check_host(options.host);
+  if (!options.slot_folder.empty()) {
+    remove_abandoned_files(options.slot_folder, is_slot_file_name);
+  }
   impl_->make_http();
   impl_->add_guards();
   impl_->add_routes();

@@ -20,16 +20,6 @@ std::string_view trimmed(std::string_view text) {
   return text.substr(begin, text.find_last_not_of(kBlank) - begin + 1);
 }
 
-std::optional<ToolCall> parse_call(std::string_view text) {
-  const Json json = Json::parse(trimmed(text), nullptr, false);
-  if (!json.is_object() || !json.contains("name") || !json["name"].is_string()) return {};
-  const char* key = json.contains("arguments") ? "arguments" : "parameters";
-  if (!json.contains(key)) return {};
-  const Json& arguments = json[key];
-  return ToolCall{json["name"],
-                  arguments.is_string() ? arguments.get<std::string>() : arguments.dump()};
-}
-
 // Where a marker begins in the text, or may begin at its end; npos: nowhere.
 size_t find_marker(std::string_view text, std::string_view marker) {
   const size_t whole = text.find(marker);
@@ -41,6 +31,17 @@ size_t find_marker(std::string_view text, std::string_view marker) {
 }
 
 }  // namespace
+
+std::optional<ToolCall> ToolCallReader::parse_call(std::string_view text) const {
+  const Json json = Json::parse(trimmed(text), nullptr, false);
+  if (!json.is_object() || !json.contains("name") || !json["name"].is_string()) return {};
+  const auto name = json["name"].get<std::string>();
+  if (std::ranges::find(names_, name) == names_.end()) return {};
+  const char* key = json.contains("arguments") ? "arguments" : "parameters";
+  if (!json.contains(key)) return {};
+  const Json& arguments = json[key];
+  return ToolCall{name, arguments.is_string() ? arguments.get<std::string>() : arguments.dump()};
+}
 
 std::string ToolCallReader::push(std::string_view piece) {
   held_ += piece;

@@ -3,8 +3,10 @@
 #pragma once
 
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace chunkllm::serve {
@@ -18,6 +20,9 @@ struct ToolCall {
 // held back; what turns out to be none is text. One thread at a time.
 class ToolCallReader {
  public:
+  // Calls of other functions than these are text.
+  explicit ToolCallReader(std::vector<std::string> names) : names_(std::move(names)) {}
+
   // The text that `piece` lets be shown.
   std::string push(std::string_view piece);
   // The same at the end of the answer; calls() are complete then.
@@ -26,7 +31,9 @@ class ToolCallReader {
 
  private:
   std::string take_calls();
+  std::optional<ToolCall> parse_call(std::string_view text) const;
 
+  std::vector<std::string> names_;
   std::string held_;
   bool began_ = false;  // something but white space was shown or was a call
   std::vector<ToolCall> calls_;

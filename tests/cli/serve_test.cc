@@ -34,7 +34,7 @@ TEST(Serve, RefusesWhatCannotBe) {
   const Case cases[] = {
       {{"--ssl-cert", "a.pem"}, 2, "--ssl-cert and --ssl-key go together"},
       {{"--ssl-cert", "missing.pem", "--ssl-key", "missing.pem"}, 1, "missing.pem"},
-      {{"--host", "999.1.1.1"}, 1, "cannot listen on 999.1.1.1"},
+      {{"--host", "999.1.1.1"}, 2, "--host \"999.1.1.1\": "},
       {{"--parallel", "0"}, 2, "--parallel"},
       {{"--max-body-mib", "0"}, 2, "--max-body-mib"},
       {{"--api-key="}, 2, "--api-key"},

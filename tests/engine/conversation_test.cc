@@ -237,7 +237,7 @@ TEST(Messages, AreCheckedOneByOne) {
   const auto more = parse(
       R"([{"role":"user","content":"u","name":"n","note":"x"},
           {"content":null,"role":"assistant","reasoning_content":"r"},
-          {"role":"assistant","tool_calls":[{"id":"c"}]},
+          {"role":"assistant","tool_calls":[{"id":"c","function":{"name":"f"}}]},
           {"role":"tool","content":"t","tool_call_id":"c","name":null}])");
   ASSERT_EQ(more.size(), 4u);
   EXPECT_EQ(more[0].given.dump(), R"({"role":"user","content":"u","name":"n","note":"x"})");
@@ -255,6 +255,8 @@ TEST(Messages, AreCheckedOneByOne) {
       {R"([{"role":"user","content":"x","tool_calls":{}}])", "\"tool_calls\" must be an array"},
       {R"([{"role":"user","content":[{"type":"text","text":"x"}]}])", "must be a string"},
       {R"([{"role":"assistant","tool_calls":null}])", "content"},
+      {R"([{"role":"user","content":"x","tool_calls":[{}]}])", "tool_calls must hold"},
+      {R"([{"role":"user","content":"x","tool_calls":[{"function":5}]}])", "tool_calls must hold"},
       {R"([{"role":"user","content":"x"},{"role":"assistant","content":"y"}])", "the user's"}};
   for (const auto& [text, part] : bad) {
     expect_error(ErrorCode::kData, part, [&, &given = text] { parse(given); });

@@ -136,20 +136,53 @@ TEST(Server, SavesAndRestoresSlots) {
   const Json again = server.post("/v1/completions", body);
   EXPECT_EQ(again["choices"], reply["choices"]);
   EXPECT_GT(again["usage"]["prompt_tokens_details"]["cached_tokens"], 300);
-  const auto refuse = [&](const std::string& path, const Json& given) {
+  const auto refuse = [&](const std::string& path, const Json& given, const char* words = "") {
     const httplib::Result result = server.client().Post(path, given.dump(), "application/json");
     EXPECT_EQ(result->status, 400) << path << given << result->body;
+    EXPECT_NE(result->body.find(words), std::string::npos) << result->body;
+    EXPECT_EQ(result->body.find(folder.path().string()), std::string::npos) << result->body;
   };
   for (const char* name : {"", "..", "../a.bin", "/etc/passwd", ".hidden", "a/b", "a b"}) {
     refuse("/slots/0?action=save", {{"filename", name}});
     refuse("/slots/0?action=restore", {{"filename", name}});
   }
-  refuse("/slots/0?action=restore", {{"filename", "missing.bin"}});
+  refuse("/slots/0?action=restore", {{"filename", "missing.bin"}}, "missing.bin");
   std::ofstream(folder / "junk.bin") << "no cache";
-  refuse("/slots/0?action=restore", {{"filename", "junk.bin"}});
+  refuse("/slots/0?action=restore", {{"filename", "junk.bin"}}, "junk.bin");
+  refuse("/slots/0?action=save", {{"filename", "junk.bin"}}, "junk.bin exists");
+  refuse("/slots/0?action=save", {{"filename", 5}}, "filename must be a string");
+  refuse("/slots/0?action=save", Json::object(), "filename is missing");
+  refuse("/slots/0?action=save", {{"filename", std::string(300, 'a')}}, "300 bytes");
+  refuse("/slots/99999999999999999999?action=erase", Json::object(),
+         "no slot 99999999999999999999");
   EXPECT_GT(server.post("/slots/0?action=save", {{"filename", "b.bin"}})["n_saved"], 300);
+  // What was restored can be saved as it is.
+  server.post("/slots/0?action=restore", {{"filename", "a.bin"}});
+  EXPECT_EQ(server.post("/slots/0?action=save", {{"filename", "c.bin"}})["n_saved"],
+            saved["n_saved"]);
+  server.post("/slots/0?action=restore", {{"filename", "c.bin"}});
+  EXPECT_EQ(server.post("/v1/completions", body)["choices"], reply["choices"]);
   refuse("/slots/7?action=erase", Json::object());
   refuse("/slots/0?action=dance", Json::object());
+}
+
+TEST(Server, SlotsThatWereHalfSavedByAServerThatWasKilledGo) {
+  const TempFolder folder;
+  write_text(folder / "a.bin.tmp99999999", "half of it");
+  write_text(folder / "notes.txt", "somebody's own");
+  const TestServer server({.slot_folder = folder.path()});
+  EXPECT_FALSE(fs::exists(folder / "a.bin.tmp99999999"));
+  EXPECT_TRUE(fs::exists(folder / "notes.txt"));
+}
+
+TEST(Server, AHostThatIsNoneIsNamed) {
+  try {
+    const TestServer server({.host = "no.such.host.invalid"});
+    FAIL() << "a server of no host";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("--host \"no.such.host.invalid\""), std::string::npos)
+        << error.what();
+  }
 }
 
 class Prefixes : public testing::Test {

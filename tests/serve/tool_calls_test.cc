@@ -31,6 +31,10 @@ const Case kCases[] = {
     {"<|python_tag|>{\"name\": \"f\", \"parameters\": {}}", "", {"f{}"}},
     {"{\"name\": \"no call\"}", "{\"name\": \"no call\"}", {}},
     {"{\"a\": 1} is an object", "{\"a\": 1} is an object", {}},
+    {"<tool_call>{\"name\": \"h\", \"arguments\": {}}</tool_call> is not offered",
+     "<tool_call>{\"name\": \"h\", \"arguments\": {}}</tool_call> is not offered",
+     {}},
+    {"{\"name\": 3, \"arguments\": {}}", "{\"name\": 3, \"arguments\": {}}", {}},
     {"<tool_call>no JSON</tool_call>", "<tool_call>no JSON</tool_call>", {}},
     {"<tool_call>{\"name\": \"f\", \"arguments\": {\"x\"",
      "<tool_call>{\"name\": \"f\", \"arguments\": {\"x\"",
@@ -42,7 +46,7 @@ const Case kCases[] = {
 TEST(ToolCalls, AreTheSameInPiecesOfAnySize) {
   for (const Case& c : kCases) {
     for (size_t n = 1; n <= c.text.size() + 1; ++n) {
-      ToolCallReader reader;
+      ToolCallReader reader({"f", "g"});
       std::string shown;
       for (size_t begin = 0; begin < c.text.size(); begin += n) {
         shown += reader.push(c.text.substr(begin, n));
@@ -61,7 +65,7 @@ TEST(ToolCalls, AreAPartOfReplies) {
   const RequestContext context{.engine = chunkllm::test::needle_engine(), .session = {}};
   for (const bool streams : {false, true}) {
     CompletionRequest request{
-        .dialect = Dialect::kChat, .streams = streams, .tools = {.are_offered = true}};
+        .dialect = Dialect::kChat, .streams = streams, .tools = {.names = {"f"}}};
     request.jobs.push_back(std::make_shared<Job>());
     Reply reply(context, request);
     std::vector<nlohmann::ordered_json> pieces;
