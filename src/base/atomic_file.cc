@@ -136,16 +136,23 @@ void remove_unfinished_files() noexcept {
   }
 }
 
+std::string_view file_of_temporary(std::string_view name) {
+  const size_t mark = name.rfind(kTemporaryMark);
+  if (mark == name.npos) return {};
+  const std::string_view process = name.substr(mark + kTemporaryMark.size());
+  const bool is_number =
+      !process.empty() && process.find_first_not_of("0123456789") == process.npos;
+  return is_number ? name.substr(0, mark) : std::string_view();
+}
+
 void remove_abandoned_files(const std::filesystem::path& folder,
                             const std::function<bool(std::string_view name)>& is_own) {
   std::error_code error;
   std::filesystem::directory_iterator entry(folder, error);
   for (; !error && entry != std::filesystem::directory_iterator(); entry.increment(error)) {
     const std::string name = entry->path().filename().string();
-    const size_t mark = name.rfind(kTemporaryMark);
-    if (mark == std::string::npos || !is_own(std::string_view(name).substr(0, mark))) continue;
-    const std::string_view process = std::string_view(name).substr(mark + kTemporaryMark.size());
-    if (process.empty() || process.find_first_not_of("0123456789") != process.npos) continue;
+    const std::string_view whole = file_of_temporary(name);
+    if (whole.empty() || !is_own(whole)) continue;
     const FileDescriptor file(
         ::open(entry->path().c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
     if (!file.is_open()) continue;

@@ -49,6 +49,9 @@ void write_file_atomically(const std::filesystem::path& path, std::string_view t
 // once. Takes no lock, and is safe in a signal handler.
 void remove_unfinished_files() noexcept;
 
+// The name of the file that an AtomicFile was writing under this name; empty if none was.
+std::string_view file_of_temporary(std::string_view name);
+
 // Removes from `folder` what AtomicFiles of processes that ended left behind of files whose name
 // `is_own` knows; all else, and what a process still writes, stays.
 void remove_abandoned_files(const std::filesystem::path& folder,

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <fstream>
 #include <functional>
 #include <set>
 
@@ -231,6 +232,15 @@ int64_t restore(
 }
 
 }  // namespace
+
+bool begins_as_prompt_cache(const std::filesystem::path& path) {
+  constexpr std::streamsize kMostHeaderBytes = 1 << 20;
+  std::ifstream file(path, std::ios::binary);
+  std::string begin(static_cast<size_t>(kMostHeaderBytes), '\0');
+  file.read(begin.data(), kMostHeaderBytes);
+  begin.resize(static_cast<size_t>(file.gcount()));
+  return begin.find(kStateKey) != begin.npos;
+}
 
 void check_cache_target(const std::filesystem::path& path) {
   std::error_code error;

@@ -12,6 +12,10 @@
 
 namespace chunkllm {
 
+// Whether a file, perhaps half written, begins as those of save_prompt_cache() do; false also where
+// it cannot be read.
+bool begins_as_prompt_cache(const std::filesystem::path& path);
+
 // Throws Error (kInvalidArgument) if a file stands at `path` that is no prompt cache: saving would
 // replace it.
 void check_cache_target(const std::filesystem::path& path);

@@ -153,9 +153,7 @@ Range Session::run_block(RowSelector& selector, const CancelToken* cancel, int64
   const int64_t rows_before = policy_->prompt_rows_attended();
   const auto tokens = std::span(tokens_).subspan(static_cast<size_t>(block.begin),
                                                  static_cast<size_t>(block.size()));
-  const bool of_text = std::ranges::any_of(
-      std::span(origins_).subspan(static_cast<size_t>(block.begin), tokens.size()),
-      [](Origin origin) { return origin != Origin::kGenerated; });
+  const bool of_text = block.begin < text_end_;
   if (audit_) {
     AuditedRows audited(selector, *audit_, n_done_before);
     transformer_.forward(tokens, block.begin, cache_, audited, of_text);
@@ -228,6 +226,7 @@ void Session::begin_prefill(std::span<const int32_t> tokens, std::span<const int
          n);
   }
   append(tokens, origins_of(n, prompt_ends, answers));
+  text_end_ = n_tokens();
 }
 
 bool Session::run_some_waiting(int64_t most_tokens) {
@@ -294,6 +293,7 @@ void Session::score(std::span<const int32_t> tokens, int64_t first, const OnLogi
   check_fits(n_tokens() + n);
   check_ids(tokens);
   append(tokens, std::vector<Origin>(tokens.size(), Origin::kGenerated));
+  text_end_ = n_tokens();
   const ModelConfig& config = engine_.config();
   const auto n_vocab = static_cast<int64_t>(config.n_vocab);
   const int64_t piece = std::max<int64_t>(1, kMostLogits / n_vocab);
@@ -327,6 +327,7 @@ void Session::rewind(int64_t n_tokens) {
   policy_->truncate(n_tokens);
   tokens_.resize(static_cast<size_t>(n_tokens));
   origins_.resize(static_cast<size_t>(n_tokens));
+  text_end_ = std::min(text_end_, n_tokens);
   if (drafting_ && !drafting_->truncate(tokens_)) drafting_.reset();
 }
 
@@ -340,6 +341,7 @@ int64_t Session::restore(std::span<const int32_t> tokens, std::span<const Origin
   check_ids(tokens);
   tokens_.assign(tokens.begin(), tokens.end());
   origins_.assign(origins.begin(), origins.end());
+  text_end_ = this->n_tokens();
   drafting_.reset();  // what layers saw of the prefix is not saved
   announce({0, this->n_tokens()});
   policy_->restore(tokens, state);

@@ -210,6 +210,7 @@ class Session {
   std::unique_ptr<DraftSelection> drafting_;
   std::vector<int32_t> tokens_;
   std::vector<Origin> origins_;
+  int64_t text_end_ = 0;  // tokens before it came in as a text, not one after the other
   PrefillCount prefill_count_;
   bool ran_last_ = true;  // the last pass was the session's own
 };

@@ -41,8 +41,9 @@ void SpanList::add(Range queries, std::span<const Range> rows, int64_t local_beg
   span.weighted = weighted;
 }
 
-void SpanList::add_alone(int64_t position, std::span<const Range> rows, int64_t local_begin) {
-  add({position, position + 1}, rows, local_begin);
+void SpanList::add_alone(int64_t position, std::span<const Range> rows, int64_t local_begin,
+                         Range weighted) {
+  add({position, position + 1}, rows, local_begin, weighted);
   AttentionSpan& span = spans_[n_ - 1];
   const bool is_everything = span.rows.size() == 1 && span.rows[0] == Range{0, position + 1};
   span.alone = !is_everything;

@@ -20,7 +20,8 @@ class SpanList {
   // local_begin on; and, where that is not everything, to weighted rows.
   void add(Range queries, std::span<const Range> rows, int64_t local_begin, Range weighted = {});
   // The same of one query whose rows are its own, however the text is cut into blocks.
-  void add_alone(int64_t position, std::span<const Range> rows, int64_t local_begin);
+  void add_alone(int64_t position, std::span<const Range> rows, int64_t local_begin,
+                 Range weighted = {});
 
   // Valid until the next change.
   std::span<const AttentionSpan> spans() const { return {spans_.data(), n_}; }

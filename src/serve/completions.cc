@@ -109,6 +109,13 @@ void complete(const RequestContext& context, Scheduler& scheduler, Dialect diale
   const auto exchange =
       std::make_shared<Exchange>(context, parse_request(context, dialect, request.body),
                                  find_socket(request.remote_addr, request.remote_port));
+  const int64_t n_jobs = std::ssize(exchange->request().jobs);
+  const int64_t most_jobs = scheduler.options().n_slots + scheduler.options().max_queued;
+  if (n_jobs > most_jobs) {
+    fail(ErrorCode::kInvalidArgument,
+         "the request asks for {} answers, and the server takes {} at a time; send fewer", n_jobs,
+         most_jobs);
+  }
   if (!scheduler.submit(exchange->request().jobs)) {
     response.status = 503;
     response.set_header("Retry-After", "5");

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cctype>
 #include <ctime>
+#include <set>
 
+#include "base/atomic_file.h"
 #include "base/error.h"
 #include "base/json.h"
 #include "engine/prompt_cache.h"
@@ -46,6 +48,14 @@ std::vector<int32_t> ids_of(const RequestContext& context, const Json& body) {
                           {.add_special_tokens = flag(body, "add_special_tokens", true)});
 }
 
+// Whether a slot may be saved under this name, which leads nowhere else.
+bool is_slot_file_name(std::string_view name) {
+  return !name.empty() && name.size() <= kMostNameBytes && name.front() != '.' &&
+         std::ranges::all_of(name, [](unsigned char c) {
+           return std::isalnum(c) != 0 || c == '.' || c == '-' || c == '_';
+         });
+}
+
 // The "filename" of a request.
 std::string file_name_of(const std::filesystem::path& folder, const Json& body) {
   if (folder.empty()) {
@@ -59,6 +69,10 @@ std::string file_name_of(const std::filesystem::path& folder, const Json& body) 
   if (name.size() > kMostNameBytes) {
     fail(ErrorCode::kInvalidArgument, "filename has {} bytes; at most {} are possible", name.size(),
          kMostNameBytes);
+  }
+  if (!file_of_temporary(name).empty()) {
+    fail(ErrorCode::kInvalidArgument, "filename {} is that of a file half written; name another",
+         show_text(name));
   }
   if (!is_slot_file_name(name)) {
     fail(ErrorCode::kInvalidArgument,
@@ -206,11 +220,17 @@ Json apply_template(const RequestContext& context, const Json& body) {
   return {{"prompt", render_chat(context, body)}};
 }
 
-bool is_slot_file_name(std::string_view name) {
-  return !name.empty() && name.size() <= kMostNameBytes && name.front() != '.' &&
-         std::ranges::all_of(name, [](unsigned char c) {
-           return std::isalnum(c) != 0 || c == '.' || c == '-' || c == '_';
-         });
+void remove_half_saved_slots(const std::filesystem::path& folder) {
+  std::set<std::string, std::less<>> names;
+  std::error_code error;
+  for (std::filesystem::directory_iterator entry(folder, error);
+       !error && entry != std::filesystem::directory_iterator(); entry.increment(error)) {
+    const std::string name = entry->path().filename().string();
+    if (is_slot_file_name(file_of_temporary(name)) && begins_as_prompt_cache(entry->path())) {
+      names.emplace(file_of_temporary(name));
+    }
+  }
+  remove_abandoned_files(folder, [&](std::string_view name) { return names.contains(name); });
 }
 
 Json act_on_slot(const RequestContext& context, Scheduler& scheduler, const std::string& slot_id,
@@ -232,6 +252,11 @@ Json act_on_slot(const RequestContext& context, Scheduler& scheduler, const std:
   if (action == "restore" && !std::filesystem::is_regular_file(path, error)) {
     fail(ErrorCode::kInvalidArgument, "there is no saved slot {}", show_text(file_name));
   }
+  if (action == "save" && std::filesystem::is_directory(path, error)) {
+    fail(ErrorCode::kInvalidArgument, "filename {} is a folder; name another",
+         show_text(file_name));
+  }
+  const SessionOptions wanted = parse_selection(context, body);
   scheduler.run_between_steps([&](std::vector<std::unique_ptr<Slot>>& slots) {
     Slot& slot = *slots[static_cast<size_t>(number)];
     if (!slot.is_idle()) {
@@ -244,7 +269,8 @@ Json act_on_slot(const RequestContext& context, Scheduler& scheduler, const std:
       with_own_name(path, [&] {
         check_cache_target(path);
         // Of what was restored the last tokens wait for those that would have followed.
-        slot.session()->truncate(slot.n_tokens());
+        const bool waits = slot.session()->n_done() < slot.n_tokens();
+        if (waits) slot.session()->truncate(slot.n_tokens());
         save_prompt_cache(path, *slot.session());
       });
       json["filename"] = file_name;
@@ -254,7 +280,7 @@ Json act_on_slot(const RequestContext& context, Scheduler& scheduler, const std:
       std::unique_ptr<Session> before = slot.take_session();
       const std::string id = slot.session_id();
       try {
-        with_own_name(path, [&] { load_prompt_cache(path, slot.make_session(context.session)); });
+        with_own_name(path, [&] { load_prompt_cache(path, slot.make_session(wanted)); });
       } catch (const Error&) {
         slot.put_session(std::move(before), id);
         throw;

@@ -33,7 +33,7 @@ nlohmann::ordered_json act_on_slot(const RequestContext& context, Scheduler& sch
                                    const std::filesystem::path& folder,
                                    const nlohmann::ordered_json& body);
 
-// Whether a slot may be saved under this name, which leads nowhere else.
-bool is_slot_file_name(std::string_view name);
+// Removes from the folder of saved slots what servers that were killed had half written.
+void remove_half_saved_slots(const std::filesystem::path& folder);
 
 }  // namespace chunkllm::serve

@@ -62,7 +62,10 @@ std::string joined_parts(const Json& parts) {
     if (!part.is_object() || !part.contains("type")) {
       fail(ErrorCode::kData, "messages: a part of a content must be an object with a type");
     }
-    if (part["type"] != "text" || !part.contains("text") || !part["text"].is_string()) {
+    if (part["type"] == "text" && (!part.contains("text") || !part["text"].is_string())) {
+      fail(ErrorCode::kData, "messages: a part of the type text must have a string as text");
+    }
+    if (part["type"] != "text") {
       fail(ErrorCode::kUnsupported,
            "messages: a part of the type {} is not supported; this model reads text",
            part["type"].dump());
@@ -140,7 +143,8 @@ std::string begun_call(const Json& choice, const Json& tools, const std::string&
 void check_tools(const Json& tools, const Json& choice) {
   const auto is_function = [](const Json& tool) {
     return tool.is_object() && tool.contains("function") && tool["function"].is_object() &&
-           tool["function"].contains("name") && tool["function"]["name"].is_string();
+           tool["function"].contains("name") && tool["function"]["name"].is_string() &&
+           tool["function"]["name"] != "";
   };
   if (!tools.is_null() && !(tools.is_array() && std::ranges::all_of(tools, is_function))) {
     fail(ErrorCode::kInvalidArgument,
@@ -190,6 +194,19 @@ std::vector<ChatMessage> with_contents(std::vector<ChatMessage> messages) {
   }
   if (!any) messages.clear();
   return messages;
+}
+
+// make(messages), or, where that fails, with empty contents in place of none: clients send null
+// where a message calls tools alone, and not every template takes that.
+template <typename Make>
+auto with_texts(const std::vector<ChatMessage>& messages, const Make& make) {
+  try {
+    return make(messages);
+  } catch (const Error&) {
+    const std::vector<ChatMessage> texts = with_contents(messages);
+    if (texts.empty()) throw;
+    return make(texts);
+  }
 }
 
 const Json& messages_of(const Json& body) {
@@ -248,15 +265,9 @@ Prompt parse_chat(const RequestContext& context, const Json& body, ToolUse& tool
   const ChatTemplate chat_template = template_for(context, body, tools);
   const std::vector<ChatMessage> messages = parse_chat_messages(messages_of(body));
   const Tokenizer& tokenizer = context.engine.tokenizer();
-  Prompt prompt;
-  try {
-    prompt = chat_prompt(tokenizer, chat_template, messages);
-  } catch (const Error&) {
-    // Clients send null where a message calls tools alone; not every template takes that.
-    const std::vector<ChatMessage> texts = with_contents(messages);
-    if (texts.empty()) throw;
-    prompt = chat_prompt(tokenizer, chat_template, texts);
-  }
+  Prompt prompt = with_texts(messages, [&](const std::vector<ChatMessage>& given) {
+    return chat_prompt(tokenizer, chat_template, given);
+  });
   begin_answer(tokenizer, prompt, tools.begun);
   return prompt;
 }
@@ -264,12 +275,14 @@ Prompt parse_chat(const RequestContext& context, const Json& body, ToolUse& tool
 std::string render_chat(const RequestContext& context, const Json& body) {
   ToolUse tools;
   const ChatTemplate chat_template = template_for(context, body, tools);
-  std::string text;
-  for (const ChatPiece& piece :
-       chat_template.render(parse_chat_messages(messages_of(body)), true)) {
-    text += piece.text;
-  }
-  return text;
+  return with_texts(parse_chat_messages(messages_of(body)),
+                    [&](const std::vector<ChatMessage>& messages) {
+                      std::string text;
+                      for (const ChatPiece& piece : chat_template.render(messages, true)) {
+                        text += piece.text;
+                      }
+                      return text;
+                    });
 }
 
 }  // namespace chunkllm::serve

@@ -80,7 +80,8 @@ std::vector<std::pair<int32_t, float>> parse_bias(const Json& body, int32_t n_vo
   return bias;
 }
 
-// What a request may choose of the selection. Throws Error (kInvalidArgument).
+}  // namespace
+
 SessionOptions parse_selection(const RequestContext& context, const nlohmann::json& body) {
   SessionOptions session = context.session;
   const JsonFields fields(body, "the request");
@@ -113,6 +114,8 @@ SessionOptions parse_selection(const RequestContext& context, const nlohmann::js
   }
   return session;
 }
+
+namespace {
 
 SamplingOptions parse_sampling(const RequestContext& context, const Json& body,
                                const JsonFields& fields, Dialect dialect) {
@@ -231,6 +234,9 @@ void parse_ends(const RequestContext& context, const JsonFields& fields, AnswerO
 std::vector<int32_t> parse_stop_ids(const JsonFields& fields, int64_t n_vocab) {
   std::vector<int32_t> ids;
   if (!fields.has("stop_token_ids")) return ids;
+  if (!fields.at("stop_token_ids").is_array()) {
+    fail(ErrorCode::kInvalidArgument, "stop_token_ids must be an array of token ids");
+  }
   for (const nlohmann::json& id : fields.at("stop_token_ids")) {
     if (!id.is_number_integer()) {
       fail(ErrorCode::kInvalidArgument, "stop_token_ids must be an array of token ids");

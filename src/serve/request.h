@@ -71,6 +71,10 @@ struct CompletionRequest {
 CompletionRequest parse_request(const RequestContext& context, Dialect dialect,
                                 const std::string& body);
 
+// What the fields `policy`, `kv_budget` and `top_k_chunks` of a body choose of the selection.
+// Throws Error (kInvalidArgument).
+SessionOptions parse_selection(const RequestContext& context, const nlohmann::json& body);
+
 // The messages of a chat as the template takes them: contents of typed parts are joined, arguments
 // of calls become objects, members that are no text are left out. Throws Error (kData).
 std::vector<ChatMessage> parse_chat_messages(const nlohmann::ordered_json& messages);

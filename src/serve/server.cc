@@ -7,10 +7,11 @@
 
 #include <algorithm>
 #include <cctype>
+#include <functional>
 
-#include "base/atomic_file.h"
 #include "base/error.h"
 #include "base/json.h"
+#include "base/memory.h"
 #include "serve/completions.h"
 #include "serve/inspection.h"
 #include "serve/page.h"
@@ -20,6 +21,8 @@ namespace chunkllm::serve {
 namespace {
 
 constexpr int kWaitingConnections = 512;
+// Of a body that is too long: whoever still sends does not hear the answer.
+constexpr size_t kMostIgnoredBytes = size_t{64} << 20;
 
 // What anybody may see.
 bool is_open(const std::string& path) {
@@ -58,11 +61,11 @@ bool is_loopback(const std::string& host) {
 void check_host(const std::string& host) {
   addrinfo* found = nullptr;
   const int error = ::getaddrinfo(host.c_str(), nullptr, nullptr, &found);
-  if (error != 0) {
+  if (error == EAI_NONAME) {
     fail(ErrorCode::kInvalidArgument, "--host {}: {}; give an address of this machine",
          show_text(host), ::gai_strerror(error));
   }
-  ::freeaddrinfo(found);
+  if (error == 0) ::freeaddrinfo(found);
 }
 
 void set_reply(httplib::Response& response, const std::pair<int, nlohmann::ordered_json>& reply) {
@@ -82,6 +85,13 @@ int64_t length_of(const httplib::Request& request) {
   return is_number ? std::stoll(length) : -1;
 }
 
+// The header that says that the body is none that is read; null: there is none.
+const char* unread_header(const httplib::Request& request) {
+  const std::string encoding = request.get_header_value("Content-Encoding");
+  if (!encoding.empty() && encoding != "identity") return "Content-Encoding";
+  return request.is_multipart_form_data() ? "Content-Type" : nullptr;
+}
+
 }  // namespace
 
 struct Server::Impl {
@@ -94,6 +104,9 @@ struct Server::Impl {
   void add_routes();
   void add_inspection();
   void add_completion(const std::string& path, Dialect dialect);
+  // Handles a request whose body is read first, as far as it may be long.
+  using Handler = std::function<void(const httplib::Request&, httplib::Response&)>;
+  httplib::Server::HandlerWithContentReader with_body(Handler handler) const;
   bool may_ask(const httplib::Request& request) const;
   bool is_of_own_page(const httplib::Request& request) const;
 
@@ -153,41 +166,52 @@ bool Server::Impl::is_of_own_page(const httplib::Request& request) const {
 
 void Server::Impl::add_guards() {
   using Handled = httplib::Server::HandlerResponse;
-  http->set_pre_routing_handler(
-      [this](const httplib::Request& request, httplib::Response& response) {
-        if (length_of(request) > options.max_body_bytes) {
-          response.set_header("Connection", "close");
-          response.status = 413;
-          return Handled::Handled;
-        }
-        if (length_of(request) < 0) {
-          response.set_header("Connection", "close");  // where the next request begins nobody knows
-          set_reply(response, {400, error_json(400, "invalid_request_error",
-                                               "Content-Length is no number of bytes")});
-          return Handled::Handled;
-        }
-        if (!options.cors_origin.empty()) {
-          response.set_header("Access-Control-Allow-Origin", options.cors_origin);
-          response.set_header("Access-Control-Allow-Headers", "Authorization, Content-Type");
-          response.set_header("Access-Control-Allow-Methods", "GET, POST, PUT, OPTIONS");
-        }
-        if (!is_of_own_page(request)) {
-          set_reply(response, {403, error_json(403, "permission_error",
-                                               "another web page asks; start the server with "
-                                               "--cors-origin to let it")});
-          return Handled::Handled;
-        }
-        if (may_ask(request)) return Handled::Unhandled;
-        set_reply(response, {401, error_json(401, "authentication_error",
-                                             "the API key is missing or wrong; send it as "
-                                             "Authorization: Bearer KEY")});
-        return Handled::Handled;
-      });
-  http->set_error_handler([](const httplib::Request& request, httplib::Response& response) {
+  http->set_pre_routing_handler([this](const httplib::Request& request,
+                                       httplib::Response& response) {
+    if (length_of(request) > options.max_body_bytes) {
+      response.set_header("Connection", "close");
+      response.status = 413;
+      return Handled::Handled;
+    }
+    if (length_of(request) < 0) {
+      response.set_header("Connection", "close");  // where the next request begins nobody knows
+      set_reply(response, {400, error_json(400, "invalid_request_error",
+                                           "Content-Length is no number of bytes")});
+      return Handled::Handled;
+    }
+    if (const char* header = unread_header(request)) {
+      response.set_header("Connection", "close");
+      set_reply(response, {415, error_json(415, "invalid_request_error",
+                                           fmt::format("a body of {} {} is not read; send JSON "
+                                                       "as it is",
+                                                       header, request.get_header_value(header)))});
+      return Handled::Handled;
+    }
+    if (!options.cors_origin.empty()) {
+      response.set_header("Access-Control-Allow-Origin", options.cors_origin);
+      response.set_header("Access-Control-Allow-Headers", "Authorization, Content-Type");
+      response.set_header("Access-Control-Allow-Methods", "GET, POST, PUT, OPTIONS");
+    }
+    if (!is_of_own_page(request)) {
+      set_reply(response, {403, error_json(403, "permission_error",
+                                           "another web page asks; start the server with "
+                                           "--cors-origin to let it")});
+      return Handled::Handled;
+    }
+    if (may_ask(request)) return Handled::Unhandled;
+    set_reply(response, {401, error_json(401, "authentication_error",
+                                         "the API key is missing or wrong; send it as "
+                                         "Authorization: Bearer KEY")});
+    return Handled::Handled;
+  });
+  http->set_error_handler([this](const httplib::Request& request, httplib::Response& response) {
     if (!response.body.empty()) return;
     const int status = response.status;
     const std::string what = status == 404   ? "there is no " + request.method + " " + request.path
-                             : status == 413 ? "the request's body is larger than the server takes"
+                             : status == 413 ? fmt::format(
+                                                   "the request's body is larger than {}, which "
+                                                   "--max-body-mib sets",
+                                                   format_bytes(options.max_body_bytes))
                              : status == 414 ? "the request's address is too long"
                                              : "the request is not valid HTTP";
     set_reply(
@@ -195,16 +219,45 @@ void Server::Impl::add_guards() {
         {status,
          error_json(status, status == 404 ? "not_found_error" : "invalid_request_error", what)});
   });
-  http->set_exception_handler([](const httplib::Request&, httplib::Response& response,
-                                 const std::exception_ptr& exception) {
+  http->set_exception_handler([this](const httplib::Request&, httplib::Response& response,
+                                     const std::exception_ptr& exception) {
     try {
       std::rethrow_exception(exception);
     } catch (const Error& error) {
-      set_reply(response, error_reply(error));
+      auto reply = error_reply(error);
+      // What a file of the server's is called is told, not where it is.
+      const std::string folder = context.engine.options().model.parent_path().string() + "/";
+      auto& message = reply.second["error"]["message"].get_ref<std::string&>();
+      for (size_t at = 0; (at = message.find(folder, at)) != message.npos;) {
+        message.erase(at, folder.size());
+      }
+      set_reply(response, reply);
     } catch (const std::exception& error) {
       set_reply(response, {500, error_json(500, "server_error", error.what())});
     }
   });
+}
+
+// The library's own reading knows no limit for bodies that come in chunks, and waits for bodies
+// that are not there.
+httplib::Server::HandlerWithContentReader Server::Impl::with_body(Handler handler) const {
+  return [this, handler = std::move(handler)](const httplib::Request& request,
+                                              httplib::Response& response,
+                                              const httplib::ContentReader& read) {
+    httplib::Request whole = request;
+    const auto most = static_cast<size_t>(options.max_body_bytes);
+    size_t n_bytes = 0;
+    const auto take = [&](const char* data, size_t n) {
+      n_bytes += n;
+      if (n_bytes <= most) whole.body.append(data, n);
+      return n_bytes <= most + kMostIgnoredBytes;
+    };
+    const bool has_body =
+        request.has_header("Content-Length") || request.has_header("Transfer-Encoding");
+    if (!has_body || (read(take) && n_bytes <= most)) return handler(whole, response);
+    response.set_header("Connection", "close");
+    response.status = n_bytes > most ? 413 : 400;
+  };
 }
 
 void Server::Impl::add_completion(const std::string& path, Dialect dialect) {
@@ -213,9 +266,9 @@ void Server::Impl::add_completion(const std::string& path, Dialect dialect) {
     complete(context, scheduler, dialect, request, response);
   };
   if (dialect == Dialect::kRuler) {
-    http->Put(path, handler);
+    http->Put(path, with_body(handler));
   } else {
-    http->Post(path, handler);
+    http->Post(path, with_body(handler));
   }
 }
 
@@ -241,20 +294,21 @@ void Server::Impl::add_inspection() {
   get("/slots", slots_json);
   get("/tokenizer_info", tokenizer_json);
   const auto post = [this](const char* path, Json (*what)(const RequestContext&, const Json&)) {
-    http->Post(path, [this, what](const httplib::Request& request, httplib::Response& response) {
-      set_reply(response, {200, what(context, parse_body(request.body))});
-    });
+    http->Post(
+        path, with_body([this, what](const httplib::Request& request, httplib::Response& response) {
+          set_reply(response, {200, what(context, parse_body(request.body))});
+        }));
   };
   post("/tokenize", tokenize);
   post("/detokenize", detokenize);
   post("/apply-template", apply_template);
-  http->Post(
-      R"(/slots/(\d+))", [this](const httplib::Request& request, httplib::Response& response) {
-        const Json body = request.body.empty() ? Json::object() : parse_body(request.body);
-        set_reply(response,
-                  {200, act_on_slot(context, scheduler, request.matches[1],
-                                    request.get_param_value("action"), options.slot_folder, body)});
-      });
+  http->Post(R"(/slots/(\d+))",
+             with_body([this](const httplib::Request& request, httplib::Response& response) {
+               const Json body = request.body.empty() ? Json::object() : parse_body(request.body);
+               set_reply(response, {200, act_on_slot(context, scheduler, request.matches[1],
+                                                     request.get_param_value("action"),
+                                                     options.slot_folder, body)});
+             }));
   for (const char* path : {"/health", "/v1/health"}) {
     http->Get(path, [](const httplib::Request&, httplib::Response& response) {
       response.set_content(R"({"status":"ok"})", "application/json");
@@ -288,9 +342,6 @@ void Server::Impl::add_routes() {
 Server::Server(const RequestContext& context, Scheduler& scheduler, const ServerOptions& options)
     : impl_(std::make_unique<Impl>(context, scheduler, options)) {
   check_host(options.host);
-  if (!options.slot_folder.empty()) {
-    remove_abandoned_files(options.slot_folder, is_slot_file_name);
-  }
   impl_->make_http();
   impl_->add_guards();
   impl_->add_routes();
@@ -307,6 +358,7 @@ Server::Server(const RequestContext& context, Scheduler& scheduler, const Server
          "--port",
          options.host, options.port);
   }
+  if (!options.slot_folder.empty()) remove_half_saved_slots(options.slot_folder);
   // The library's own queue of connections that wait has room for five.
   ::listen(impl_->listener, kWaitingConnections);
 }

@@ -40,7 +40,10 @@ std::optional<ToolCall> ToolCallReader::parse_call(std::string_view text) const 
   const char* key = json.contains("arguments") ? "arguments" : "parameters";
   if (!json.contains(key)) return {};
   const Json& arguments = json[key];
-  return ToolCall{name, arguments.is_string() ? arguments.get<std::string>() : arguments.dump()};
+  const std::string written =
+      arguments.is_string() ? arguments.get<std::string>() : arguments.dump();
+  if (!Json::parse(written, nullptr, false).is_object()) return {};
+  return ToolCall{name, written};
 }
 
 std::string ToolCallReader::push(std::string_view piece) {

@@ -75,6 +75,27 @@ TEST_P(TextCuts, LeaveNoTrace) {
     EXPECT_EQ(test::run_in_blocks(session, prompt.ids, prompt.ends, block), expected) << block;
     EXPECT_EQ(answered(session), expected_next) << "blocks of " << block;
   }
+  // A text that holds answers, and one that is scored.
+  const std::vector<Range> answers{{100, 131}, {400, 700}};
+  Session told(*engine_, options());
+  told.prefill(prompt.ids, prompt.ends, {}, nullptr, answers);
+  const std::vector<float> expected_told = test::logits_of(told);
+  Session scored(*engine_, options());
+  RetentionCount count;
+  scored.score(
+      prompt.ids, 0, [](Range, std::span<const float>) {}, count);
+  const std::vector<float> expected_scored = test::logits_of(scored);
+  for (const int64_t block : {9, 100}) {
+    SessionOptions small = options();
+    small.block_tokens = block;
+    Session in_blocks(*engine_, small);
+    in_blocks.prefill(prompt.ids, prompt.ends, {}, nullptr, answers);
+    EXPECT_EQ(test::logits_of(in_blocks), expected_told) << "answers, blocks of " << block;
+    Session scored_in_blocks(*engine_, small);
+    scored_in_blocks.score(
+        prompt.ids, 0, [](Range, std::span<const float>) {}, count);
+    EXPECT_EQ(test::logits_of(scored_in_blocks), expected_scored) << "scored, blocks of " << block;
+  }
   // Asked again, and after another question that begins alike.
   for (const int64_t n_common : {kTokens, kTokens - 5, kTokens / 2}) {
     Prompt other = prompt;

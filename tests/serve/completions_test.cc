@@ -287,6 +287,8 @@ TEST(Completions, BadRequestsAreRefusedWithTheirReason) {
       {R"({"prompt": "a", "logit_bias": {"x": 1}})", "logit_bias"},
       {R"({"prompt": "a", "logit_bias": {"99999999": 1}})", "the token id 99999999"},
       {R"({"prompt": "a", "stop_token_ids": [99999999]})", "the id 99999999"},
+      {R"({"prompt": "a", "stop_token_ids": 5})", "must be an array"},
+      {R"({"prompt": "a", "n": 80})", "takes 67 at a time"},
       {R"({"prompt": "a", "stop_token_ids": [-1]})", "the id -1"},
       {R"({"prompt": "a", "policy": "best"})", "policy best: must be"},
       {R"({"prompt": "a", "policy": ""})", "policy '': must be"},

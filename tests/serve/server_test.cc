@@ -90,6 +90,36 @@ TEST(Server, RefusesBodiesAheadThatAreTooLarge) {
   EXPECT_EQ(result->status, 413);
 }
 
+TEST(Server, BodiesInChunksHaveTheSameLimit) {
+  const TestServer server({.max_body_bytes = 1000});
+  for (const int64_t n_blanks : {10, 500, 2000, 100000}) {
+    const std::string body =
+        R"({"content": "a"})" + std::string(static_cast<size_t>(n_blanks), ' ');
+    const httplib::Result result = server.client().Post(
+        "/tokenize",
+        [&](size_t offset, httplib::DataSink& sink) {
+          const std::string piece = body.substr(offset, 100);
+          sink.write(piece.data(), piece.size());
+          if (offset + piece.size() == body.size()) sink.done();
+          return true;
+        },
+        "application/json");
+    ASSERT_TRUE(result) << n_blanks;
+    EXPECT_EQ(result->status, n_blanks < 900 ? 200 : 413) << n_blanks << result->body;
+  }
+}
+
+TEST(Server, BodiesOfOtherKindsAreNamed) {
+  const TestServer server;
+  const httplib::Result zipped = server.client().Post("/tokenize", {{"Content-Encoding", "gzip"}},
+                                                      R"({"content": "a"})", "application/json");
+  EXPECT_EQ(zipped->status, 415);
+  EXPECT_NE(zipped->body.find("Content-Encoding gzip"), std::string::npos) << zipped->body;
+  const httplib::Result form =
+      server.client().Post("/tokenize", R"({"content": "a"})", "multipart/form-data; boundary=x");
+  EXPECT_EQ(form->status, 415);
+}
+
 TEST(Server, TellsOfTheModelAndItsTokens) {
   const TestServer server;
   const Json models = Json::parse(server.client().Get("/v1/models")->body);
@@ -162,17 +192,40 @@ TEST(Server, SavesAndRestoresSlots) {
             saved["n_saved"]);
   server.post("/slots/0?action=restore", {{"filename", "c.bin"}});
   EXPECT_EQ(server.post("/v1/completions", body)["choices"], reply["choices"]);
+  // That of another policy is restored where it is named.
+  Json full = body;
+  full["policy"] = "full";
+  const Json by_full = server.post("/v1/completions", full);
+  server.post("/slots/0?action=save", {{"filename", "full.bin"}});
+  refuse("/slots/0?action=restore", {{"filename", "full.bin"}}, "--policy full");
+  fs::create_directory(folder / "sub");
+  refuse("/slots/0?action=save", {{"filename", "sub"}}, "folder");
+  server.post("/slots/0?action=restore", {{"filename", "full.bin"}, {"policy", "full"}});
+  EXPECT_EQ(server.post("/v1/completions", full)["choices"], by_full["choices"]);
+  EXPECT_EQ(server.post("/v1/completions", body)["choices"], reply["choices"]);
   refuse("/slots/7?action=erase", Json::object());
   refuse("/slots/0?action=dance", Json::object());
 }
 
 TEST(Server, SlotsThatWereHalfSavedByAServerThatWasKilledGo) {
   const TempFolder folder;
-  write_text(folder / "a.bin.tmp99999999", "half of it");
+  {
+    const TestServer server({.slot_folder = folder.path()}, 1);
+    server.post("/v1/completions", {{"prompt", long_text(100)}, {"max_tokens", 4}});
+    server.post("/slots/0?action=save", {{"filename", "a.bin"}});
+    const httplib::Result refused = server.client().Post(
+        "/slots/0?action=save", R"({"filename": "a.bin.tmp5"})", "application/json");
+    EXPECT_EQ(refused->status, 400) << "it would be taken for half of a.bin";
+  }
+  fs::copy_file(folder / "a.bin", folder / "a.bin.tmp99999999");
+  fs::resize_file(folder / "a.bin.tmp99999999", fs::file_size(folder / "a.bin") / 2);
   write_text(folder / "notes.txt", "somebody's own");
+  write_text(folder / "notes.tmp99999999", "somebody's own");
   const TestServer server({.slot_folder = folder.path()});
   EXPECT_FALSE(fs::exists(folder / "a.bin.tmp99999999"));
-  EXPECT_TRUE(fs::exists(folder / "notes.txt"));
+  for (const char* name : {"a.bin", "notes.txt", "notes.tmp99999999"}) {
+    EXPECT_TRUE(fs::exists(folder / name)) << name;
+  }
 }
 
 TEST(Server, AHostThatIsNoneIsNamed) {

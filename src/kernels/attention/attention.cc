@@ -128,6 +128,10 @@ void check_block(const AttentionBlock& block, const KvLayerView& kv,
            span.queries.begin, span.queries.end, next, end);
     }
     next = span.queries.end;
+    if (span.alone && span.queries.size() > 1) {
+      fail(ErrorCode::kInvalidArgument, "attention: span [{}, {}) is said to be of one query",
+           span.queries.begin, span.queries.end);
+    }
     const int64_t first_row = check_ranges(span.rows, kv.capacity, "rows");
     if (first_row >= kv.capacity || first_row > span.queries.begin) {
       fail(ErrorCode::kInvalidArgument, "attention: the query at {} has no rows; give it its own",

@@ -84,7 +84,8 @@ struct AttentionBlock {
   int64_t n_tokens = 0;
   int64_t n_heads = 0;  // a multiple of n_kv_heads; head h reads KV head h / (n_heads / n_kv_heads)
   float scale = 1.0f;   // of the dot products, usually 1 / sqrt(head_dim)
-  // Queries of a text that is read: each gets the same bits of `out` however it is cut into blocks.
+  // Queries of a text that is read: each gets the same bits of `out` however it is cut into blocks,
+  // unless rows hold what is not finite.
   bool of_text = false;
   float* out = nullptr;  // [n_tokens, n_heads, head_dim], contiguous
   float* log_sum_exp =

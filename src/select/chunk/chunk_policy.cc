@@ -137,7 +137,7 @@ void ChunkPolicy::add_windows(Range queries) {
     } else {
       const int64_t begin = std::max<int64_t>(0, t + 1 - adapter_.config.first_layer_tokens);
       const Range sink{0, std::min(limits.sink, begin)};
-      spans_.add({t, t + 1}, {&sink, sink.empty() ? size_t{0} : size_t{1}}, begin);
+      spans_.add_alone(t, {&sink, sink.empty() ? size_t{0} : size_t{1}}, begin);
       n_left_out = begin - sink.end;
     }
     if (in_prompt) count_prompt_rows({t, t + 1}, n_left_out);

@@ -106,7 +106,13 @@ void ChunkedPolicy::add_selected(const LayerInput& input) {
                                   chosen.limits.n_remainder);
         n_left_out -= weighted.size();
       }
-      spans_.add(span.queries, selection.rows, selection.local_begin, weighted);
+      // Each token of an answer chooses for itself.
+      if (settings_.refresh == RefreshKind::kAnswer && !span.of_prompt &&
+          span.queries.size() == 1) {
+        spans_.add_alone(span.queries.begin, selection.rows, selection.local_begin, weighted);
+      } else {
+        spans_.add(span.queries, selection.rows, selection.local_begin, weighted);
+      }
     }
     if (span.of_prompt) count_prompt_rows(span.queries, n_left_out);
   }

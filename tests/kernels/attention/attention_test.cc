@@ -108,6 +108,18 @@ std::vector<AttentionSpan> random_spans(Rng& rng, int64_t first, int64_t n_token
   return spans;
 }
 
+// The queries [begin, end) of the spans.
+std::vector<AttentionSpan> cut_spans(const std::vector<AttentionSpan>& spans, int64_t begin,
+                                     int64_t end) {
+  std::vector<AttentionSpan> cut;
+  for (AttentionSpan span : spans) {
+    span.queries.begin = std::max(span.queries.begin, begin);
+    span.queries.end = std::min(span.queries.end, end);
+    if (!span.queries.empty()) cut.push_back(span);
+  }
+  return cut;
+}
+
 TEST(Attend, DenseBlockEqualsReference) {
   for (const AttentionShape& shape : all_shapes()) {
     SCOPED_TRACE(describe(shape));
@@ -302,13 +314,8 @@ TEST(Attend, BlocksOfAnySizeEqualTokenByToken) {
       Output all;
       for (int64_t begin = 0; begin < kTokens; begin += block_size) {
         const int64_t end = std::min(kTokens, begin + block_size);
-        std::vector<AttentionSpan> part;
-        for (AttentionSpan span : spans) {
-          span.queries.begin = std::max(span.queries.begin, kFirst + begin);
-          span.queries.end = std::min(span.queries.end, kFirst + end);
-          if (!span.queries.empty()) part.push_back(span);
-        }
-        const Output output = run(queries.block(begin, end), cache.view(), part);
+        const Output output = run(queries.block(begin, end), cache.view(),
+                                  cut_spans(spans, kFirst + begin, kFirst + end));
         all.out.insert(all.out.end(), output.out.begin(), output.out.end());
         all.log_sum_exp.insert(all.log_sum_exp.end(), output.log_sum_exp.begin(),
                                output.log_sum_exp.end());
@@ -371,6 +378,11 @@ TEST(Attend, QueriesOfATextGetTheSameBitsHoweverItIsCut) {
       for (const int64_t first : {int64_t{0}, kPieceRows - 40, 2 * kPieceRows - 3}) {
         SCOPED_TRACE(fmt::format("{}, at {}", describe(shape), first));
         const RandomQueries queries(shape, first, kTokens, 25);
+        std::vector<AttentionSpan> spans = dense(first, kTokens);
+        if (first > kPieceRows) {
+          spans = random_spans(rng, first, kTokens);
+          for (AttentionSpan& span : spans) span.alone = span.queries.size() == 1;
+        }
         const auto run_by = [&](int n_threads, const auto& next_size) {
           const Threads threads(n_threads);
           Output all;
@@ -378,7 +390,8 @@ TEST(Attend, QueriesOfATextGetTheSameBitsHoweverItIsCut) {
             end = std::min(kTokens, begin + next_size());
             AttentionBlock block = queries.block(begin, end);
             block.of_text = true;
-            const Output output = run(block, cache.view(), dense(first + begin, end - begin));
+            const Output output =
+                run(block, cache.view(), cut_spans(spans, first + begin, first + end));
             all.out.insert(all.out.end(), output.out.begin(), output.out.end());
             all.log_sum_exp.insert(all.log_sum_exp.end(), output.log_sum_exp.begin(),
                                    output.log_sum_exp.end());
