@@ -85,6 +85,10 @@ int64_t length_of(const httplib::Request& request) {
   return is_number ? std::stoll(length) : -1;
 }
 
+void erase_all(std::string& text, std::string_view part) {
+  for (size_t at = 0; (at = text.find(part, at)) != text.npos;) text.erase(at, part.size());
+}
+
 // The header that says that the body is none that is read; null: there is none.
 const char* unread_header(const httplib::Request& request) {
   const std::string encoding = request.get_header_value("Content-Encoding");
@@ -226,11 +230,9 @@ void Server::Impl::add_guards() {
     } catch (const Error& error) {
       auto reply = error_reply(error);
       // What a file of the server's is called is told, not where it is.
-      const std::string folder = context.engine.options().model.parent_path().string() + "/";
+      const std::string folder = context.engine.options().model.parent_path().string();
       auto& message = reply.second["error"]["message"].get_ref<std::string&>();
-      for (size_t at = 0; (at = message.find(folder, at)) != message.npos;) {
-        message.erase(at, folder.size());
-      }
+      if (!folder.empty()) erase_all(message, folder + "/");
       set_reply(response, reply);
     } catch (const std::exception& error) {
       set_reply(response, {500, error_json(500, "server_error", error.what())});
